@@ -1,0 +1,84 @@
+# Every target works from a fresh clone. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+# what make test runs: everything but the suite itself, which needs a cluster
+PACKAGES = $(shell $(GO) list ./... | grep -v '/e2e$$')
+# flags for the suite, for example ARGS='-ginkgo.label-filter=S1.1'
+ARGS ?=
+PROFILE ?= full
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | sort | awk -F'\t' '{printf "  %-24s %s\n", $$1, $$2}'
+
+.PHONY: e2e
+e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, ARGS=…)
+	@.bin/e2e run -profile $(PROFILE) $(ARGS)
+
+.PHONY: e2e-network-partition
+e2e-network-partition: runner ## run one scenario
+	@.bin/e2e run -profile $(PROFILE) -ginkgo.label-filter=network-partition $(ARGS)
+
+.PHONY: test
+test: ## run the tests that need no cluster, with the race detector
+	$(GO) test -race $(PACKAGES)
+
+.PHONY: test-long
+test-long: ## run the long tests: more seeds, more virtual time
+	MESH_TEST_LONG=1 $(GO) test -race -timeout 60m $(PACKAGES)
+
+.PHONY: bench
+bench: ## run the benchmarks of the node
+	@mkdir -p artifacts/bench
+	$(GO) test -run '^$$' -bench . -benchmem ./meshnode/... | tee artifacts/bench/meshnode.txt
+
+.PHONY: bench-bpf
+bench-bpf: ## run the benchmarks of the verifier, side by side with their bare counterparts
+	@mkdir -p artifacts/bench
+	$(GO) test -run '^$$' -bench . -count 10 ./bpf/... | tee artifacts/bench/bpf.txt
+
+.PHONY: deps
+deps: runner ## install what is missing from the distribution (Debian and Ubuntu, as root)
+	@.bin/e2e deps
+
+.PHONY: images
+images: runner ## pull or build every image
+	@.bin/e2e images
+
+.PHONY: cluster-up
+cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-server, and leave it
+	@.bin/e2e up
+
+.PHONY: cluster-down
+cluster-down: runner ## remove the cluster of cluster-up
+	@.bin/e2e down
+
+.PHONY: generate
+generate: ## regenerate committed code: eBPF objects (needs clang), Chaos Mesh's manifests
+	$(GO) generate ./...
+
+.PHONY: lint
+lint: ## format, vet, static analysis, and the workflows' linter
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files' >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) tool actionlint
+
+.PHONY: clean
+clean: runner ## remove everything a run may have left: clusters, engine, artifacts; images stay
+	@.bin/e2e clean
+	rm -rf artifacts .bin
+
+.PHONY: distclean
+distclean: runner ## clean, and remove the images and what they were built from
+	@.bin/e2e clean -images
+	rm -rf artifacts .bin
+
+# the suite's own command, which the go command rebuilds only when its sources change
+.PHONY: runner
+runner:
+	@$(GO) build -trimpath -o .bin/e2e ./e2e/cmd/e2e

@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/e2e-framework/support/kind"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+
+	"github.com/x0tta6bl4/mesh/e2e/image"
+)
+
+// dirPattern names the private directory of a cluster, which a killed run leaves for the next.
+const dirPattern = "x0tta6bl4-e2e-cluster-"
+
+// create makes the kind cluster and connects to it.
+func (c *Cluster) create(ctx context.Context, project string, set image.Set, detail func(string, ...any)) error {
+	if err := RemoveLeftDirs(); err != nil {
+		return err
+	}
+	if err := Remove(ctx, c.engine, c.name); err != nil { // what a killed run left
+		return err
+	}
+	var err error
+	if c.dir, err = os.MkdirTemp("", dirPattern); err != nil {
+		return err
+	}
+	config, err := writeConfig(project, c.dir, set.DNSTag)
+	if err != nil {
+		return err
+	}
+	binary, err := exec.CommandContext(ctx, "go", "-C", project, "tool", "-n", "kind").Output()
+	if err != nil {
+		return fmt.Errorf("build kind: %w", err)
+	}
+	// e2e-framework hands its own environment to kind. TMPDIR: kind's kubeconfig is put there.
+	for name, value := range map[string]string{
+		"KUBECONFIG": filepath.Join(c.dir, "kubeconfig"), "TMPDIR": c.dir,
+		"KIND_EXPERIMENTAL_DOCKER_NETWORK": network, "KIND_EXPERIMENTAL_PROVIDER": "docker",
+		"DOCKER_HOST": c.engine.Host,
+	} {
+		if value == "" {
+			continue
+		}
+		old, had := os.LookupEnv(name)
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+		defer func() {
+			if had {
+				_ = os.Setenv(name, old)
+			} else {
+				_ = os.Unsetenv(name)
+			}
+		}()
+	}
+	c.kind = kind.NewCluster(c.name).WithOpts(kind.WithImage(set.Node), kind.WithPath(strings.TrimSpace(string(binary)))).(*kind.Cluster)
+	if c.Kubeconfig, err = c.kind.Create(ctx, "--config", config); err != nil {
+		return err
+	}
+	if c.Config, err = clientcmd.BuildConfigFromFlags("", c.Kubeconfig); err != nil {
+		return err
+	}
+	c.Config.QPS, c.Config.Burst = 50, 100 // polling every second for many pods
+	if err := c.connect(); err != nil {
+		return err
+	}
+	if err := c.checkCapabilities(ctx); err != nil {
+		return err
+	}
+	detail("network")
+	if err := c.network(ctx); err != nil {
+		return err
+	}
+	for _, archive := range set.Load {
+		detail("load %s", filepath.Base(archive))
+		if err := c.kind.LoadImageArchive(ctx, archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeConfig writes kind's configuration, with the DNS image of a node image that was built here.
+func writeConfig(project, dir, dnsTag string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(project, "kind-config.yaml"))
+	if err != nil {
+		return "", err
+	}
+	var config v1alpha4.Cluster
+	if err := yaml.UnmarshalStrict(b, &config); err != nil {
+		return "", usage(fmt.Errorf("kind-config.yaml: %w", err))
+	}
+	if dnsTag != "" {
+		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches,
+			"kind: ClusterConfiguration\ndns:\n  imageTag: "+dnsTag+"\n")
+	}
+	if b, err = yaml.Marshal(config); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "kind-config.yaml")
+	return path, os.WriteFile(path, b, 0o600)
+}
+
+// RemoveLeftDirs removes the private directories of runs that were killed. The
+// caller holds the clusters' lock.
+func RemoveLeftDirs() error {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+// nodes are the names of the cluster's node containers.
+func (c *Cluster) nodes(ctx context.Context) ([]string, error) {
+	out, err := c.engine.Output(ctx, "ps", "--filter", "label=io.x-k8s.kind.cluster="+c.name, "--format", "{{.Names}}")
+	return strings.Fields(out), err
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/e2e/engine"
+	"github.com/x0tta6bl4/mesh/e2e/host"
+	"github.com/x0tta6bl4/mesh/e2e/image"
+	"github.com/x0tta6bl4/mesh/e2e/progress"
+)
+
+// cleanupTimeout bounds cleaning up, which has a context of its own.
+const cleanupTimeout = 2 * time.Minute
+
+// session is what every command that prepares something has open.
+type session struct {
+	project  string
+	progress *progress.Reporter
+	log      *os.File
+}
+
+func open() (*session, error) {
+	project, err := projectRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(project, "artifacts")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "prepare.log"))
+	if err != nil {
+		return nil, err
+	}
+	return &session{project: project, progress: progress.New(os.Stderr), log: log}, nil
+}
+
+func (s *session) close() error {
+	s.progress.Close()
+	return s.log.Close()
+}
+
+// projectRoot is the directory of this module's go.mod.
+func projectRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	root := filepath.Dir(strings.TrimSpace(string(out)))
+	if err != nil || root == "." || root == "/dev" {
+		return "", errors.New("call this inside the project's directory")
+	}
+	return root, nil
+}
+
+func deps(ctx context.Context, _ []string) (int, error) {
+	s, err := open()
+	if err != nil {
+		return exitFailed, err
+	}
+	defer s.close()
+	return s.code(s.install(ctx))
+}
+
+// code is exitUsage for what a person has to change and exitFailed for other errors.
+func (s *session) code(err error) (int, error) {
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing):
+		return exitUsage, err
+	default:
+		return exitFailed, fmt.Errorf("%w (everything that ran is in %s)", err, s.log.Name())
+	}
+}
+
+// install brings in packages; an engine is only installed where none answers.
+func (s *session) install(ctx context.Context) error {
+	_, err := engine.Find(ctx)
+	if err != nil && !errors.Is(err, engine.ErrNone) {
+		return err
+	}
+	step := s.progress.Step("requirements")
+	return step.End("", host.Ensure(ctx, err != nil, io.MultiWriter(s.log, step), step.Detail))
+}
+
+// withEngine calls f with an engine that answers and gives the engine up afterwards.
+func (s *session) withEngine(ctx context.Context, f func(*engine.Engine) error) (err error) {
+	step := s.progress.Step("Docker engine")
+	e, err := engine.Ensure(ctx, s.project)
+	if err != nil {
+		return step.End("", err)
+	}
+	note := "found, version " + e.Version
+	if e.Own {
+		note = "our own runs, version " + e.Version
+	}
+	_ = step.End(note, nil)
+	defer func() {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		if stop := e.Release(clean); stop != nil {
+			err = errors.Join(err, fmt.Errorf("clean up: %w", stop))
+		}
+	}()
+	return f(e)
+}
+
+// ensureImages makes the whole set and says which image came from where.
+func (s *session) ensureImages(ctx context.Context, e *engine.Engine) error {
+	lock, err := engine.Acquire("images")
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	store, err := image.Open(s.project, e, s.progress, s.log)
+	if err != nil {
+		return err
+	}
+	step := s.progress.Step("images")
+	set, err := store.Ensure(ctx)
+	if err := step.End("", err); err != nil {
+		return err
+	}
+	for _, i := range set.Images {
+		s.progress.Printf("  %-8s %s", i.Source, i.Name)
+	}
+	return nil
+}
+
+func images(ctx context.Context, _ []string) (int, error) {
+	s, err := open()
+	if err != nil {
+		return exitFailed, err
+	}
+	defer s.close()
+	return s.code(s.prepare(ctx, nil))
+}
+
+// prepare checks and installs what is needed, makes the images, and calls then with the engine still up.
+func (s *session) prepare(ctx context.Context, then func(*engine.Engine) error) error {
+	if err := host.CheckDisk(s.project); err != nil {
+		return err
+	}
+	if err := s.install(ctx); err != nil {
+		return err
+	}
+	return s.withEngine(ctx, func(e *engine.Engine) error {
+		if err := s.ensureImages(ctx, e); err != nil || then == nil {
+			return err
+		}
+		return then(e)
+	})
+}

@@ -1,0 +1,88 @@
+// Command e2e is what make calls: it gets this machine ready, runs the suite, and
+// leaves nothing behind. Exit codes: 0 done or all passed, 1 a criterion or a step failed,
+// 2 usage or a missing requirement, 3 invalid (nothing can be concluded).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// command is one subcommand.
+type command struct {
+	help string
+	run  func(ctx context.Context, args []string) (int, error)
+}
+
+var commands map[string]command
+
+func init() {
+	commands = map[string]command{
+		"deps":   {"install what is missing from the distribution", deps},
+		"images": {"pull or build every image", images},
+		"run":    {"run the suite: e2e run [-profile full|quick] [suite flags]", runSuite},
+		"up":     {"create the cluster and leave it running", up},
+		"down":   {"remove the cluster of up", down},
+		"clean":  {"remove what any earlier run left", clean},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	code := dispatch(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+func dispatch(ctx context.Context, args []string) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage()
+		return exitUsage
+	}
+	c, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "e2e: unknown command %q\n", args[0])
+		usage()
+		return exitUsage
+	}
+	code, err := c.run(ctx, args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitUsage
+	case ctx.Err() != nil && err != nil:
+		fmt.Fprintln(os.Stderr, "e2e: interrupted; everything that was started has been removed")
+		return exitFailed
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		if code == 0 {
+			code = exitFailed
+		}
+	}
+	return code
+}
+
+func usage() {
+	names := make([]string, 0, len(commands))
+	for n := range commands {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	var b strings.Builder
+	for _, n := range names {
+		fmt.Fprintf(&b, "  %-8s %s\n", n, commands[n].help)
+	}
+	fmt.Fprintf(os.Stderr, "usage: e2e COMMAND\n%s", b.String())
+}

@@ -1,0 +1,103 @@
+// Package host checks this machine for what the suite needs, and installs what is missing.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrMissing is the error of a requirement that a person has to meet.
+var ErrMissing = errors.New("this machine lacks something")
+
+// MinDisk is the free space that the images, the cluster and the Go cache need, in bytes.
+const MinDisk = 15 << 30
+
+// requirement is a command and the Debian package that has it.
+type requirement struct{ path, pkg string }
+
+// engine is needed where no Docker engine answers; build where images are built from source.
+var (
+	engineNeeds = []requirement{
+		{"dockerd", "docker.io"}, {"docker", "docker.io"}, {"containerd", "containerd"}, {"runc", "runc"}, {"iptables", "iptables"},
+	}
+	buildNeeds = []requirement{
+		{"gcc", "gcc"}, {"/usr/include/stdlib.h", "libc6-dev"}, {"/usr/include/seccomp.h", "libseccomp-dev"},
+		{"pkg-config", "pkg-config"}, {"mmdebstrap", "mmdebstrap"},
+	}
+)
+
+// Ensure installs, as root on Debian and Ubuntu, the packages that are missing;
+// elsewhere the error names them and wraps ErrMissing. withEngine says whether an
+// engine has to be started here. Output of apt goes to log.
+func Ensure(ctx context.Context, withEngine bool, log io.Writer, say func(string, ...any)) error {
+	needs := buildNeeds
+	if withEngine {
+		needs = append(append([]requirement(nil), engineNeeds...), buildNeeds...)
+	}
+	packages := missing(needs)
+	if len(packages) == 0 {
+		return nil
+	}
+	list := strings.Join(packages, " ")
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return fmt.Errorf("%w: install these (names as in Debian 12), then run the same again: %s", ErrMissing, list)
+	}
+	say("install %s", list)
+	env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, packages...)} {
+		cmd := exec.CommandContext(ctx, "apt-get", args...)
+		cmd.Env, cmd.Stdout = env, log
+		var stderr strings.Builder
+		cmd.Stderr = io.MultiWriter(log, &stderr)
+		if err := cmd.Run(); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("%w: apt-get %s: %v: %s", ErrMissing, args[0], err, strings.TrimSpace(stderr.String()))
+		}
+	}
+	if still := missing(needs); len(still) > 0 {
+		return fmt.Errorf("%w: apt-get installed nothing that has what is expected of %s", ErrMissing, strings.Join(still, " "))
+	}
+	return nil
+}
+
+// missing returns the packages of the needs that this machine does not meet.
+func missing(needs []requirement) []string {
+	var packages []string
+	seen := map[string]bool{}
+	for _, n := range needs {
+		_, err := os.Stat(n.path)
+		if !strings.HasPrefix(n.path, "/") {
+			_, err = exec.LookPath(n.path)
+		}
+		if err != nil && !seen[n.pkg] {
+			seen[n.pkg] = true
+			packages = append(packages, n.pkg)
+		}
+	}
+	return packages
+}
+
+// CheckDisk returns an error that wraps ErrMissing if the file system of dir has less than
+// MinDisk free.
+func CheckDisk(dir string) error { return checkDisk(dir, MinDisk) }
+
+func checkDisk(dir string, want uint64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < want {
+		return fmt.Errorf("%w: %s has %.1f GB free, %.1f GB are needed: free some space or run `make distclean`",
+			ErrMissing, dir, float64(free)/(1<<30), float64(want)/(1<<30))
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package host
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// minKernel is the oldest kernel that the verifier is written for.
+var minKernel = [2]int{5, 15}
+
+// CheckKernel returns an error that wraps ErrMissing if this kernel cannot run the eBPF verifier.
+func CheckKernel() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	return checkKernel(unix.ByteSliceToString(u.Release[:]), "/sys/kernel/btf/vmlinux")
+}
+
+func checkKernel(release, btf string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("kernel release %q: %w", release, err)
+	}
+	if major < minKernel[0] || major == minKernel[0] && minor < minKernel[1] {
+		return fmt.Errorf("%w: the eBPF verifier needs Linux %d.%d or later, this is %s", ErrMissing, minKernel[0], minKernel[1], release)
+	}
+	if _, err := os.Stat(btf); err != nil {
+		return fmt.Errorf("%w: the eBPF verifier needs a kernel with type information (CONFIG_DEBUG_INFO_BTF): %s is not there", ErrMissing, btf)
+	}
+	return nil
+}

@@ -1,0 +1,4 @@
+// Package chaosmesh regenerates Chaos Mesh's manifests.
+package chaosmesh
+
+//go:generate go -C render run .

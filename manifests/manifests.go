@@ -1,0 +1,11 @@
+// Package manifests holds everything that is deployed, as plain YAML that kubectl
+// takes as it is.
+package manifests
+
+import "embed"
+
+// System is what the mesh is observed and disturbed with, in the order in which it is deployed. The
+// chart's Secrets and webhooks lack their certificates, which are made when it is deployed.
+//
+//go:embed chaos-mesh/*.yaml prometheus/*.yaml metrics-server/*.yaml
+var System embed.FS
