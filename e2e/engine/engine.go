@@ -14,13 +14,16 @@ import (
 	"time"
 )
 
-const (
+// StateDir holds what outlives a run: images, the runtime, the cache of root file systems.
+const StateDir = "/var/lib/x0tta6bl4-e2e"
+
+const answerTimeout = 10 * time.Second // for an engine to say its version
+
+var (
 	// runDir holds the sockets and process ids of our engine: short paths, gone after a reboot.
 	runDir = "/run/x0tta6bl4-e2e"
-	// StateDir holds what outlives a run: images, the runtime, the cache of root file systems.
-	StateDir = "/var/lib/x0tta6bl4-e2e"
-
-	answerTimeout = 10 * time.Second // for an engine to say its version
+	// stateDir is StateDir but in tests.
+	stateDir = StateDir
 )
 
 var (

@@ -52,7 +52,7 @@ func Restore(ctx context.Context, project string) (*Engine, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
-	containers, err := filepath.Glob(filepath.Join(StateDir, "docker", "containers", "*"))
+	containers, err := filepath.Glob(filepath.Join(stateDir, "docker", "containers", "*"))
 	if err != nil || len(containers) == 0 {
 		return nil, err
 	}

@@ -6,15 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
 // removeChains deletes the firewall chains that a stopped engine leaves, but only
 // when no other engine runs that may have made or may use them.
 func removeChains(ctx context.Context) error {
-	if _, err := answer(ctx, ""); err == nil {
-		return nil
+	if running, err := engineRuns(); err != nil || running {
+		return err
 	}
 	var errs []error
 	for _, command := range []string{"iptables", "ip6tables"} {
@@ -26,6 +28,17 @@ func removeChains(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// engineRuns reports whether any Docker engine runs on this machine.
+func engineRuns() (bool, error) {
+	names, err := filepath.Glob("/proc/[0-9]*/comm")
+	for _, n := range names {
+		if comm, err := os.ReadFile(n); err == nil && strings.TrimSpace(string(comm)) == "dockerd" {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 func removeChainsOf(ctx context.Context, command, table string) error {

@@ -28,12 +28,12 @@ func Start(ctx context.Context, runtime string) (*Engine, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("start a Docker engine: %w; start one yourself (for example: sudo systemctl start docker)", os.ErrPermission)
 	}
-	for _, dir := range []string{runDir, StateDir} {
+	for _, dir := range []string{runDir, stateDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	installed := filepath.Join(StateDir, "bounded-runtime")
+	installed := filepath.Join(stateDir, "bounded-runtime")
 	if err := install(runtime, installed); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func Start(ctx context.Context, runtime string) (*Engine, error) {
 		"--host", "unix://"+ownSocket(),
 		"--pidfile", ownPIDFile(),
 		"--exec-root", filepath.Join(runDir, "docker"),
-		"--data-root", filepath.Join(StateDir, "docker"),
+		"--data-root", filepath.Join(stateDir, "docker"),
 		"--bridge", "none", // containers of ours are on a network of their own or on none
 		"--add-runtime", "bounded="+installed,
 		"--default-runtime", "bounded",
@@ -94,7 +94,7 @@ func Stop(ctx context.Context) error {
 	} else if err := terminate(ctx, pid); err != nil {
 		return fmt.Errorf("stop the Docker engine: %w", err)
 	}
-	return errors.Join(killLeftovers(ctx), unmountUnder(runDir), unmountUnder(filepath.Join(StateDir, "docker")), removeChains(ctx), os.RemoveAll(runDir))
+	return errors.Join(killLeftovers(ctx), unmountUnder(runDir), unmountUnder(filepath.Join(stateDir, "docker")), removeChains(ctx), os.RemoveAll(runDir))
 }
 
 // ownPID returns the process id of our engine, 0 if it does not run.
@@ -169,7 +169,7 @@ func killLeftovers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// unmountUnder detaches every mount below dir, the deepest first.
+// unmountUnder detaches dir, which dockerd mounts on itself, and every mount below it, the latest first.
 func unmountUnder(dir string) error {
 	b, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -179,7 +179,7 @@ func unmountUnder(dir string) error {
 	var errs []error
 	for i := len(lines) - 1; i >= 0; i-- {
 		fields := strings.Fields(lines[i])
-		if len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
+		if len(fields) > 1 && strings.HasPrefix(fields[1]+"/", dir+"/") {
 			if err := unix.Unmount(fields[1], unix.MNT_DETACH); err != nil {
 				errs = append(errs, fmt.Errorf("unmount %s: %w", fields[1], err))
 			}

@@ -72,13 +72,20 @@ func (s *Store) pulledBefore(ctx context.Context) (Set, bool) {
 	if err != nil {
 		return Set{}, false
 	}
-	for _, a := range archives {
-		if _, err := os.Stat(a); err != nil {
-			return Set{}, false
-		}
+	if !allExist(archives) {
+		return Set{}, false
 	}
 	set, err := s.pulledSet(ctx, Present, Present, archives)
 	return set, err == nil
+}
+
+func allExist(paths []string) bool {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // pull pulls one image and gives it its name.
@@ -144,8 +151,8 @@ func (s *Store) chaosArchives() ([]string, error) {
 // buildChaos builds Chaos Mesh's two images, which no registry has.
 func (s *Store) buildChaos(ctx context.Context) ([]string, error) {
 	archives, err := s.chaosArchives()
-	if err != nil {
-		return nil, err
+	if err != nil || allExist(archives) {
+		return archives, err
 	}
 	dir := filepath.Join(s.dir, "node")
 	bin := filepath.Join(dir, "bin")
