@@ -109,7 +109,7 @@ func (c *Cluster) up(ctx context.Context, project string, steps *progress.Report
 	step = steps.Step("find the images")
 	store, err := image.Open(project, c.engine, steps, io.Discard)
 	if err != nil {
-		return step.End("", err)
+		return step.End("", usage(err))
 	}
 	set, err := store.Find(ctx)
 	if errors.Is(err, image.ErrMissing) {

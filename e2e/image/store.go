@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -24,6 +25,14 @@ import (
 
 // ErrMissing is the error of Find when images have to be built first.
 var ErrMissing = errors.New("images are missing")
+
+// ErrVersion is the error of a Kubernetes version that cannot be had here.
+var ErrVersion = errors.New("no node image of this Kubernetes version")
+
+// versionVariable asks for another Kubernetes version than the one that is built here.
+const versionVariable = "E2E_KUBERNETES"
+
+var versionForm = regexp.MustCompile(`^v1\.[0-9]+\.[0-9]+$`)
 
 // Label marks what this package makes in an engine; its value is the content's hash.
 const Label = "io.x0tta6bl4.e2e"
@@ -59,6 +68,7 @@ type Store struct {
 	progress *progress.Reporter
 	log      io.Writer
 	registry registry
+	other    bool // another version than the one that is built here
 }
 
 // Open returns the store of the project at root. Commands and their output go to log.
@@ -67,7 +77,15 @@ func Open(root string, e *engine.Engine, p *progress.Reporter, log io.Writer) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Store{project: root, dir: dir, engine: e, progress: p, log: log, registry: published}, nil
+	s := &Store{project: root, dir: dir, engine: e, progress: p, log: log, registry: published}
+	if v := os.Getenv(versionVariable); v != "" && v != KubernetesVersion {
+		if !versionForm.MatchString(v) {
+			return nil, fmt.Errorf("%w: %s=%q is not of the form v1.34.3", ErrVersion, versionVariable, v)
+		}
+		ref := "kindest/node:" + v
+		s.other, s.registry.node = true, source{name: ref, pull: ref}
+	}
+	return s, nil
 }
 
 func stateDir() (string, error) {
@@ -90,7 +108,7 @@ func (s *Store) Find(ctx context.Context) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	if node, ok := s.present(ctx, Node, want); ok {
+	if node, ok := s.present(ctx, Node, want); ok && !s.other {
 		set.Images = append(set.Images, node)
 		set.Images = append(set.Images, preloaded(Present)...)
 	} else if set, ok = s.pulledBefore(ctx); !ok {
@@ -107,6 +125,8 @@ func (s *Store) Ensure(ctx context.Context) (Set, error) {
 	}
 	if s.registry.answers(ctx, s) {
 		set, err = s.pullSet(ctx)
+	} else if s.other {
+		return Set{}, fmt.Errorf("%w: %s can only be pulled, and no registry answers; %s is built here", ErrVersion, s.registry.node.name, KubernetesVersion)
 	} else {
 		set, err = s.buildSet(ctx)
 	}

@@ -72,7 +72,7 @@ func (s *session) code(err error) (int, error) {
 	switch {
 	case err == nil:
 		return 0, nil
-	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing):
+	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrVersion):
 		return exitUsage, err
 	default:
 		return exitFailed, fmt.Errorf("%w (everything that ran is in %s)", err, s.log.Name())
