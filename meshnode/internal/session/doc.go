@@ -1,0 +1,82 @@
+// Package session keeps authenticated, encrypted sessions between mesh nodes
+// and has their peers attest themselves about once a second.
+//
+// # Handshake
+//
+// Three messages, fragmented over frames of frame.ClassHandshake (I and R are
+// the two sides, cert their certificates, see package identity):
+//
+//	init    I → R  generation, nonce, X-Wing public key, R's name, cert of I
+//	reply   R → I  generation, nonce, X-Wing ciphertext, cert of R, MAC, signature
+//	finish  I → R  MAC, signature
+//
+// X-Wing (draft-connolly-cfrg-xwing-kem) is X25519 and ML-KEM-768 in one KEM;
+// its key pair is made for one handshake. With H1 = SHA-256(protocol, init,
+// reply up to R's certificate), each part preceded by its length, and SS the
+// KEM's secret, HKDF-SHA-256 (RFC 5869; salt H1, key material SS) yields, under a
+// label each, the session id and per direction an AES-256-GCM key, an IV, a
+// SipHash key for frame headers and a confirmation key. R's MAC is HMAC-SHA-256
+// of H1 under its confirmation key; its ML-DSA-65 signature covers H1 and the
+// MAC. I's are the same over H2 = SHA-256(H1, R's MAC, R's signature). The two
+// signatures are made for different contexts (FIPS 204), as are certificates and
+// attestations, so none can pass for another. This is the SIGMA-I pattern
+// without its identity hiding: each side signs both identities, both nonces and
+// both KEM values, and proves that it holds the key.
+//
+// R accepts the session when the finish message verifies, I when it opens the
+// first sealed frame of R; until then I repeats its message with exponential
+// backoff and jitter, and goes on sending on an older session. Both keep the older
+// one for receiving during Limits.Grace, so rotation loses no frame. Handshakes
+// that cross are settled twice: the call of the node with the lesser name stands
+// if it is under way, and of two sessions both sides prefer the one with the
+// higher generation (the highest both knew, plus one), then the higher id.
+//
+// # What is authenticated, and what an attacker can do
+//
+// After a handshake each side knows that the other holds the private key of a
+// certificate that the mesh root signed for the expected name, now (nonces
+// and KEM values are fresh), for this session, with this node. A change of any
+// bit of any message makes it fail. Losing a node's signing key lets the
+// thief pose as that node from then on, but neither opens past sessions (the
+// KEM keys are gone) nor lets anybody pose as another node towards it.
+// Recorded traffic stays secret while either X25519 or ML-KEM-768 holds.
+//
+// Who reads and changes everything on the wire can
+//   - drop, delay and replay frames: replays are refused by the kernel's window
+//     and again by userspace's, and delay shows as late challenges;
+//   - see who talks to whom: certificates travel in the clear;
+//   - spoil attestation signatures, whose frames carry a MAC over their headers
+//     only: that makes verification fail, which the node sees, and never succeed.
+//
+// Who only sends, from any source address, can make a node verify a certificate
+// and answer a call; how often is bounded by the kernel's rate limit per source,
+// by bounds per source on what is reassembled and, from Limits.CookieAfter calls
+// under way on, by a stateless cookie that only the owner of the source address
+// gets. It cannot touch calls it does not see: their frames carry the 128-bit
+// hash of the init message. Nothing that fails before a frame of a session is
+// authenticated is reported as VerificationFailed, so that an outsider cannot
+// have an innocent session invalidated.
+//
+// A peer with a good certificate that misbehaves can waste the resources that
+// one peer gets: reassembly per session, one signature at a time, four
+// verifications per challenge.
+//
+// # Frames
+//
+// Control and data frames are sealed with AES-256-GCM; the frame header,
+// tag included, is associated data and the nonce is the IV xor the sequence
+// number, as in TLS 1.3. Limits.SequenceLimit keeps a key far below the bound on
+// frames of this size (RFC 9001, appendix B: 2^28). Go cannot promise to erase
+// secrets from memory; they are dropped as soon as they are not needed.
+//
+// # Attestation
+//
+// A challenge (number and 32 random bytes, sealed) is answered by an ML-DSA-65
+// signature over session id, signer's role, challenge and number. A good answer
+// lets data of the session pass for Limits.Verified, in the kernel and here; so
+// does the handshake itself, which proves the same. A challenge without an answer
+// at its deadline is overdue; if nobody extends it, it times out, and
+// the next ones follow at the pace of an exponential backoff up to
+// Limits.BackoffMax, from the fourth on together with a call in case the peer has
+// lost the session. To be faster than that is the caller's decision: Reverify.
+package session

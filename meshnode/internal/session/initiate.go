@@ -1,0 +1,221 @@
+package session
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cloudflare/circl/kem/xwing"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/avx"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+)
+
+// initiation is an own handshake under way: first the init message is repeated
+// until a reply comes, then the finish message until the peer uses the session.
+type initiation struct {
+	id         messageID
+	reason     string
+	addr       netip.AddrPort
+	credential *identity.Credential
+	init       []byte
+	kem        *xwing.PrivateKey
+	generation uint64
+	frames     [][]byte // what is repeated
+	sent       int
+	resend     time.Duration // ktime
+	deadline   time.Duration // ktime
+	replies    int           // handed to the pool
+	cookies    int           // taken
+	pending    *session      // after the reply
+}
+
+// The attempts of others that one handshake puts up with: bad replies cost a
+// verification each, cookies a retransmission.
+const (
+	repliesMax = 8
+	cookiesMax = 3
+)
+
+// call starts a handshake with e at once, or gives one that is under way new
+// vigour. It needs m.mu.
+func (m *Manager) call(now time.Duration, e *peer, reason string) {
+	o := e.out
+	if o == nil {
+		m.initiate(now, e, reason, 0)
+		return
+	}
+	if o.pending == nil {
+		o.reason = reason
+	}
+	o.deadline = max(o.deadline, now+m.cfg.Limits.Handshake)
+	o.sent = 0
+	m.transmit(o)
+}
+
+// initiate starts a handshake with e; it fails after limit, 0 for the usual.
+// It needs m.mu.
+func (m *Manager) initiate(now time.Duration, e *peer, reason string, limit time.Duration) {
+	if e.out != nil || !e.addr.IsValid() || m.blocked[e.name] > now {
+		return
+	}
+	if limit <= 0 {
+		limit = m.cfg.Limits.Handshake
+	}
+	sk, pk, err := xwing.GenerateKeyPair(rand.Reader)
+	avx.Release()
+	if err != nil {
+		m.log.Error("ephemeral key", "error", err)
+		return
+	}
+	o := &initiation{
+		reason: reason, addr: e.addr, kem: sk, generation: e.generation(),
+		credential: m.cfg.Identity.Credential(), deadline: now + limit,
+	}
+	msg := initMessage{
+		generation: o.generation, kem: make([]byte, xwing.PublicKeySize),
+		responder: string(e.name), certificate: o.credential.Certificate,
+	}
+	rand.Read(msg.nonce[:])
+	pk.Pack(msg.kem)
+	o.init = msg.encode()
+	o.id = idOf(o.init)
+	o.frames = handshakeFrames(frame.HandshakeInit, o.init, messageID{})
+	e.out = o
+	m.outgoing[o.id] = e
+	m.transmit(o)
+}
+
+// retransmitMax is the longest pause between two transmissions of a message.
+const retransmitMax = 2 * time.Second
+
+// transmit sends o's frames and schedules the next time: exponential backoff
+// with jitter. It needs m.mu.
+func (m *Manager) transmit(o *initiation) {
+	m.write(o.frames, o.addr)
+	pause := min(m.cfg.Limits.Retransmit<<min(o.sent, 8), max(retransmitMax, m.cfg.Limits.Retransmit))
+	o.resend = m.cfg.Now() + m.jitter(pause)
+	o.sent++
+}
+
+func (m *Manager) write(frames [][]byte, to netip.AddrPort) {
+	for _, f := range frames {
+		if err := m.cfg.Transport.WriteTo(f, to); err != nil {
+			m.log.Debug("handshake frame not sent", "to", to, "error", err)
+			return // a retransmission follows
+		}
+	}
+}
+
+// abandon ends e's own handshake. It needs m.mu.
+func (m *Manager) abandon(e *peer) {
+	if e.out == nil {
+		return
+	}
+	delete(m.outgoing, e.out.id)
+	if s := e.out.pending; s != nil && !s.confirmed.Load() {
+		m.drop(s.id)
+	}
+	e.out = nil
+}
+
+// cookieFrame takes a responder's cookie and repeats the init message with it.
+// It needs m.mu.
+func (m *Manager) cookieFrame(token messageID, payload []byte, from netip.AddrPort) {
+	e := m.outgoing[token]
+	if e == nil || e.out.pending != nil || e.out.addr != from || len(payload) != len(messageID{}) || e.out.cookies == cookiesMax {
+		return
+	}
+	e.out.cookies++
+	setToken(e.out.frames, messageID(payload))
+	m.transmit(e.out)
+}
+
+// replied hands a whole reply message to the pool. It needs m.mu.
+func (m *Manager) replied(e *peer, message []byte) {
+	o := e.out
+	if o.pending != nil || o.replies == repliesMax {
+		return
+	}
+	o.replies++
+	m.submit(attest.Critical, func() {
+		s, finish, err := m.verifyReply(e.name, o, message)
+		m.cfg.Metrics.Verification(err == nil, attest.Critical)
+		if err != nil {
+			m.handshakeFailed(e.name, err)
+			return
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		now := m.cfg.Now()
+		if e.out != o || o.pending != nil || m.sessions[s.id] != nil {
+			return
+		}
+		s.peer = e
+		if err := m.install(now, s); err != nil {
+			m.log.Error("session not installed in the kernel", "peer", e.name, "error", err)
+			return
+		}
+		o.pending = s
+		o.frames, o.sent = finish, 0
+		o.deadline = now + m.cfg.Limits.Handshake
+		m.transmit(o)
+		m.poke()
+	})
+}
+
+// verifyReply checks everything about a reply and makes the session and the
+// frames of the finish message. It holds no lock.
+func (m *Manager) verifyReply(want Peer, o *initiation, message []byte) (*session, [][]byte, error) {
+	reply, err := parseReply(message)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert := reply.certificate
+	if Peer(cert.Name) != want {
+		return nil, nil, fmt.Errorf("%s answered in place of %s", cert.Name, want)
+	}
+	if reply.generation > generationMax {
+		return nil, nil, fmt.Errorf("%w: generation %d", errHandshake, reply.generation)
+	}
+	if err := m.cfg.Identity.Verify(cert); err != nil {
+		return nil, nil, &unknownPeerError{err}
+	}
+	transcript := replyHash(o.init, reply.core)
+	if !cert.PublicKey.Verify(identity.ContextResponder, signedBy(transcript, reply.confirmation), reply.signature) {
+		return nil, nil, fmt.Errorf("bad signature of the responder")
+	}
+	packed := make([]byte, xwing.PrivateKeySize)
+	o.kem.Pack(packed)
+	secret := xwing.Decapsulate(reply.ciphertext, packed)
+	avx.Release()
+	clear(packed)
+	k, err := deriveKeys(secret, transcript)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !hmac.Equal(k.confirmation(responder, transcript), reply.confirmation) {
+		return nil, nil, fmt.Errorf("bad key confirmation of the responder")
+	}
+	s, err := newSession(k, initiator)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.credential, s.certificate, s.reason = o.credential, cert, o.reason
+	s.generation = max(o.generation, reply.generation) + 1
+
+	final := finishHash(transcript, reply.confirmation, reply.signature)
+	finish := k.confirmation(initiator, final)
+	finish = append(finish, o.credential.Key.Sign(identity.ContextInitiator, signedBy(final, finish))...)
+	return s, handshakeFrames(frame.HandshakeFinish, finish, o.id), nil
+}
+
+// signedBy is the message of a handshake signature: the transcript and the
+// signer's key confirmation.
+func signedBy(transcript [32]byte, confirmation []byte) []byte {
+	return append(transcript[:], confirmation...)
+}

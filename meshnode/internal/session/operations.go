@@ -1,0 +1,114 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Block refuses handshakes with p for d and revokes its sessions.
+func (m *Manager) Block(p Peer, d time.Duration) error {
+	m.mu.Lock()
+	m.blocked[p] = m.cfg.Now() + d
+	m.mu.Unlock()
+	return m.Invalidate(p, "blocked")
+}
+
+// Suspend takes note that p is unreachable: outstanding challenges are given
+// up, further ones come at the pace of the backoff, and what was verified
+// lapses. An answer to a later challenge, or Reverify, ends it.
+func (m *Manager) Suspend(p Peer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.peers[p]
+	if e == nil || e.suspended {
+		return
+	}
+	e.suspended = true
+	if s := e.current; s != nil {
+		s.challenges = nil
+		s.backoff = max(s.backoff, 1)
+		s.challenge = m.cfg.Now() + m.backoff(s.backoff)
+	}
+}
+
+// Reverify challenges p at once, and makes a new handshake if there is no
+// session or the answer does not come by its deadline.
+func (m *Manager) Reverify(p Peer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.peers[p]
+	if e == nil {
+		return
+	}
+	now := m.cfg.Now()
+	e.suspended = false
+	e.failures = 0
+	if s := e.current; s.live(now) {
+		s.backoff = 0
+		m.sendChallenge(now, s, true)
+	} else {
+		m.call(now, e, ReasonReverify)
+	}
+	m.poke()
+}
+
+// Invalidate revokes the sessions with p, in the kernel first. A new handshake
+// follows only from Reverify, Rotate or the peer, or after the longest backoff.
+func (m *Manager) Invalidate(p Peer, reason string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.peers[p]
+	if e == nil {
+		return fmt.Errorf("invalidate %s: %w", p, ErrNoSession)
+	}
+	now := m.cfg.Now()
+	var errs []error
+	for _, s := range e.all() {
+		if s.revoked.Load() {
+			continue
+		}
+		s.revoked.Store(true)
+		s.challenges = nil
+		s.retire = s.expires
+		if err := m.cfg.Table.Revoke(s.id); err != nil {
+			errs = append(errs, fmt.Errorf("revoke session %s with %s: %w", s.id, p, err))
+		}
+		if s == e.current {
+			m.cfg.Metrics.SessionInvalidated(reason)
+			m.emit(Event{Kind: Invalidated, Peer: p, Session: s.id, Detail: reason})
+		}
+	}
+	m.abandon(e)
+	e.next = now + m.cfg.Limits.BackoffMax
+	m.poke()
+	return errors.Join(errs...)
+}
+
+// Rotate replaces the session with p by a new one; the old one, unless it was
+// invalidated, receives for Limits.Grace longer.
+func (m *Manager) Rotate(p Peer, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.peers[p]; e != nil {
+		m.call(m.cfg.Now(), e, reason)
+		m.poke()
+	}
+}
+
+// ExtendDeadline gives the outstanding challenges of p more time, so that none
+// that has become overdue counts as a timeout yet.
+func (m *Manager) ExtendDeadline(p Peer, by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.peers[p]
+	if e == nil || e.current == nil {
+		return
+	}
+	now := m.cfg.Now()
+	for _, c := range e.current.challenges {
+		c.deadline = max(c.deadline, now) + by
+		c.overdue = false
+	}
+	m.poke()
+}

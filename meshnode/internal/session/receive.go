@@ -1,0 +1,112 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
+)
+
+// errorsInARow is how many receive errors in a row mean that the socket is
+// gone; single ones are ICMP errors of single peers.
+const errorsInARow = 100
+
+// receive reads the transport until it is closed.
+func (m *Manager) receive() error {
+	buf, plain := make([]byte, transport.MaxDatagram), make([]byte, transport.MaxDatagram)
+	failed := 0
+	for {
+		n, from, err := m.cfg.Transport.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil {
+			if failed++; failed == errorsInARow {
+				return fmt.Errorf("mesh socket: %w", err)
+			}
+			continue
+		}
+		failed = 0
+		m.frame(buf[:n], plain, from)
+	}
+}
+
+// frame handles one datagram. plain is room for an opened payload.
+func (m *Manager) frame(b, plain []byte, from netip.AddrPort) {
+	h, payload, err := frame.Parse(b)
+	if err != nil {
+		return // the kernel counts these
+	}
+	if h.Type.Class() == frame.ClassHandshake {
+		m.handshakeFrame(h, payload, from)
+		return
+	}
+	m.mu.RLock()
+	s := m.sessions[h.Session]
+	m.mu.RUnlock()
+	now := m.cfg.Now()
+	if !s.live(now) {
+		return
+	}
+	switch h.Type.Class() {
+	case frame.ClassSignature:
+		if m.cfg.Signatures == nil {
+			m.signatureFrame(now, s, h, b)
+		}
+		return
+	case frame.ClassData:
+		if !s.verified(now) {
+			return
+		}
+	}
+	part, err := s.openFrame(plain, h, b)
+	if err != nil {
+		m.log.Debug("sealed frame does not open", "peer", s.peer.name, "session", s.id, "from", from)
+		return
+	}
+	fresh, first := s.sealed.accept(h.Sequence)
+	if !fresh {
+		m.emit(Event{Kind: Replayed, Peer: s.peer.name, Session: s.id})
+		return
+	}
+	m.heard(s, from, first)
+	message, complete := s.join(now, h, part)
+	switch {
+	case !complete:
+	case h.Type == frame.Challenge:
+		m.challenged(s, message)
+	case m.cfg.OnMessage != nil:
+		m.cfg.OnMessage(s.peer.name, h.Type, message)
+	}
+}
+
+// heard takes note of an authenticated frame: it confirms a session to its
+// initiator and, if it is the newest frame of the session, shows where the peer is now.
+func (m *Manager) heard(s *session, from netip.AddrPort, first bool) {
+	m.mu.RLock()
+	settled := s.confirmed.Load() && s == s.peer.current && (!first || s.peer.addr == from)
+	m.mu.RUnlock()
+	if settled {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, now := s.peer, m.cfg.Now()
+	if m.sessions[s.id] != s || !s.live(now) {
+		return
+	}
+	if first && s.generation >= e.generation() && e.addr != from {
+		m.log.Info("peer moved", "peer", e.name, "from", e.addr, "to", from)
+		e.addr = from
+	}
+	if !s.confirmed.Load() {
+		m.establish(now, s)
+		if e.out != nil && e.out.pending == s {
+			m.abandon(e) // it has done its work
+		}
+		m.poke()
+	}
+}

@@ -1,0 +1,287 @@
+package session
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cloudflare/circl/kem/xwing"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/avx"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+)
+
+// halfOpen is a handshake that a peer started: answered, and kept until the
+// finish message comes or deadline passes.
+type halfOpen struct {
+	id       messageID
+	name     Peer // as claimed, until the finish message
+	from     netip.AddrPort
+	deadline time.Duration
+	resent   time.Duration
+
+	// Set by the pool when the init message's certificate is good.
+	reply      [][]byte
+	keys       *keys
+	transcript [32]byte // for the finish message
+	session    *session
+	finishes   int
+	done       bool
+}
+
+const (
+	halfOpenLife     = 10 * time.Second
+	halfOpenResend   = 100 * time.Millisecond // replies are not repeated faster
+	finishesMax      = 8                      // finish messages that are verified per handshake
+	generationMax    = 1 << 62
+	halfOpenPerPeer  = 8
+	reassemblyCookie = handshakeMessages / 4 // incomplete messages from which cookies are asked for
+)
+
+// unknownPeerError marks a certificate that the mesh's root does not vouch for.
+type unknownPeerError struct{ error }
+
+func (e *unknownPeerError) Unwrap() error { return e.error }
+
+// handshakeFailed reports a handshake message that did not verify.
+func (m *Manager) handshakeFailed(p Peer, err error) {
+	kind := HandshakeFailed
+	if _, ok := errors.AsType[*unknownPeerError](err); ok {
+		kind = UnknownPeer
+	}
+	m.log.Info("handshake failed", "peer", p, "error", err)
+	m.emit(Event{Kind: kind, Peer: p, Detail: err.Error()})
+}
+
+// submit hands critical work to the pool, which never refuses it; callers bound
+// how much of it they hand over.
+func (m *Manager) submit(p attest.Priority, job func()) {
+	if err := m.pool.Submit(p, job); err != nil {
+		m.cfg.Metrics.VerificationShed(p)
+	}
+}
+
+// handshakeFrame handles one frame of a handshake message. The token decides
+// before anything is kept; see messageID.
+func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from netip.AddrPort) {
+	id, token, part, ok := cutPrefix(payload)
+	if !ok || h.Session != (frame.SessionID{}) || h.Sequence != 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.cfg.Now()
+	switch h.Type {
+	case frame.HandshakeInit:
+		if m.loaded() && !m.cookies.check(now, from, id, token) {
+			if h.Fragment == 0 {
+				cookie := m.cookies.make(now, from, id)
+				m.write(handshakeFrames(frame.HandshakeCookie, cookie[:], id), from)
+			}
+			return
+		}
+	case frame.HandshakeReply:
+		if m.outgoing[token] == nil {
+			return
+		}
+	case frame.HandshakeFinish:
+		if half := m.halfOpen[token]; half == nil || half.session == nil {
+			return
+		}
+	case frame.HandshakeCookie:
+		m.cookieFrame(token, part, from)
+		return
+	default:
+		return
+	}
+	key := handshakeKey{from.Port(), h.Type, id, token}
+	message, complete := m.handshakes.Add(now, from.Addr(), key, h.Fragment, h.Fragments, part)
+	if !complete || idOf(message) != id {
+		return
+	}
+	switch h.Type {
+	case frame.HandshakeInit:
+		m.called(now, id, message, from)
+	case frame.HandshakeReply:
+		m.replied(m.outgoing[token], message)
+	case frame.HandshakeFinish:
+		m.finished(now, m.halfOpen[token], message)
+	}
+}
+
+// loaded reports whether first contact has to show a cookie. It needs m.mu.
+func (m *Manager) loaded() bool {
+	return len(m.halfOpen) >= m.cfg.Limits.CookieAfter || m.handshakes.Len() >= reassemblyCookie
+}
+
+// called handles a whole init message. It needs m.mu.
+func (m *Manager) called(now time.Duration, id messageID, message []byte, from netip.AddrPort) {
+	if half := m.halfOpen[id]; half != nil {
+		if half.reply != nil && half.from == from && now-half.resent >= halfOpenResend {
+			half.resent = now
+			m.write(half.reply, from)
+		}
+		return
+	}
+	msg, err := parseInit(message)
+	if err != nil || Peer(msg.responder) != m.self || msg.generation > generationMax {
+		return // not for us: a stale address, or noise
+	}
+	name := Peer(msg.certificate.Name)
+	if name == m.self || m.blocked[name] > now || len(m.halfOpen) >= m.cfg.Limits.HalfOpen {
+		return
+	}
+	e := m.peers[name]
+	// Simultaneous open: the call of the lesser name stands. It is not given up
+	// for an unsigned call, which anybody can make, and another address means
+	// that our own call may be going nowhere.
+	if e != nil && e.out != nil && e.out.pending == nil && e.out.addr == from && m.self < name {
+		return
+	}
+	var generation uint64
+	if e != nil {
+		generation = e.generation()
+	}
+	half := &halfOpen{id: id, name: name, from: from, deadline: now + halfOpenLife, resent: now}
+	m.halfOpen[id] = half
+	message = append([]byte(nil), message...)
+	m.submit(attest.Critical, func() { m.answerCall(half, message, generation) })
+	m.poke()
+}
+
+// answerCall verifies the caller's certificate and sends a reply. It runs in
+// the pool.
+func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) {
+	answer, err := m.makeReply(message, generation)
+	if err != nil {
+		m.cfg.Metrics.Verification(false, attest.Critical)
+		m.handshakeFailed(half.name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.halfOpen[half.id] != half {
+		return
+	}
+	if err != nil {
+		delete(m.halfOpen, half.id)
+		return
+	}
+	half.reply, half.keys, half.transcript, half.session = answer.reply, answer.keys, answer.transcript, answer.session
+	m.write(half.reply, half.from)
+}
+
+func (m *Manager) makeReply(init []byte, generation uint64) (*halfOpen, error) {
+	msg, err := parseInit(init)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.cfg.Identity.Verify(msg.certificate); err != nil {
+		return nil, &unknownPeerError{err}
+	}
+	secret, ciphertext, err := xwing.Encapsulate(msg.kem, nil)
+	avx.Release()
+	if err != nil {
+		return nil, fmt.Errorf("%w: KEM key: %w", errHandshake, err)
+	}
+	cred := m.cfg.Identity.Credential()
+	reply := replyMessage{generation: generation, ciphertext: ciphertext, certificate: cred.Certificate}
+	rand.Read(reply.nonce[:])
+	core := reply.encodeCore()
+	transcript := replyHash(init, core)
+	k, err := deriveKeys(secret, transcript)
+	if err != nil {
+		return nil, err
+	}
+	confirmation := k.confirmation(responder, transcript)
+	signature := cred.Key.Sign(identity.ContextResponder, signedBy(transcript, confirmation))
+	s, err := newSession(k, responder)
+	if err != nil {
+		return nil, err
+	}
+	s.credential, s.certificate, s.reason = cred, msg.certificate, ReasonAccept
+	s.generation = max(msg.generation, generation) + 1
+	whole := append(append(core, confirmation...), signature...)
+	return &halfOpen{
+		reply:      handshakeFrames(frame.HandshakeReply, whole, idOf(init)),
+		keys:       k,
+		transcript: finishHash(transcript, confirmation, signature),
+		session:    s,
+	}, nil
+}
+
+// finished handles a whole finish message. It needs m.mu.
+func (m *Manager) finished(now time.Duration, half *halfOpen, message []byte) {
+	if half == nil || half.session == nil {
+		return
+	}
+	if half.done {
+		// The caller has not heard from us yet: any sealed frame confirms.
+		if now-half.resent >= halfOpenResend && half.session.live(now) {
+			half.resent = now
+			m.sendChallenge(now, half.session, false)
+		}
+		return
+	}
+	if half.finishes == finishesMax {
+		return
+	}
+	half.finishes++
+	message = append([]byte(nil), message...)
+	m.submit(attest.Critical, func() {
+		err := verifyFinish(half, message)
+		m.cfg.Metrics.Verification(err == nil, attest.Critical)
+		if err != nil {
+			m.handshakeFailed(half.name, err)
+			return
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.accept(half)
+	})
+}
+
+func verifyFinish(half *halfOpen, message []byte) error {
+	confirmation, signature, err := parseFinish(message)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(half.keys.confirmation(initiator, half.transcript), confirmation) {
+		return errors.New("bad key confirmation of the initiator")
+	}
+	key := half.session.certificate.PublicKey
+	if !key.Verify(identity.ContextInitiator, signedBy(half.transcript, confirmation), signature) {
+		return errors.New("bad signature of the initiator")
+	}
+	return nil
+}
+
+// accept takes up the session of a verified handshake. It needs m.mu.
+func (m *Manager) accept(half *halfOpen) {
+	now, s := m.cfg.Now(), half.session
+	if m.halfOpen[half.id] != half || half.done || m.sessions[s.id] != nil || m.blocked[half.name] > now {
+		return
+	}
+	e := m.peer(half.name)
+	if e == nil {
+		m.log.Warn("peer not taken up: too many", "peer", half.name, "limit", m.cfg.Limits.Peers)
+		return
+	}
+	half.done, half.reply, half.resent = true, nil, now
+	s.peer = e
+	if err := m.install(now, s); err != nil {
+		m.log.Error("session not installed in the kernel", "peer", e.name, "error", err)
+		return
+	}
+	e.addr = half.from
+	if e.out != nil && e.out.pending == nil {
+		m.abandon(e)
+	}
+	m.establish(now, s)
+	m.sendChallenge(now, s, false) // the caller waits for a sealed frame
+	m.poke()
+}

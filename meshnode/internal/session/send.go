@@ -1,0 +1,48 @@
+package session
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
+)
+
+// Send seals payload and sends it to p on the current session, in several
+// frames if need be. Delivery is not confirmed. The error is ErrNoSession,
+// ErrTooLarge or the transport's.
+func (m *Manager) Send(p Peer, t frame.Type, payload []byte) error {
+	parts := transport.Split(payload, sealPart)
+	if parts == nil {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxMessage)
+	}
+	m.mu.RLock()
+	e := m.peers[p]
+	if e == nil || !e.current.live(m.cfg.Now()) {
+		m.mu.RUnlock()
+		return ErrNoSession
+	}
+	s, addr := e.current, e.addr
+	m.mu.RUnlock()
+	return m.sendOn(s, addr, t, parts)
+}
+
+// frames lends buffers of a datagram's size.
+var frames = sync.Pool{New: func() any { b := make([]byte, transport.MaxDatagram); return &b }}
+
+func (m *Manager) sendOn(s *session, addr netip.AddrPort, t frame.Type, parts [][]byte) error {
+	first, ok := s.reserve(len(parts), 2*m.cfg.Limits.SequenceLimit)
+	if !ok {
+		return ErrNoSession
+	}
+	buf := frames.Get().(*[]byte)
+	defer frames.Put(buf)
+	for i, part := range parts {
+		h := frame.Header{Type: t, Fragment: uint8(i), Fragments: uint8(len(parts)), Sequence: first + uint64(i)}
+		if err := m.cfg.Transport.WriteTo(s.sealFrame(*buf, h, part), addr); err != nil {
+			return fmt.Errorf("send to %s: %w", s.peer.name, err)
+		}
+	}
+	return nil
+}
