@@ -155,6 +155,7 @@ func (s *Store) present(ctx context.Context, name, content string) (Image, bool)
 
 // withProject adds the mesh node and the probe, built from the sources as they are.
 func (s *Store) withProject(ctx context.Context, set Set) (Set, error) {
+	step := s.progress.Step("build the mesh node and the probe")
 	var own [2]Image
 	var archives [2]string
 	group, ctx := errgroup.WithContext(ctx)
@@ -163,11 +164,11 @@ func (s *Store) withProject(ctx context.Context, set Set) (Set, error) {
 		binaries      binaries
 	}{{Mesh, "meshnode", meshnode}, {Probe, "probe", probe}} {
 		group.Go(func() (err error) {
-			own[i], archives[i], err = s.project1(ctx, p.name, p.command, p.binaries)
+			own[i], archives[i], err = s.buildProject(ctx, p.name, p.command, p.binaries)
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	if err := step.End("", group.Wait()); err != nil {
 		return Set{}, err
 	}
 	set.Images = append(set.Images, own[:]...)
@@ -175,9 +176,9 @@ func (s *Store) withProject(ctx context.Context, set Set) (Set, error) {
 	return set, nil
 }
 
-// project1 builds one image of the project's own: a static binary and nothing else. The
+// buildProject builds one image of the project's own: a static binary and nothing else. The
 // archive's name holds the hash of the binary, which a rebuild of the same sources repeats.
-func (s *Store) project1(ctx context.Context, name, command string, b binaries) (Image, string, error) {
+func (s *Store) buildProject(ctx context.Context, name, command string, b binaries) (Image, string, error) {
 	dir := filepath.Join(s.dir, "bin", command)
 	if err := s.compile(ctx, b, dir, io.Discard); err != nil {
 		return Image{}, "", err

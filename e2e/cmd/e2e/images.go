@@ -122,9 +122,8 @@ func (s *session) ensureImages(ctx context.Context, e *engine.Engine) error {
 	if err != nil {
 		return err
 	}
-	step := s.progress.Step("images")
 	set, err := store.Ensure(ctx)
-	if err := step.End("", err); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, i := range set.Images {
