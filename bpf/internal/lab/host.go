@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/features"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Host is a network namespace with one interface, eth0.
+type Host struct {
+	ns         netns.NsHandle
+	IPv4, IPv6 netip.Addr
+}
+
+// TwoHosts makes two network namespaces joined by a cable.
+func TwoHosts(t testing.TB) (node, peer *Host) {
+	t.Helper()
+	node = newHost(t, "10.99.0.1", "fd00:99::1")
+	peer = newHost(t, "10.99.0.2", "fd00:99::2")
+	Cable(t, node, peer)
+	return node, peer
+}
+
+// newHost makes a network namespace. Where that is not permitted the test is
+// skipped, but never in CI.
+func newHost(t testing.TB, ipv4, ipv6 string) *Host {
+	t.Helper()
+	h := &Host{IPv4: netip.MustParseAddr(ipv4), IPv6: netip.MustParseAddr(ipv6)}
+	made := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and end the thread with its namespace
+		var err error
+		h.ns, err = netns.New()
+		made <- err
+	}()
+	if err := <-made; errors.Is(err, unix.EPERM) && os.Getenv("CI") != "true" {
+		t.Skipf("needs root to make network namespaces: %v", err)
+	} else if err != nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := h.ns.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// NeedsTCX skips the test on kernels that are too old for tcx, and only there.
+func NeedsTCX(t testing.TB) {
+	t.Helper()
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if major, minor := version>>16, version>>8&0xff; major < 6 || major == 6 && minor < 6 {
+		t.Skipf("tcx needs Linux 6.6, this is %d.%d", major, minor)
+	}
+}
+
+// Cable connects the eth0 of two hosts.
+func Cable(t testing.TB, a, b *Host) {
+	t.Helper()
+	a.Do(t, func() error {
+		return netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(b.ns),
+		})
+	})
+	for _, h := range []*Host{a, b} {
+		h.Do(t, func() error {
+			eth0, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			for _, addr := range []string{h.IPv4.String() + "/24", h.IPv6.String() + "/64"} {
+				parsed, err := netlink.ParseAddr(addr)
+				if err != nil {
+					return err
+				}
+				parsed.Flags = unix.IFA_F_NODAD // usable at once
+				if err := netlink.AddrAdd(eth0, parsed); err != nil {
+					return err
+				}
+			}
+			return netlink.LinkSetUp(eth0)
+		})
+	}
+}
+
+// Do runs f in the host's namespace and fails the test if f fails.
+func (h *Host) Do(t testing.TB, f func() error) {
+	t.Helper()
+	if err := h.Try(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Try runs f in the host's namespace and returns its error.
+func (h *Host) Try(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and end the thread with its namespace
+		if err := netns.Set(h.ns); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// Listen opens a UDP socket on the host, network being udp4 or udp6.
+func (h *Host) Listen(t testing.TB, network string, port int) *net.UDPConn {
+	t.Helper()
+	var conn *net.UDPConn
+	h.Do(t, func() (err error) {
+		conn, err = net.ListenUDP(network, &net.UDPAddr{Port: port})
+		return err
+	})
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+// Station is a socket that speaks to one address.
+type Station struct {
+	Conn *net.UDPConn
+	To   netip.AddrPort
+}
+
+// Send sends one datagram or fails the test.
+func (s Station) Send(t testing.TB, payload []byte) {
+	t.Helper()
+	if _, err := s.Conn.WriteToUDPAddrPort(payload, s.To); err != nil {
+		t.Fatalf("send to %s: %v", s.To, err)
+	}
+}
+
+// Receive returns the next datagram of a socket or fails the test.
+func Receive(t testing.TB, conn *net.UDPConn) []byte {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 65536)
+	n, err := conn.Read(b)
+	if err != nil {
+		t.Fatalf("receive: %v", err)
+	}
+	return b[:n]
+}

@@ -1,0 +1,85 @@
+#!/bin/sh
+# Mutation check of the verifier: takes one check after the other out of the C
+# source, compiles it, and requires that the named test then fails. Needs clang
+# and what the tests need. Prints a line per mutation; fails if one survives.
+set -eu
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CI=true # a test that skips proves nothing
+survivors=0
+only=${1-} # part of the names of the mutations to try
+
+# mutate NAME TEST FILE PERL: applies the perl expression to the file and expects
+# the test to fail.
+mutate() {
+	case $1 in *"$only"*) ;; *) return ;; esac
+	rm -rf "$work/bpf"
+	mkdir -p "$work/bpf/verifier"
+	cp -r headers "$work/bpf/headers"
+	cp verifier/verifier.c "$work/bpf/verifier/"
+	perl -0pi -e "$4" "$work/bpf/$3"
+	if cmp -s "$3" "$work/bpf/$3"; then
+		echo "BROKEN    $1: the expression changes nothing"
+		survivors=$((survivors + 1))
+		return
+	fi
+	clang -O2 -g -mcpu=v3 -target bpf -I "$work/bpf/headers" \
+		-idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu \
+		-c "$work/bpf/verifier/verifier.c" -o "$work/mutant.o"
+	printf '{"Replace":{"%s/verifier/bpf_bpfel.o":"%s/mutant.o"}}' "$PWD" "$work" >"$work/overlay.json"
+	if go test -overlay "$work/overlay.json" -count 1 -timeout 60s -run "^$2\$" ./verifier >"$work/log" 2>&1; then
+		echo "SURVIVED  $1: $2 passes"
+		survivors=$((survivors + 1))
+	elif grep -q -- "--- FAIL: $2" "$work/log" && ! grep -q 'load: ' "$work/log"; then
+		echo "killed    $1: $2"
+	else
+		echo "BROKEN    $1: $2 did not get to fail"
+		cat "$work/log"
+		survivors=$((survivors + 1))
+	fi
+}
+
+C=verifier/verifier.c
+P=headers/packet.h
+R=headers/replay.h
+mutate "not_mesh: port"              TestNotMesh           $P 's/if \(udp->dest != port\)\s+return PACKET_OTHER;//'
+mutate "not_mesh: later fragment"    TestNotMesh           $P 's/if \(frag & 0x1fff\)\s+return PACKET_OTHER;//'
+mutate "malformed: IP fragment"      TestMalformed         $P 's/if \(fragment \|\| length/if (length/'
+mutate "malformed: IP length"        TestMalformed         $P 's/ \|\| end > p->length \|\| d->udp \+ length != end//'
+mutate "malformed: VLAN tags"        TestMalformed         $P 's/(i == PACKET_MAX_VLANS\)\s+return) PACKET_MALFORMED/$1 PACKET_OTHER/'
+mutate "malformed: extensions"       TestMalformed         $P 's/return PACKET_MALFORMED;(\s+\}\s+\/\* Finds)/return PACKET_OTHER;$1/'
+mutate "malformed: magic"            TestMalformed         $C 's/f->magic != bpf_htons\(FRAME_MAGIC\) \|\| //'
+mutate "malformed: version"          TestMalformed         $C 's/ \|\| f->version != FRAME_VERSION//'
+mutate "malformed: payload limit"    TestMalformed         $C 's/length > FRAME_MAX_PAYLOAD \|\|/length > FRAME_MAX_PAYLOAD + 8 ||/'
+mutate "malformed: length"           TestMalformed         $C 's/ \|\| length != bpf_ntohs\(f->length\)//'
+mutate "malformed: fragments"        TestMalformed         $C 's/f->fragments > FRAME_MAX_FRAGMENTS \|\| //'
+mutate "malformed: fragment"         TestMalformed         $C 's/ \|\| f->fragment >= f->fragments//'
+mutate "malformed: class"            TestMalformed         $C 's/(FRAME_SEQUENCE_BITS\);\s+\}\s+)return false;/$1return true;/'
+mutate "malformed: sequence 0"       TestMalformed         $C 's/return sequence && /return /'
+mutate "malformed: sequence range"   TestMalformed         $C 's/sequence && !\(sequence >> FRAME_SEQUENCE_BITS\)/sequence/'
+mutate "malformed: handshake fields" TestMalformed         $C 's/return !\(f->session\[0\].*?\);/return true;/'
+mutate "malformed: dropped"          TestMalformed         $C 's/enum verdict verdict = VERDICT_MALFORMED/enum verdict verdict = VERDICT_PASS/'
+mutate "rate_limited"                TestHandshakeLimit    $C 's/handshake_allowed\(d, now\) \? VERDICT_PASS : VERDICT_RATE_LIMITED/VERDICT_PASS/'
+mutate "no_session"                  TestCarriers          $C 's/(if \(!session\)\s+return) VERDICT_NO_SESSION/$1 VERDICT_PASS/'
+mutate "revoked"                     TestSessionVerdicts   $C 's/if \(state->revoked\)\s+return VERDICT_REVOKED;//'
+mutate "expired"                     TestSessionVerdicts   $C 's/if \(state->expires <= now\)\s+return VERDICT_EXPIRED;//'
+mutate "expired: not verified"       TestSessionVerdicts   $C 's/if \(state->verified_until <= now\)\s+return VERDICT_EXPIRED;//'
+mutate "bad_tag"                     TestBitFlips          $C 's/if \(!tag_matches\(session, f\)\)\s+return VERDICT_BAD_TAG;//'
+mutate "bad_tag: SipHash rotation"   TestSipHashAgreement  headers/siphash.h 's/s->v1, 13/s->v1, 14/'
+mutate "bad_tag: before the window"  TestForgeryLeavesWindow $C 's/(\tif \(!tag_matches\(session, f\)\)\s+return VERDICT_BAD_TAG;\n)(.*?return VERDICT_REPLAY;\n)/$2$1/s'
+mutate "replay"                      TestCarriers          $C 's/if \(!replay_accept\(window, bpf_be64_to_cpu\(f->sequence\)\)\)\s+return VERDICT_REPLAY;//'
+mutate "replay: seen"                TestWindowEdges       $R 's/if \(next == old\)\s+return false;//'
+mutate "replay: too old"             TestWindowEdges       $R 's/if \(sequence \+ FRAME_REPLAY_WINDOW <= highest\)\s+return false;//'
+mutate "replay: window size"         TestWindowEdges       $R 's/sequence \+ FRAME_REPLAY_WINDOW <=/sequence + FRAME_REPLAY_WINDOW - 1 <=/'
+mutate "replay: atomic"              TestWindowTwoCPUs     $R 's/seen = __sync_val_compare_and_swap\(word, old, next\);/seen = old; *(volatile __u64 *)word = next;/'
+mutate "signature: not to the socket" TestSessionVerdicts  $C 's/\*deliver = false;//'
+mutate "signature: ring"             TestSignatureEvents   $C 's/emit_signature\(p, f, length\);//'
+mutate "signature: loss counted"     TestSignatureRingFull $C 's/(void emit_signature.*?if \(!event\) \{\s+)count\(COUNTER_RING_LOST\);/$1/s'
+mutate "reports: loss counted"       TestReportRingFull    $C 's/(void report\(.*?if \(!event\) \{\s+)count\(COUNTER_RING_LOST\);/$1/s'
+mutate "reports: made"               TestReports           $C 's/report\(verdict, d, frame, now\);//'
+mutate "reports: limited"            TestReportsUnderFlood $C 's/ \|\| !bucket_take\(bucket, now, report_interval, report_tolerance\)//'
+mutate "reports: a bucket per verdict" TestReportsUnderFlood $C 's/(__u64 \*bucket = bpf_map_lookup_elem\(&report_buckets, )&verdict/__u32 one = 1; $1&one/'
+
+[ $survivors -eq 0 ] || { echo "$survivors mutations were not killed"; exit 1; }
+echo "all mutations were killed"

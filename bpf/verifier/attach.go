@@ -1,0 +1,127 @@
+package verifier
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// The ways in which the program is attached, in order of preference.
+const (
+	ModeXDPNative  = "xdp-native"  // in the interface's driver
+	ModeXDPGeneric = "xdp-generic" // in the kernel's receive path, before anything else
+	ModeTCX        = "tcx"         // at tcx ingress, Linux 6.6
+)
+
+// attachment is the link between the program and the interface. It is made by
+// BPF link, so that it ends with the process, however that ends.
+type attachment struct {
+	mu      sync.Mutex
+	link    link.Link // nil while detached
+	mode    string
+	ifindex int
+}
+
+// Mode says how the program is or was last attached: one of the Mode constants.
+func (v *Verifier) Mode() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.mode
+}
+
+// Healthy returns nil while the program is attached to the interface, and
+// otherwise an error that names the reason. Reattach is the remedy.
+func (v *Verifier) Healthy() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.healthy()
+}
+
+func (v *Verifier) healthy() error {
+	if v.link == nil {
+		return fmt.Errorf("verifier is not attached to %s", v.cfg.Interface)
+	}
+	info, err := v.link.Info()
+	if err != nil {
+		return fmt.Errorf("verifier on %s (%s): link: %w", v.cfg.Interface, v.mode, err)
+	}
+	// The kernel clears the interface of a link that was detached by force or
+	// whose interface is gone.
+	var ifindex uint32
+	if xdp := info.XDP(); xdp != nil {
+		ifindex = xdp.Ifindex
+	} else if tcx := info.TCX(); tcx != nil {
+		ifindex = tcx.Ifindex
+	}
+	if int(ifindex) != v.ifindex {
+		return fmt.Errorf("verifier was detached from %s (%s)", v.cfg.Interface, v.mode)
+	}
+	return nil
+}
+
+// Reattach attaches the program anew, in the caller's network namespace, unless
+// it is attached. Sessions, windows and counters stay. While it fails the node
+// must pass no data.
+func (v *Verifier) Reattach() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.healthy() == nil {
+		return nil // a new link would leave a gap without the program
+	}
+	if err := v.closeLink(); err != nil {
+		return &Error{Op: "detach from " + v.cfg.Interface, Err: err}
+	}
+	iface, err := net.InterfaceByName(v.cfg.Interface)
+	if err != nil {
+		return &Error{Op: "attach to " + v.cfg.Interface, Err: err}
+	}
+	var failed []error
+	for _, mode := range []string{ModeXDPNative, ModeXDPGeneric, ModeTCX} {
+		if v.cfg.Mode != "" && v.cfg.Mode != mode {
+			continue
+		}
+		l, err := v.attach(mode, iface.Index)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", mode, err))
+			continue
+		}
+		v.link, v.mode, v.ifindex = l, mode, iface.Index
+		v.cfg.Logger.Info("verifier attached", "interface", v.cfg.Interface, "mode", mode)
+		return nil
+	}
+	return &Error{Op: "attach to " + v.cfg.Interface, Err: errors.Join(failed...)}
+}
+
+func (v *Verifier) attach(mode string, ifindex int) (link.Link, error) {
+	switch mode {
+	case ModeXDPNative:
+		return link.AttachXDP(link.XDPOptions{Program: v.obj.VerifyXdp, Interface: ifindex, Flags: link.XDPDriverMode})
+	case ModeXDPGeneric:
+		return link.AttachXDP(link.XDPOptions{Program: v.obj.VerifyXdp, Interface: ifindex, Flags: link.XDPGenericMode})
+	default:
+		return link.AttachTCX(link.TCXOptions{
+			Program: v.obj.VerifyTcx, Interface: ifindex, Attach: ebpf.AttachTCXIngress,
+			Anchor: link.Head(), // before programs that could accept a packet unseen
+		})
+	}
+}
+
+// detach ends the attachment; the mutex must not be held.
+func (v *Verifier) detach() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.closeLink()
+}
+
+func (v *Verifier) closeLink() error {
+	if v.link == nil {
+		return nil
+	}
+	l := v.link
+	v.link = nil
+	return l.Close()
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//
+// The mesh verifier: judges every mesh datagram that reaches a pod's interface
+// before the socket sees it, as an XDP program or at tcx ingress. Userspace
+// alone writes sessions and states, this program alone windows, buckets and
+// counters. Verdicts are explained in the Go package's documentation.
+
+//go:build ignore
+
+#include "bucket.h"
+#include "frame.h"
+#include "packet.h"
+#include "replay.h"
+#include "siphash.h"
+#include "tables.h"
+
+#include <linux/pkt_cls.h>
+
+char __license[] SEC("license") = "Dual MIT/GPL";
+
+/* Nanoseconds; userspace sets them before the program is loaded. */
+const volatile __u64 handshake_interval = 5000000;
+const volatile __u64 handshake_tolerance = 1000000000;
+const volatile __u64 report_interval = 10000000;
+const volatile __u64 report_tolerance = 1000000000;
+
+static __always_inline void count(__u32 counter)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	if (value)
+		*value += 1;
+}
+
+static __always_inline void report(__u32 verdict, const struct datagram *d,
+				   const struct frame_header *frame, __u64 now)
+{
+	__u64 *bucket = bpf_map_lookup_elem(&report_buckets, &verdict);
+	struct drop_event *event;
+
+	if (!bucket || !bucket_take(bucket, now, report_interval, report_tolerance)) {
+		count(COUNTER_REPORT_HELD);
+		return;
+	}
+	event = bpf_ringbuf_reserve(&reports, sizeof(*event), 0);
+	if (!event) {
+		count(COUNTER_RING_LOST);
+		return;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time = bpf_ktime_get_ns();
+	event->verdict = verdict;
+	__builtin_memcpy(event->source, d->source, sizeof(event->source));
+	__builtin_memcpy(event->source_port, &d->source_port, sizeof(event->source_port));
+	if (frame)
+		__builtin_memcpy(event->session, frame->session, sizeof(event->session));
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline bool handshake_allowed(const struct datagram *d, __u64 now)
+{
+	__u64 first = now + handshake_interval, *bucket;
+	__u32 source[4]; /* on older kernels a key must lie on the function's own stack */
+
+	__builtin_memcpy(source, d->source, sizeof(source));
+	bucket = bpf_map_lookup_elem(&handshake_buckets, source);
+	if (bucket)
+		return bucket_take(bucket, now, handshake_interval, handshake_tolerance);
+	return !bpf_map_update_elem(&handshake_buckets, source, &first, BPF_ANY);
+}
+
+static __always_inline void emit_signature(const struct packet *p, const struct frame_header *frame,
+					   __u32 length)
+{
+	struct signature_event *event = bpf_ringbuf_reserve(&signatures, sizeof(*event), 0);
+	const __u8 *payload = (const __u8 *)(frame + 1);
+	__u32 done = 0;
+
+	if (!event) {
+		count(COUNTER_RING_LOST);
+		return;
+	}
+	event->time = bpf_ktime_get_ns();
+	__builtin_memcpy(event->session, frame->session, sizeof(event->session));
+	event->sequence = bpf_be64_to_cpu(frame->sequence);
+	event->length = length;
+	event->type = frame->type;
+	event->fragment = frame->fragment;
+	event->fragments = frame->fragments;
+
+	/* No helper copies packet bytes into a ring record on every kernel. */
+	for (__u32 i = 0; i < FRAME_MAX_PAYLOAD / 8; i++) {
+		const __u64 *from = (const __u64 *)payload + i;
+
+		if (i * 8 + 8 > length || (void *)(from + 1) > p->data_end)
+			break;
+		((__u64 *)event->payload)[i] = *from;
+		done = i * 8 + 8;
+	}
+	for (__u32 i = 0; i < 7; i++) {
+		const __u8 *from = payload + done + i;
+
+		if (done + i >= length || done + i >= FRAME_MAX_PAYLOAD ||
+		    (void *)(from + 1) > p->data_end)
+			break;
+		event->payload[done + i] = *from;
+	}
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline bool well_formed(const struct packet *p, const struct frame_header *f,
+					__u32 length)
+{
+	__u64 sequence = bpf_be64_to_cpu(f->sequence);
+
+	if (f->magic != bpf_htons(FRAME_MAGIC) || f->version != FRAME_VERSION)
+		return false;
+	if (length > FRAME_MAX_PAYLOAD || length != bpf_ntohs(f->length) ||
+	    (void *)(f + 1) + length > p->data_end)
+		return false;
+	if (f->fragments > FRAME_MAX_FRAGMENTS || f->fragment >= f->fragments)
+		return false;
+	switch (f->type & FRAME_CLASS_MASK) {
+	case FRAME_CLASS_HANDSHAKE:
+		return !(f->session[0] | f->session[1] | f->sequence | f->tag);
+	case FRAME_CLASS_SIGNATURE:
+	case FRAME_CLASS_CONTROL:
+	case FRAME_CLASS_DATA:
+		return sequence && !(sequence >> FRAME_SEQUENCE_BITS);
+	}
+	return false;
+}
+
+static __always_inline bool tag_matches(const struct session *s, const struct frame_header *f)
+{
+	const __u64 *raw = (const __u64 *)f;
+	__u64 words[4] = { raw[0], raw[1], raw[2], raw[3] };
+
+	return siphash_32(s->key[0], s->key[1], words) == bpf_be64_to_cpu(f->tag);
+}
+
+/* Judges a session's frame. The tag comes before the window: only the peer may
+ * move it. *deliver is cleared for what the socket must not see despite a pass.
+ */
+static __always_inline enum verdict judge_session(const struct packet *p,
+						  const struct frame_header *f, __u32 length,
+						  __u64 now, bool *deliver)
+{
+	struct session *session = bpf_map_lookup_elem(&sessions, f->session);
+	struct replay_window *window;
+	struct session_state *state;
+	__u32 slot;
+
+	if (!session)
+		return VERDICT_NO_SESSION;
+	slot = session->slot;
+	state = bpf_map_lookup_elem(&states, &slot);
+	if (!state)
+		return VERDICT_NO_SESSION;
+	if (state->revoked)
+		return VERDICT_REVOKED;
+	if (state->expires <= now)
+		return VERDICT_EXPIRED;
+	if (!tag_matches(session, f))
+		return VERDICT_BAD_TAG;
+	window = bpf_map_lookup_elem(&windows, &slot);
+	if (!window)
+		return VERDICT_NO_SESSION;
+	if (!replay_accept(window, bpf_be64_to_cpu(f->sequence)))
+		return VERDICT_REPLAY;
+	switch (f->type & FRAME_CLASS_MASK) {
+	case FRAME_CLASS_SIGNATURE:
+		emit_signature(p, f, length);
+		*deliver = false;
+		break;
+	case FRAME_CLASS_DATA:
+		if (state->verified_until <= now)
+			return VERDICT_EXPIRED;
+		break;
+	}
+	return VERDICT_PASS;
+}
+
+/* No mesh frame starts further into a packet. */
+#define MAX_OFFSET 32768
+
+/* Judges, counts and reports a datagram that packet_parse called kind; true if
+ * the kernel may go on with it.
+ */
+static __always_inline bool judge(const struct packet *p, enum packet_kind kind,
+				  const struct datagram *d)
+{
+	enum verdict verdict = VERDICT_MALFORMED;
+	struct frame_header *frame = 0;
+	__u32 length = d->length - sizeof(*frame);
+	/* A real clock read costs half a SipHash; the last tick, at most 10 ms ago, will do. */
+	__u64 now = bpf_ktime_get_coarse_ns();
+	bool deliver = true;
+
+	if (kind == PACKET_MESH && d->udp < MAX_OFFSET && d->length >= sizeof(*frame))
+		frame = PACKET_AT(p, d->udp + sizeof(struct udphdr), struct frame_header);
+	if (frame && well_formed(p, frame, length)) {
+		if ((frame->type & FRAME_CLASS_MASK) == FRAME_CLASS_HANDSHAKE)
+			verdict = handshake_allowed(d, now) ? VERDICT_PASS : VERDICT_RATE_LIMITED;
+		else
+			verdict = judge_session(p, frame, length, now, &deliver);
+	}
+	count(verdict);
+	if (verdict == VERDICT_PASS)
+		return deliver;
+	report(verdict, d, frame, now);
+	return false;
+}
+
+/* Functions with linkage are verified once and by themselves: what the parser
+ * went through does not multiply with what the judge can do.
+ */
+__noinline int judge_xdp(struct xdp_md *ctx, enum packet_kind kind, struct datagram *d)
+{
+	struct packet p = {
+		.data = (void *)(long)ctx->data,
+		.data_end = (void *)(long)ctx->data_end,
+	};
+
+	return d && judge(&p, kind, d) ? XDP_PASS : XDP_DROP;
+}
+
+__noinline int judge_tcx(struct __sk_buff *skb, enum packet_kind kind, struct datagram *d)
+{
+	struct packet p = {
+		.data = (void *)(long)skb->data,
+		.data_end = (void *)(long)skb->data_end,
+	};
+
+	/* Unspecified is tcx "next": other programs at this hook keep their say. */
+	return d && judge(&p, kind, d) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+SEC("xdp")
+int verify_xdp(struct xdp_md *ctx)
+{
+	struct packet p = {
+		.data = (void *)(long)ctx->data,
+		.data_end = (void *)(long)ctx->data_end,
+		.length = ctx->data_end - ctx->data,
+	};
+	struct datagram d = {};
+	enum packet_kind kind = packet_parse(&p, &d, bpf_htons(FRAME_PORT));
+
+	if (kind == PACKET_OTHER) {
+		count(VERDICT_NOT_MESH);
+		return XDP_PASS;
+	}
+	return judge_xdp(ctx, kind, &d);
+}
+
+/* The bytes of the largest mesh frame with every header before it. */
+#define LINEAR_BYTES 2048
+
+SEC("tc")
+int verify_tcx(struct __sk_buff *skb)
+{
+	__u32 want = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
+	struct datagram d = {};
+	enum packet_kind kind;
+	struct packet p;
+
+	/* Headers that lie in a page would look absent: not readable, no pass. */
+	if (skb->data_end - skb->data < want && bpf_skb_pull_data(skb, want)) {
+		count(VERDICT_MALFORMED);
+		return TC_ACT_SHOT;
+	}
+	p.data = (void *)(long)skb->data;
+	p.data_end = (void *)(long)skb->data_end;
+	p.length = skb->len;
+	kind = packet_parse(&p, &d, bpf_htons(FRAME_PORT));
+	if (kind == PACKET_OTHER) {
+		count(VERDICT_NOT_MESH);
+		return TC_ACT_UNSPEC;
+	}
+	return judge_tcx(skb, kind, &d);
+}
