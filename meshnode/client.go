@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/client"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
+)
+
+const clientExample = `meshnode client --nodes https://mesh-node-a-0.mesh-nodes.x0tta6bl4.svc:8443,https://mesh-node-b-0.mesh-nodes.x0tta6bl4.svc:8443 \
+      --token-file /etc/mesh/api/token --trust-dir /etc/mesh/trust --history /data/history.jsonl`
+
+func runClient(ctx context.Context, args []string, out io.Writer) error {
+	f := newFlags("client", clientExample, out)
+	nodes := f.String("nodes", "", "comma-separated `URLs` of nodes")
+	tokenFile := f.String("token-file", "", "`file` with the bearer token of the client API")
+	trustDir := f.String("trust-dir", "", "`directory` of the mesh's trust bundle")
+	path := f.String("history", "", "`file` that the history is written to; it is emptied first")
+	listen := f.String("listen", ":8080", "`address` of /history, /metrics, /healthz and /readyz (plain)")
+	interval := f.Duration("interval", 200*time.Millisecond, "time between operations at one node")
+	size := f.Int("size", 256, "`bytes` of a record's body")
+	newLogger := f.logLevel()
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	if err := f.need("nodes", "token-file", "trust-dir", "history"); err != nil {
+		return err
+	}
+	if *size < 1 || *size > api.MaxBody || *interval <= 0 {
+		return fmt.Errorf("%w: --size must be 1 to %d and --interval positive", errUsage, api.MaxBody)
+	}
+	logger := newLogger().With("node", "client")
+	reg := prometheus.NewRegistry()
+	history, err := client.OpenHistory(*path, reg)
+	if err != nil {
+		return err
+	}
+	c, err := client.New(client.Config{
+		Nodes: strings.Split(*nodes, ","), TokenFile: *tokenFile, TrustDir: *trustDir,
+		Interval: *interval, Size: *size, History: history, Logger: logger,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", errUsage, err), history.Close())
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /history", history)
+	mux.Handle("/", server.Probes(reg, func() []string { return nil }))
+	group, ctx := errgroup.WithContext(ctx)
+	if err := serve(ctx, group, *listen, mux, nil, logger); err != nil {
+		return errors.Join(err, history.Close())
+	}
+	group.Go(func() error { c.Run(ctx); return nil })
+	return errors.Join(group.Wait(), history.Close())
+}

@@ -1,0 +1,202 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+)
+
+// setUp returns a client of a server that answers with h, and its history.
+func setUp(t *testing.T, h http.HandlerFunc) (*Client, *History, string) {
+	t.Helper()
+	s := httptest.NewTLSServer(h)
+	t.Cleanup(s.Close)
+	a, err := identity.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := a.TrustFiles()
+	files[identity.TrustAPICAFile] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	files["token"] = "secret\n"
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	history, err := OpenHistory(filepath.Join(dir, "history"), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := history.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := New(Config{
+		Nodes: []string{s.URL}, TokenFile: filepath.Join(dir, "token"), TrustDir: dir, Interval: time.Millisecond, Size: 100,
+		History: history, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, history, s.URL
+}
+
+func operations(t *testing.T, h *History) []Operation {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/history", nil))
+	var ops []Operation
+	for d := json.NewDecoder(w.Body); ; {
+		var o Operation
+		if err := d.Decode(&o); err == io.EOF {
+			return ops
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		ops = append(ops, o)
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		op       string
+		handler  func(n int64, w http.ResponseWriter, r *http.Request)
+		result   string
+		found    bool
+		status   int
+		attempts int // at least
+	}{
+		{"written", Write, func(_ int64, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, OK, false, 201, 1},
+		{"written at the second attempt", Write, func(n int64, w http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				api.NewProblem(503, "wait").ServeHTTP(w, r)
+				return
+			}
+			w.WriteHeader(201)
+		}, OK, false, 201, 2},
+		{"refused for good", Write, func(_ int64, w http.ResponseWriter, r *http.Request) { api.NewProblem(409, "taken").ServeHTTP(w, r) }, Failed, false, 409, 1},
+		{"perhaps written", Write, func(_ int64, w http.ResponseWriter, r *http.Request) {
+			api.NewProblem(503, "no holder").ServeHTTP(w, r)
+		}, Unknown, false, 503, 3},
+		{"connection lost", Write, func(_ int64, _ http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, Unknown, false, 0, 3},
+		{"read", Read, func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			if _, err := w.Write(Body("id", 100)); err != nil {
+				t.Error(err)
+			}
+		}, OK, true, 200, 1},
+		{"not there", Read, func(_ int64, w http.ResponseWriter, r *http.Request) { api.NewProblem(404, "none").ServeHTTP(w, r) }, OK, false, 404, 1},
+		{"wrong content", Read, func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			if _, err := w.Write(Body("other", 100)); err != nil {
+				t.Error(err)
+			}
+		}, Failed, false, 200, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int64
+			cl, h, url := setUp(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "Bearer secret" {
+					t.Error("no token sent")
+				}
+				c.handler(n.Add(1), w, r)
+			})
+			tr := &transport{c: cl}
+			defer tr.close()
+			cl.do(t.Context(), tr, Operation{Op: c.op, ID: "id", Node: "n"}, url)
+			ops := operations(t, h)
+			if len(ops) != 1 {
+				t.Fatalf("%d operations", len(ops))
+			}
+			o := ops[0]
+			if o.Result != c.result || o.Found != c.found || o.Status != c.status || o.Attempts < c.attempts || len(o.Errors) < c.attempts-1 {
+				t.Errorf("%+v", o)
+			}
+			if d := o.Returned.Sub(o.Invoked); d < 0 || d > Budget+time.Second {
+				t.Errorf("took %v", d)
+			}
+			if (c.result == OK && c.op == Write) != (len(cl.acked) == 1) {
+				t.Errorf("remembered as acknowledged: %v", cl.acked)
+			}
+		})
+	}
+}
+
+func TestNotSentIsAFailure(t *testing.T) {
+	c, h, _ := setUp(t, nil)
+	tr := &transport{c: c}
+	c.do(t.Context(), tr, Operation{Op: Write, ID: "x", Node: "n"}, "https://127.0.0.1:1")
+	if o := operations(t, h); len(o) != 1 || o[0].Result != Failed || o[0].Status != 0 || o[0].Attempts < 3 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestRunReadsBackWhatItWrote(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	stored := map[string][]byte{}
+	var requests atomic.Int64
+	c, h, _ := setUp(t, func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 20 {
+			cancel()
+		}
+		id := strings.TrimPrefix(r.URL.Path, api.RecordsPath+"/")
+		if r.Method == http.MethodPut {
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			stored[id] = b // one node: requests come one after the other
+			w.WriteHeader(201)
+			return
+		}
+		if _, err := w.Write(stored[id]); err != nil {
+			t.Error(err)
+		}
+	})
+	c.Run(ctx)
+	reads := 0
+	for _, o := range operations(t, h) {
+		if o.Result != OK {
+			t.Errorf("%+v", o)
+		}
+		if o.Op == Read && o.Found {
+			reads++
+		}
+	}
+	if reads < 5 {
+		t.Errorf("%d records read back", reads)
+	}
+}
+
+func TestBodyFollowsFromID(t *testing.T) {
+	a, b := Body("a", 1000), Body("b", 1000)
+	if len(a) != 1000 || bytes.Equal(a, b) || !bytes.Equal(a, Body("a", 1000)) || len(Body("a", 1)) != 1 {
+		t.Error("bodies do not follow from ids")
+	}
+}
+
+func TestBadNodes(t *testing.T) {
+	for _, nodes := range [][]string{nil, {"http://plain:8443"}, {"node"}, {""}} {
+		if _, err := New(Config{Nodes: nodes}); err == nil {
+			t.Errorf("%q accepted", nodes)
+		}
+	}
+}

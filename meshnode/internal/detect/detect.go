@@ -1,0 +1,259 @@
+// Package detect is the failure detector: it tells from sealed heartbeats and
+// from what other peers report which peers are reachable.
+//
+// A Detector is a state machine without goroutines, clock or network: its
+// caller feeds it messages and the time, and sends what it returns.
+//
+// Every Interval each peer gets a heartbeat and echoes it at once. A peer that
+// was silent for the suspicion time becomes suspect, and up to Indirect other
+// peers are asked whether they hear it (SWIM: Das, Gupta and Motivala, DSN
+// 2002). If it stays silent for ProbeTimeout more, it is unreachable; the
+// Change says whether another peer still hears it. The first echo makes it
+// reachable again: an echo proves both directions.
+//
+// The suspicion time adapts to what each peer's link has shown lately:
+//
+//	suspicion = clamp(Safety × worst recent gap, MinSuspect, MaxSuspect)
+//
+// where the worst gap halves every gapHalfLife. Time during which the detector
+// itself was not run (a busy machine) counts for no one's silence; this is the
+// idea of Lifeguard (Dadgar, Phillips and Currey, 2017) in its simplest form.
+package detect
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+)
+
+// Status is what the detector thinks of a peer.
+type Status uint8
+
+// The statuses. A peer that was never heard is Unknown and raises no alarm.
+const (
+	Unknown Status = iota
+	Reachable
+	Suspect
+	Unreachable
+)
+
+var statusNames = [...]string{"unknown", "reachable", "suspect", "unreachable"}
+
+func (s Status) String() string { return statusNames[s] }
+
+// Config tunes a Detector. Zero fields take the default given here.
+type Config struct {
+	Self         string
+	Incarnation  uint64        // larger after every restart of this node
+	Interval     time.Duration // between heartbeats; 200 ms
+	MinSuspect   time.Duration // 600 ms
+	MaxSuspect   time.Duration // 1 s
+	ProbeTimeout time.Duration // 250 ms
+	Indirect     int           // peers asked about a suspect; 3
+	Rand         *rand.Rand    // chooses them
+}
+
+const (
+	defaultInterval     = 200 * time.Millisecond
+	defaultMinSuspect   = 600 * time.Millisecond
+	defaultMaxSuspect   = time.Second
+	defaultProbeTimeout = 250 * time.Millisecond
+	defaultIndirect     = 3
+
+	// safety is the factor between the worst recent gap and the suspicion time.
+	safety = 1.5
+	// gapHalfLife is the time in which the memory of a bad gap halves.
+	gapHalfLife = 20 * time.Second
+	// maxTick is the longest regular distance between two Ticks; more is a
+	// stall of this node.
+	maxTick = 100 * time.Millisecond
+	// rttGain is the gain of the smoothed round-trip time (RFC 6298).
+	rttGain = 1.0 / 8
+)
+
+func (c *Config) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.Interval, defaultInterval)
+	set(&c.MinSuspect, defaultMinSuspect)
+	set(&c.MaxSuspect, defaultMaxSuspect)
+	set(&c.ProbeTimeout, defaultProbeTimeout)
+	if c.Indirect == 0 {
+		c.Indirect = defaultIndirect
+	}
+	if c.Rand == nil {
+		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+}
+
+// Message is a control frame to send.
+type Message struct {
+	To      string
+	Type    frame.Type
+	Payload []byte
+}
+
+// Change is a peer's change of status.
+type Change struct {
+	Peer     string
+	From, To Status
+	Time     time.Time
+	// LastHeard is when the peer was last heard before the change.
+	LastHeard time.Time
+	// SeenBy are the peers that heard an unreachable peer while it was suspect.
+	SeenBy []string
+	// Restarted says that the peer came with a new incarnation.
+	Restarted bool
+	// Left says that the peer said goodbye; To is Unknown.
+	Left bool
+}
+
+// Output is what the caller must send and what it should know.
+type Output struct {
+	Send    []Message
+	Changes []Change
+}
+
+// Link is the detector's measure of one peer.
+type Link struct {
+	Peer    string
+	Status  Status
+	RTT     time.Duration // smoothed; 0 if unknown
+	Last    time.Duration // the newest sample of it
+	Quality uint8         // share of heartbeats echoed lately, 0 to 255
+}
+
+// Detector watches peers. It is not safe for concurrent use.
+type Detector struct {
+	cfg      Config
+	peers    map[string]*peer
+	order    []string // sorted names, so that runs are reproducible
+	lastTick time.Time
+	probeID  uint64
+	relayed  []relayedProbe
+}
+
+// New returns a Detector that watches no one.
+func New(cfg Config) *Detector {
+	cfg.defaults()
+	return &Detector{cfg: cfg, peers: make(map[string]*peer)}
+}
+
+// Add starts watching a peer; a known one is left as it is.
+func (d *Detector) Add(now time.Time, name string) {
+	if name == d.cfg.Self || d.peers[name] != nil {
+		return
+	}
+	// The phase is spread so that nodes started together do not beat together.
+	phase := time.Duration(d.cfg.Rand.Int64N(int64(d.cfg.Interval)))
+	d.peers[name] = &peer{name: name, nextBeat: now.Add(phase), gap: d.maxGap(), gapTime: now}
+	i, _ := slices.BinarySearch(d.order, name)
+	d.order = slices.Insert(d.order, i, name)
+}
+
+// Remove stops watching a peer.
+func (d *Detector) Remove(name string) {
+	delete(d.peers, name)
+	if i, ok := slices.BinarySearch(d.order, name); ok {
+		d.order = slices.Delete(d.order, i, i+1)
+	}
+}
+
+// Status returns the status of a peer, Unknown if it is not watched.
+func (d *Detector) Status(name string) Status {
+	if p := d.peers[name]; p != nil {
+		return p.status
+	}
+	return Unknown
+}
+
+// Links returns all watched peers ordered by name.
+func (d *Detector) Links() []Link {
+	links := make([]Link, 0, len(d.order))
+	for _, name := range d.order {
+		p := d.peers[name]
+		links = append(links, Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Quality: p.quality()})
+	}
+	return links
+}
+
+// Goodbye returns the messages that tell every peer that this node leaves.
+func (d *Detector) Goodbye() []Message {
+	var out Output
+	for _, name := range d.order {
+		d.beat(time.Time{}, d.peers[name], true, &out)
+	}
+	return out.Send
+}
+
+// peer is the state of one watched peer.
+type peer struct {
+	name        string
+	status      Status
+	incarnation uint64
+	lastHeard   time.Time
+	suspectAt   time.Time
+	nextBeat    time.Time
+	probeID     uint64
+	seenBy      []string
+
+	gap     time.Duration // worst recent gap as of gapTime
+	gapTime time.Time
+	rtt     time.Duration
+	lastRTT time.Duration
+
+	seq   uint64 // of the last heartbeat sent
+	since uint64 // last heartbeat of before the peer was lost or met
+	// sent is when the last window heartbeats went out, indexed by seq; echoed
+	// marks the answered ones.
+	sent   [window]time.Time
+	echoed [window]bool
+}
+
+// window is the number of heartbeats that a link's quality looks back on.
+const window = 32
+
+// quality is the share of the window's heartbeats since the peer was met that
+// were echoed, scaled to 255. The last two are left out: their echoes may still
+// be under way.
+func (p *peer) quality() uint8 {
+	const underWay = 2
+	var sent, echoed int
+	for i := uint64(underWay); i < window && p.since+i < p.seq; i++ {
+		sent++
+		if p.echoed[(p.seq-i)%window] {
+			echoed++
+		}
+	}
+	if sent == 0 {
+		if p.status == Reachable {
+			return math.MaxUint8
+		}
+		return 0
+	}
+	return uint8(math.MaxUint8 * echoed / sent)
+}
+
+// worstGap is the decayed worst gap.
+func (p *peer) worstGap(now time.Time) time.Duration {
+	age := now.Sub(p.gapTime)
+	return time.Duration(float64(p.gap) * math.Exp2(-float64(age)/float64(gapHalfLife)))
+}
+
+// maxGap is the gap that makes the suspicion time MaxSuspect: a longer one is
+// remembered as this, and a new peer starts with it.
+func (d *Detector) maxGap() time.Duration {
+	return time.Duration(float64(d.cfg.MaxSuspect) / safety)
+}
+
+// suspicion is the silence after which p becomes suspect.
+func (d *Detector) suspicion(now time.Time, p *peer) time.Duration {
+	s := time.Duration(safety * float64(p.worstGap(now)))
+	return min(max(s, d.cfg.MinSuspect), d.cfg.MaxSuspect)
+}

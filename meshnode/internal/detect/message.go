@@ -1,0 +1,76 @@
+package detect
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// heartbeat is the payload of Heartbeat and, sent back as it came, of
+// HeartbeatEcho:
+//
+//	incarnation u64, sequence u64, flags u8 (bit 0: the sender leaves)
+type heartbeat struct {
+	incarnation, seq uint64
+	leaving          bool
+}
+
+const (
+	heartbeatLen = 17
+	flagLeaving  = 1
+)
+
+var errMessage = errors.New("detect: malformed message")
+
+func (h *heartbeat) encode() []byte {
+	b := make([]byte, heartbeatLen)
+	binary.BigEndian.PutUint64(b, h.incarnation)
+	binary.BigEndian.PutUint64(b[8:], h.seq)
+	if h.leaving {
+		b[16] = flagLeaving
+	}
+	return b
+}
+
+func (h *heartbeat) decode(b []byte) error {
+	if len(b) != heartbeatLen || b[16]&^flagLeaving != 0 {
+		return fmt.Errorf("%w: heartbeat of %d bytes", errMessage, len(b))
+	}
+	h.incarnation = binary.BigEndian.Uint64(b)
+	h.seq = binary.BigEndian.Uint64(b[8:])
+	h.leaving = b[16] == flagLeaving
+	return nil
+}
+
+// probe is the payload of ProbeRequest and ProbeReply:
+//
+//	id u64, reachable u8 (0 in requests), target name (1 to 255 bytes)
+type probe struct {
+	id        uint64
+	reachable bool
+	target    string
+}
+
+const (
+	probeLen = 9
+	maxName  = 255
+)
+
+func (p *probe) encode() []byte {
+	b := make([]byte, probeLen, probeLen+len(p.target))
+	binary.BigEndian.PutUint64(b, p.id)
+	if p.reachable {
+		b[8] = 1
+	}
+	return append(b, p.target...)
+}
+
+func (p *probe) decode(b []byte) error {
+	if len(b) <= probeLen || len(b) > probeLen+maxName || b[8] > 1 {
+		return fmt.Errorf("%w: probe of %d bytes", errMessage, len(b))
+	}
+	p.id = binary.BigEndian.Uint64(b)
+	p.reachable = b[8] == 1
+	p.target = string(b[probeLen:])
+	return nil
+}

@@ -1,0 +1,135 @@
+package mapek
+
+import (
+	"slices"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Analyze groups symptoms into incidents and returns what became of them. It
+// must also be called without symptoms, for time alone can decide a case.
+//
+// Peers that fall silent within policy.Settle of each other, or within
+// policy.Correlate of an open incident's last one, belong together, for a fault
+// reaches the peers one after the other:
+//
+//	two or more, or all that this node knows   network_partition
+//	one, and another peer still hears it       link_failure
+//	one, and no other peer hears it            node_crash
+//
+// An incident that turns out to be worse changes its type and keeps its id.
+func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []Finding {
+	var findings []Finding
+	for _, s := range symptoms {
+		switch s.Kind {
+		case event.PeerUnreachable:
+			findings = append(findings, c.fell(p, s)...)
+		case event.PeerReturned, event.PeerLeft, event.SessionVerified:
+			findings = append(findings, c.recovered(now, s)...)
+		case event.SessionFailed:
+			findings = append(findings, c.failed(now, p, s)...)
+		}
+		switch s.Kind {
+		case event.LatencyHigh:
+			findings = append(findings, c.slow(now, s))
+		case event.LatencyNormal, event.PeerUnreachable, event.PeerLeft:
+			findings = append(findings, c.normal(now, s)...)
+		}
+	}
+	for _, i := range slices.Clone(c.open) {
+		if i.Type == "" || connectivity(i.Type) {
+			findings = append(findings, c.classify(now, p, v, i)...)
+		} else {
+			findings = append(findings, c.calm(now, p, i)...)
+		}
+	}
+	return append(findings, c.rate(now, p, v)...)
+}
+
+// fell files a peer that became unreachable.
+func (c *Cases) fell(p *Policy, s Symptom) []Finding {
+	var i *Incident
+	for _, o := range slices.Backward(c.open) {
+		if o.Type == "" || connectivity(o.Type) && (o.Subjects[s.Peer] != nil || s.Time.Sub(o.last) <= time.Duration(p.Correlate)) {
+			i = o
+			break
+		}
+	}
+	if i == nil {
+		i = c.add(&Incident{Since: s.Since, due: s.Time.Add(time.Duration(p.Settle))})
+	}
+	i.last = s.Time
+	i.Subjects[s.Peer] = &Subject{Unreachable: true, SeenBy: s.SeenBy}
+	if i.Type == "" {
+		return nil
+	}
+	return []Finding{{Moment: extended, Incident: i, Peers: []string{s.Peer}}}
+}
+
+// recovered notes that a peer is back, verified, or no member any more.
+func (c *Cases) recovered(now time.Time, s Symptom) []Finding {
+	var findings []Finding
+	for _, i := range slices.Clone(c.open) {
+		sub := i.Subjects[s.Peer]
+		if sub == nil || i.Type == metric.LatencySLO {
+			continue
+		}
+		switch s.Kind {
+		case event.PeerLeft:
+			delete(i.Subjects, s.Peer)
+		case event.PeerReturned:
+			sub.Unreachable = false
+			if i.Type == "" {
+				delete(i.Subjects, s.Peer) // it was shorter than what counts as an incident
+			} else if connectivity(i.Type) {
+				findings = append(findings, Finding{Moment: PeerReturned, Incident: i, Peers: []string{s.Peer}})
+			}
+		case event.SessionVerified:
+			sub.Verified = true
+		}
+		switch {
+		case i.Type == "" && len(i.Subjects) == 0:
+			c.drop(i)
+		case connectivity(i.Type) && i.settled():
+			findings = append(findings, c.resolve(now, i))
+		}
+	}
+	return findings
+}
+
+func (c *Cases) resolve(now time.Time, i *Incident) Finding {
+	i.Resolved = now
+	c.drop(i)
+	return Finding{Moment: Over, Incident: i, Peers: i.Peers()}
+}
+
+// classify decides what an incident of silent peers is.
+func (c *Cases) classify(now time.Time, p *Policy, v *View, i *Incident) []Finding {
+	n := i.unreachable()
+	var typ string
+	switch {
+	case n >= 2 || n >= 1 && n == v.met():
+		typ = metric.NetworkPartition
+	case i.Type != "" || n == 0:
+		return nil
+	case now.Before(i.due), v.suspects() && now.Before(i.due.Add(time.Duration(p.Settle))):
+		return nil // others may follow
+	default:
+		typ = metric.NodeCrash
+		for _, s := range i.Subjects {
+			if len(s.SeenBy) > 0 {
+				typ = metric.LinkFailure
+			}
+		}
+	}
+	if i.Type == typ {
+		return nil
+	}
+	i.Type = typ
+	if i.Opened.IsZero() {
+		i.Opened = now
+	}
+	return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}}
+}

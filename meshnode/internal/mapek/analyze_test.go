@@ -1,0 +1,256 @@
+package mapek
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var t0 = time.Unix(1e9, 0)
+
+func at(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
+
+func TestMonitorReportsChangesOnly(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		signals []Signal
+		want    []string
+	}{
+		{"met once", []Signal{{Kind: Met, Peer: "b"}, {Kind: Met, Peer: "b"}}, []string{"peer_reachable b"}},
+		{"a stranger cannot be lost", []Signal{{Kind: Unreachable, Peer: "b"}, {Kind: Returned, Peer: "b"}}, nil},
+		{"lost once", []Signal{{Kind: Met, Peer: "b"}, {Kind: Unreachable, Peer: "b"}, {Kind: Unreachable, Peer: "b"}}, []string{"peer_reachable b", "peer_unreachable b"}},
+		{"suspicion is no symptom", []Signal{{Kind: Met, Peer: "b"}, {Kind: Suspected, Peer: "b"}, {Kind: Cleared, Peer: "b"}}, []string{"peer_reachable b"}},
+		{"verified once", []Signal{{Kind: Met, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Verified, Peer: "b"}}, []string{"peer_reachable b", "session_verified b"}},
+		{"verified again after a return", []Signal{{Kind: Met, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Unreachable, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Returned, Peer: "b"}, {Kind: Verified, Peer: "b"}},
+			[]string{"peer_reachable b", "session_verified b", "peer_unreachable b", "peer_returned b", "session_verified b"}},
+		{"gone is forgotten", []Signal{{Kind: Met, Peer: "b"}, {Kind: Gone, Peer: "b"}, {Kind: Gone, Peer: "b"}, {Kind: Unreachable, Peer: "b"}}, []string{"peer_reachable b", "peer_left b"}},
+		{"failures count", []Signal{{Kind: VerificationFailed, Peer: "b"}, {Kind: VerificationFailed, Peer: "b"}}, []string{"session_failed b", "session_failed b"}},
+		{"one timeout until verified", []Signal{{Kind: Met, Peer: "b"}, {Kind: TimedOut, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: TimedOut, Peer: "b"}, {Kind: TimedOut, Peer: "b"}},
+			[]string{"peer_reachable b", "session_verified b", "session_timeout b"}},
+		{"a restart needs a new proof", []Signal{{Kind: Met, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Restarted, Peer: "b"}, {Kind: Verified, Peer: "b"}},
+			[]string{"peer_reachable b", "session_verified b", "peer_restarted b", "session_verified b"}},
+	} {
+		var got []string
+		for _, s := range Monitor(DefaultPolicy(), NewView(), c.signals) {
+			got = append(got, s.Kind+" "+s.Peer)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// step is what happens at a time, in milliseconds.
+type step struct {
+	ms      int
+	signals []Signal
+	// want are the findings "moment type peers".
+	want []string
+}
+
+// mesh is the signals of having met peers.
+func met(peers ...string) []Signal {
+	var s []Signal
+	for _, p := range peers {
+		s = append(s, Signal{Kind: Met, Peer: p}, Signal{Kind: Verified, Peer: p})
+	}
+	return s
+}
+
+func lost(seenBy string, peers ...string) []Signal {
+	var s []Signal
+	for _, p := range peers {
+		sig := Signal{Kind: Unreachable, Peer: p}
+		if seenBy != "" {
+			sig.SeenBy = []string{seenBy}
+		}
+		s = append(s, sig)
+	}
+	return s
+}
+
+func back(peers ...string) []Signal {
+	var s []Signal
+	for _, p := range peers {
+		s = append(s, Signal{Kind: Returned, Peer: p})
+	}
+	return s
+}
+
+func verified(peers ...string) []Signal {
+	var s []Signal
+	for _, p := range peers {
+		s = append(s, Signal{Kind: Verified, Peer: p})
+	}
+	return s
+}
+
+func trips(ms int, peers ...string) []Signal {
+	var s []Signal
+	for _, p := range peers {
+		s = append(s, Signal{Kind: RoundTrip, Peer: p, RTT: time.Duration(ms) * time.Millisecond})
+	}
+	return s
+}
+
+func failed(n int, peer string) []Signal {
+	return slices.Repeat([]Signal{{Kind: VerificationFailed, Peer: peer}}, n)
+}
+
+func TestAnalyze(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"one peer that no one hears crashed, once the others had time to fall", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, lost("", "b"), nil},
+			{1100, nil, nil},
+			{1200, nil, []string{"opened node_crash b"}},
+			{5000, nil, nil},
+			{6000, back("b"), []string{"returned node_crash b"}},
+			{6100, verified("b"), []string{"resolved node_crash b"}},
+		}},
+		{"one peer that others hear is behind a failed link", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, lost("c", "b"), nil},
+			{1200, nil, []string{"opened link_failure b"}},
+		}},
+		{"two at once are a partition, at once", []step{
+			{0, met("b", "c", "d", "e"), nil},
+			{1000, lost("", "b"), nil},
+			{1050, lost("", "c"), []string{"opened network_partition b,c"}},
+			{9000, back("b"), []string{"returned network_partition b"}},
+			{9100, verified("b"), nil},
+			{9200, back("c"), []string{"returned network_partition c"}},
+			{9300, verified("c"), []string{"resolved network_partition b,c"}},
+		}},
+		{"two links of which others hear the peers are a partition too", []step{
+			{0, met("b", "c", "d", "e"), nil},
+			{1000, lost("d", "b", "c"), []string{"opened network_partition b,c"}},
+		}},
+		{"own isolation", []step{
+			{0, met("b", "c"), nil},
+			{1000, lost("", "b", "c"), []string{"opened network_partition b,c"}},
+		}},
+		{"a suspect is waited for, but not for ever", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, append(lost("", "b"), Signal{Kind: Suspected, Peer: "c"}), nil},
+			{1300, nil, nil},
+			{1400, nil, []string{"opened node_crash b"}},
+		}},
+		{"a fault that spreads slowly becomes worse and stays one incident", []step{
+			{0, met("b", "c", "d", "e"), nil},
+			{1000, lost("", "b"), nil},
+			{1200, nil, []string{"opened node_crash b"}},
+			{3000, lost("", "c"), []string{"extended network_partition c", "opened network_partition b,c"}},
+			{4000, lost("", "d"), []string{"extended network_partition d"}},
+		}},
+		{"a crash long after another is an incident of its own", []step{
+			{0, met("b", "c", "d", "e"), nil},
+			{1000, lost("", "b"), nil},
+			{1200, nil, []string{"opened node_crash b"}},
+			{60000, lost("", "c"), nil},
+			{60200, nil, []string{"opened node_crash c"}},
+		}},
+		{"shorter than the settling time is nothing", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, lost("", "b"), nil},
+			{1100, back("b"), nil},
+			{2000, nil, nil},
+		}},
+		{"reachable but not verified is not over", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, lost("", "b", "c"), []string{"opened network_partition b,c"}},
+			{2000, back("b", "c"), []string{"returned network_partition b", "returned network_partition c"}},
+			{60000, nil, nil},
+		}},
+		{"a peer that left needs no return", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, lost("", "b"), nil},
+			{1200, nil, []string{"opened node_crash b"}},
+			{2000, []Signal{{Kind: Gone, Peer: "b"}}, []string{"resolved node_crash "}},
+		}},
+		{"the third failure is one too many; then the attack ends and the new session is good", []step{
+			{0, met("b", "c"), nil},
+			{1000, failed(1, "b"), []string{"opened verification_failed b"}},
+			{1100, failed(1, "b"), nil},
+			{1200, failed(1, "b"), []string{"repeated verification_failed b"}},
+			{2200, nil, []string{"quiet verification_failed b"}},
+			{2300, verified("b"), []string{"resolved verification_failed b"}},
+		}},
+		{"a single failure is over when the next attestation is good", []step{
+			{0, met("b", "c"), nil},
+			{1000, failed(1, "b"), []string{"opened verification_failed b"}},
+			{1500, verified("b"), nil},
+			{2000, nil, []string{"resolved verification_failed b"}},
+		}},
+		{"latency is one incident for all slow peers, and over with the last", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, trips(400, "b"), nil},
+			{2000, trips(400, "b", "c"), nil},
+			{3000, trips(400, "b", "c"), []string{"opened latency_slo b"}},
+			{4000, trips(400, "b", "c"), []string{"extended latency_slo c"}},
+			{5000, trips(1, "b"), nil},
+			{6000, trips(400, "b"), nil},
+			{6500, trips(1, "b", "c"), nil},
+			{8500, trips(1, "b", "c"), []string{"returned latency_slo b", "returned latency_slo c", "resolved latency_slo b,c"}},
+		}},
+		{"a slow peer that is lost, or left, is slow no more; an attestation does not make it quick", []step{
+			{0, met("b", "c", "d", "e"), nil},
+			{1000, trips(400, "b", "c"), nil},
+			{3000, trips(400, "b", "c"), []string{"opened latency_slo b", "extended latency_slo c"}},
+			{3100, append(failed(1, "b"), verified("b")...), []string{"opened verification_failed b"}},
+			{3200, []Signal{{Kind: Gone, Peer: "b"}}, []string{"returned latency_slo b"}},
+			{4000, lost("", "c"), []string{"returned latency_slo c", "resolved latency_slo b,c"}},
+		}},
+		{"a stall is no latency", []step{
+			{0, met("b", "c"), nil},
+			{1000, trips(900, "b"), nil},
+			{1100, trips(1, "b"), nil},
+			{4000, trips(900, "b"), nil},
+		}},
+		{"a high rate is one incident per episode", []step{
+			{0, met("b", "c"), nil},
+			{1000, failed(10, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
+			{1100, failed(10, "b"), nil},
+			{62000, nil, []string{"quiet verification_failed b", "resolved high_failure_rate b"}},
+		}},
+	} {
+		v, cases := NewView(), NewCases("x")
+		p := DefaultPolicy()
+		for _, s := range c.steps {
+			now := at(s.ms)
+			for i := range s.signals {
+				s.signals[i].Time = now
+			}
+			var got []string
+			for _, f := range Analyze(now, p, v, cases, Monitor(p, v, s.signals)) {
+				got = append(got, string(f.Moment)+" "+f.Incident.Type+" "+strings.Join(f.Peers, ","))
+			}
+			if !slices.Equal(got, s.want) {
+				t.Errorf("%s: at %d ms: %q, want %q", c.name, s.ms, got, s.want)
+			}
+		}
+	}
+}
+
+func TestAnalyzeKeepsTheIDOfAnIncidentThatGrows(t *testing.T) {
+	v, cases, p := NewView(), NewCases("n-7"), DefaultPolicy()
+	Analyze(t0, p, v, cases, Monitor(p, v, met("b", "c", "d")))
+	run := func(ms int, s []Signal) []Finding {
+		for i := range s {
+			s[i].Time = at(ms)
+		}
+		return Analyze(at(ms), p, v, cases, Monitor(p, v, s))
+	}
+	run(1000, lost("", "b"))
+	first := run(1200, nil)[0].Incident
+	id, opened := first.ID, first.Opened
+	run(3000, lost("", "c"))
+	open := cases.Open()
+	if len(open) != 1 || open[0].ID != id || open[0].Opened != opened || id != "n-7-1" || cases.Of("c") != id {
+		t.Errorf("open %+v, first id %s", open, id)
+	}
+}

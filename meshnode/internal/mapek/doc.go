@@ -1,0 +1,89 @@
+// Package mapek is the control loop that heals the mesh: Monitor turns raw
+// signals into symptoms, Analyze groups symptoms into incidents, Plan maps what
+// happened to an incident to actions by policy, Execute runs them, and
+// Knowledge keeps what came of it. (Kephart and Chess, "The vision of autonomic
+// computing", 2003.)
+//
+// The phases are functions of their arguments and of the time they are given:
+// no goroutine, clock or network. Loop runs them and writes the journal.
+//
+// Incidents are edge-triggered: an episode opens one incident, whatever number
+// of samples it lasts. An action counts as done only when its effect was
+// observed, and as failed when its deadline passes first.
+package mapek
+
+import (
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// SignalKind says what a Signal reports.
+type SignalKind uint8
+
+// The signals. Peer is set in all of them.
+const (
+	Met                SignalKind = iota // heard for the first time
+	Suspected                            // silent for a while
+	Cleared                              // suspected in error
+	Unreachable                          // silent, indirect probes included
+	Returned                             // heard again, both ways
+	Restarted                            // heard with a new incarnation
+	Gone                                 // left, or no longer a member
+	Verified                             // an attestation or a handshake was good
+	VerificationFailed                   // an attestation was bad
+	TimedOut                             // a challenge was not answered in time
+	RoundTrip                            // a heartbeat's round trip was measured
+)
+
+// Signal is one raw observation.
+type Signal struct {
+	Kind SignalKind
+	Peer string
+	Time time.Time
+	// Since is the last sign of health before the signal, if known.
+	Since time.Time
+	// SeenBy are the peers that still hear an unreachable peer.
+	SeenBy []string
+	// RTT is the duration of a RoundTrip.
+	RTT time.Duration
+}
+
+// Symptom is what Monitor makes of signals: a change of a peer's condition. Its
+// Kind is one of package event's Monitor kinds.
+type Symptom struct {
+	Kind   string
+	Peer   string
+	Time   time.Time
+	Since  time.Time
+	SeenBy []string
+	// Failures are the attestations that failed in a row.
+	Failures int
+}
+
+// Moment is the point in an incident's life at which a policy's rule applies.
+type Moment string
+
+// The moments.
+const (
+	Opened       Moment = "opened"   // recognised, or recognised as something worse
+	PeerReturned Moment = "returned" // one of its peers is reachable again
+	Repeated     Moment = "repeated" // the failures of a peer reached the policy's limit
+	Quiet        Moment = "quiet"    // no further failure for the policy's time
+	Over         Moment = "resolved" // all is well again
+	extended     Moment = "extended" // one more peer is concerned
+)
+
+// Finding is what Analyze found: a moment in an incident's life.
+type Finding struct {
+	Moment   Moment
+	Incident *Incident
+	// Peers are those that the moment is about.
+	Peers []string
+}
+
+// connectivity reports whether an incident type is about peers that are not
+// reached.
+func connectivity(typ string) bool {
+	return typ == metric.NetworkPartition || typ == metric.NodeCrash || typ == metric.LinkFailure
+}

@@ -1,0 +1,100 @@
+package mapek
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Subject is a peer that an incident is about.
+type Subject struct {
+	Unreachable bool
+	Verified    bool // since it returned, or since its last failure
+	SeenBy      []string
+	Failures    int
+}
+
+// Incident is one episode.
+type Incident struct {
+	ID   string
+	Type string // empty while Analyze still waits for what belongs together
+	// Since is the last sign of health of its first peer.
+	Since    time.Time
+	Opened   time.Time
+	Resolved time.Time
+	Subjects map[string]*Subject
+
+	due  time.Time // when a lone silent peer is judged
+	last time.Time // the last peer's fall, or the last failure
+	told bool      // Quiet was found since the last failure
+}
+
+// Peers returns the incident's peers, sorted.
+func (i *Incident) Peers() []string { return slices.Sorted(maps.Keys(i.Subjects)) }
+
+// unreachable returns how many of the peers are not reached now.
+func (i *Incident) unreachable() int {
+	n := 0
+	for _, s := range i.Subjects {
+		if s.Unreachable {
+			n++
+		}
+	}
+	return n
+}
+
+// settled reports whether every peer is back and verified.
+func (i *Incident) settled() bool {
+	for _, s := range i.Subjects {
+		if s.Unreachable || !s.Verified {
+			return false
+		}
+	}
+	return true
+}
+
+// Cases is Analyze's memory: the incidents that are not over.
+type Cases struct {
+	prefix string
+	count  int
+	open   []*Incident
+}
+
+// NewCases returns an empty memory. The prefix must be unique to this run of
+// this node; incident ids start with it.
+func NewCases(prefix string) *Cases { return &Cases{prefix: prefix} }
+
+// Open returns the incidents that are not over, oldest first, without those
+// that Analyze still waits for.
+func (c *Cases) Open() []*Incident {
+	var open []*Incident
+	for _, i := range c.open {
+		if i.Type != "" {
+			open = append(open, i)
+		}
+	}
+	return open
+}
+
+// Of returns the id of the newest incident about a peer, empty if there is none.
+func (c *Cases) Of(peer string) string {
+	for _, i := range slices.Backward(c.open) {
+		if i.Subjects[peer] != nil {
+			return i.ID
+		}
+	}
+	return ""
+}
+
+func (c *Cases) add(i *Incident) *Incident {
+	c.count++
+	i.ID = fmt.Sprintf("%s-%d", c.prefix, c.count)
+	i.Subjects = make(map[string]*Subject)
+	c.open = append(c.open, i)
+	return i
+}
+
+func (c *Cases) drop(i *Incident) {
+	c.open = slices.DeleteFunc(c.open, func(o *Incident) bool { return o == i })
+}

@@ -1,0 +1,202 @@
+package mapek
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Tick is the longest time between two Steps.
+const Tick = 100 * time.Millisecond
+
+// Config is what a Loop works with.
+type Config struct {
+	Policy    *Policy
+	Knowledge *Knowledge
+	Effector  Effector
+	Metrics   *metric.Set
+	// Prefix starts the incident ids; unique to this run of this node.
+	Prefix string
+	// Heal turns Plan and Execute on. Without it everything else goes on.
+	Heal bool
+	// Journal appends an entry; the journal gives it number, time and node.
+	Journal func(event.Entry)
+	// Keep saves what was learned.
+	Keep func(*Knowledge)
+	// Clock measures how long the phases take.
+	Clock func() time.Time
+}
+
+// Loop runs the phases. It is not safe for concurrent use.
+type Loop struct {
+	cfg     Config
+	view    *View
+	cases   *Cases
+	running []Action
+	failed  []Outcome
+}
+
+// NewLoop returns a Loop that has seen nothing.
+func NewLoop(cfg Config) *Loop {
+	return &Loop{cfg: cfg, view: NewView(), cases: NewCases(cfg.Prefix)}
+}
+
+// Open returns the incidents that are not over.
+func (l *Loop) Open() []*Incident { return l.cases.Open() }
+
+// Past returns the incidents that are over, as far as they are remembered.
+func (l *Loop) Past() []Record { return l.cfg.Knowledge.Incidents }
+
+// Slow reports whether a peer's latency is an open incident, and healing is on.
+func (l *Loop) Slow(peer string) bool {
+	i := l.cases.find(metric.LatencySLO, peer)
+	return l.cfg.Heal && i != nil && !i.Subjects[peer].Verified
+}
+
+// Step runs every phase once over the signals since the last Step. It must be
+// called whenever there are signals, and at least every Tick.
+func (l *Loop) Step(now time.Time, signals []Signal) {
+	var symptoms []Symptom
+	var findings []Finding
+	if len(signals) > 0 {
+		l.phase(event.Monitor, func() { symptoms = Monitor(l.cfg.Policy, l.view, signals) })
+	}
+	// The incident a symptom belongs to is known only after Analyze, or, for
+	// the last symptom of an incident, only before.
+	before := l.incidents(symptoms)
+	l.phase(event.Analyze, func() { findings = Analyze(now, l.cfg.Policy, l.view, l.cases, symptoms) })
+	l.journalSymptoms(symptoms, before)
+	l.journalFindings(findings)
+
+	var planned []Action
+	var ended []Outcome
+	if l.cfg.Heal {
+		if len(findings)+len(l.failed) > 0 {
+			l.phase(event.Plan, func() {
+				planned = Plan(l.cfg.Policy, l.cases, l.cfg.Knowledge, findings, l.failed, l.running)
+			})
+			l.failed = nil
+		}
+		l.journalPlan(planned)
+		if len(planned)+len(l.running) > 0 {
+			l.phase(event.Execute, func() {
+				l.running, ended = Execute(now, l.cfg.Effector, planned, l.running)
+			})
+		}
+		l.journalOutcomes(ended)
+	}
+	l.know(findings, ended)
+}
+
+// phase runs f and observes its duration.
+func (l *Loop) phase(p event.Phase, f func()) {
+	start := l.cfg.Clock()
+	f()
+	l.cfg.Metrics.PhaseDuration.WithLabelValues(string(p)).Observe(l.cfg.Clock().Sub(start).Seconds())
+}
+
+func (l *Loop) know(findings []Finding, ended []Outcome) {
+	var learned bool
+	if len(findings)+len(ended) == 0 {
+		return
+	}
+	l.phase(event.Knowledge, func() {
+		if learned = l.cfg.Knowledge.Learn(findings, ended); learned {
+			l.cfg.Keep(l.cfg.Knowledge)
+		}
+	})
+	for _, o := range ended {
+		if o.Err != nil {
+			l.failed = append(l.failed, o)
+		}
+		t := l.cfg.Knowledge.Actions[o.Name]
+		l.cfg.Journal(event.Entry{Incident: o.Incident, Phase: event.Knowledge, Kind: event.Recorded, Subject: o.Peer, Detail: map[string]string{
+			"action": o.Name, "done": strconv.Itoa(t.Done), "failed": strconv.Itoa(t.Failed),
+		}})
+	}
+	for _, f := range findings {
+		if f.Moment == Over {
+			l.cfg.Journal(event.Entry{Incident: f.Incident.ID, Phase: event.Knowledge, Kind: event.Recorded, Detail: map[string]string{
+				event.DetailType: f.Incident.Type, event.DetailPeers: strings.Join(f.Peers, ","),
+			}})
+		}
+	}
+}
+
+func (l *Loop) incidents(symptoms []Symptom) []string {
+	ids := make([]string, len(symptoms))
+	for i, s := range symptoms {
+		ids[i] = l.cases.Of(s.Peer)
+	}
+	return ids
+}
+
+func (l *Loop) journalSymptoms(symptoms []Symptom, before []string) {
+	after := l.incidents(symptoms)
+	for i, s := range symptoms {
+		e := event.Entry{Incident: after[i], Phase: event.Monitor, Kind: s.Kind, Subject: s.Peer}
+		if e.Incident == "" {
+			e.Incident = before[i]
+		}
+		switch s.Kind {
+		case event.PeerUnreachable:
+			l.cfg.Metrics.PeerUnreachable.WithLabelValues(s.Peer).Inc()
+			e.Detail = map[string]string{event.DetailSeen: strconv.FormatBool(len(s.SeenBy) > 0), event.DetailSeconds: seconds(s.Time.Sub(s.Since))}
+		case event.SessionFailed:
+			e.Detail = map[string]string{"failures": strconv.Itoa(s.Failures)}
+		}
+		l.cfg.Journal(e)
+	}
+}
+
+func (l *Loop) journalFindings(findings []Finding) {
+	for _, f := range findings {
+		i := f.Incident
+		e := event.Entry{Incident: i.ID, Phase: event.Analyze, Kind: i.Type, Detail: map[string]string{
+			"moment": string(f.Moment), event.DetailPeers: strings.Join(f.Peers, ","),
+		}}
+		switch f.Moment {
+		case Opened:
+			l.cfg.Metrics.Detected.WithLabelValues(i.Type).Inc()
+			if i.Type == metric.HighFailureRate {
+				l.cfg.Metrics.Anomalies.WithLabelValues(i.Type).Inc()
+			}
+			took := i.Opened.Sub(i.Since)
+			l.cfg.Metrics.IncidentDetection.WithLabelValues(i.Type).Observe(took.Seconds())
+			e.Detail[event.DetailSeconds] = seconds(took)
+		case Over:
+			took := i.Resolved.Sub(i.Opened)
+			l.cfg.Metrics.IncidentRecovery.WithLabelValues(i.Type).Observe(took.Seconds())
+			e.Kind = event.Resolved
+			e.Detail[event.DetailType] = i.Type
+			e.Detail[event.DetailSeconds] = seconds(took)
+		}
+		l.cfg.Journal(e)
+	}
+}
+
+func (l *Loop) journalPlan(planned []Action) {
+	for _, a := range planned {
+		l.cfg.Journal(event.Entry{Incident: a.Incident, Phase: event.Plan, Kind: a.Name, Subject: a.Peer, Detail: map[string]string{"attempt": strconv.Itoa(a.Attempt)}})
+		l.cfg.Journal(event.Entry{Incident: a.Incident, Phase: event.Execute, Kind: a.Name, Subject: a.Peer, Detail: map[string]string{event.DetailOutcome: "started"}})
+	}
+}
+
+func (l *Loop) journalOutcomes(ended []Outcome) {
+	for _, o := range ended {
+		outcome := metric.OutcomeDone
+		detail := map[string]string{event.DetailSeconds: seconds(o.Took)}
+		if o.Err != nil {
+			outcome = metric.OutcomeFailed
+			detail[event.DetailError] = o.Err.Error()
+		}
+		detail[event.DetailOutcome] = outcome
+		l.cfg.Metrics.Healing.WithLabelValues(o.Name, outcome).Inc()
+		l.cfg.Journal(event.Entry{Incident: o.Incident, Phase: event.Execute, Kind: o.Name, Subject: o.Peer, Detail: detail})
+	}
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 6, 64) }

@@ -1,0 +1,75 @@
+package mapek
+
+import "time"
+
+// Action is one thing to do for one peer.
+type Action struct {
+	Name     string // one of package metric's actions
+	Peer     string
+	Incident string
+	Type     string // of the incident
+	Attempt  int    // counts from 1
+	Started  time.Time
+	Deadline time.Duration
+}
+
+// same reports whether two actions would do the same thing.
+func (a *Action) same(b *Action) bool {
+	return a.Name == b.Name && a.Peer == b.Peer
+}
+
+// Plan chooses the actions for what Analyze found and for what failed of the
+// last ones. It adds nothing that is running already, and retries an action
+// only while its peer still is in need of it and its attempts last.
+func Plan(p *Policy, c *Cases, k *Knowledge, findings []Finding, failed []Outcome, running []Action) []Action {
+	var plan []Action
+	add := func(a Action) {
+		for i := range running {
+			if running[i].same(&a) {
+				return
+			}
+		}
+		for i := range plan {
+			if plan[i].same(&a) {
+				return
+			}
+		}
+		a.Deadline = time.Duration(p.Actions[a.Name].Deadline)
+		plan = append(plan, a)
+	}
+	for _, f := range findings {
+		on := f.Moment
+		if on == extended {
+			on = Opened
+		}
+		for _, r := range p.Rules {
+			if r.Incident != f.Incident.Type || r.When != on {
+				continue
+			}
+			for _, name := range k.order(r.Do) {
+				for _, peer := range f.Peers {
+					add(Action{Name: name, Peer: peer, Incident: f.Incident.ID, Type: f.Incident.Type, Attempt: 1})
+				}
+			}
+		}
+	}
+	for _, o := range failed {
+		a := o.Action
+		if a.Attempt < p.Actions[a.Name].Attempts && c.needs(&a) {
+			a.Attempt++
+			add(a)
+		}
+	}
+	return plan
+}
+
+// needs reports whether the incident that an action belongs to is still open
+// and its peer still not well.
+func (c *Cases) needs(a *Action) bool {
+	for _, i := range c.open {
+		if s := i.Subjects[a.Peer]; i.ID == a.Incident && s != nil {
+			return !s.Verified
+		}
+	}
+	return false
+}

@@ -1,0 +1,135 @@
+package mapek
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Duration is a time.Duration that YAML writes as "200ms".
+type Duration time.Duration
+
+// UnmarshalJSON decodes a Go duration.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("want a duration such as \"200ms\", not %s", b)
+	}
+	v, err := time.ParseDuration(s)
+	*d = Duration(v)
+	return err
+}
+
+// Policy is the loop's data: limits, and what to do at which moment.
+type Policy struct {
+	Settle     Duration         `json:"settle"`
+	Correlate  Duration         `json:"correlate"`
+	Failures   int              `json:"failures"`
+	Quiet      Duration         `json:"quiet"`
+	Rate       float64          `json:"rate"`
+	RateMin    int              `json:"rate_min"`
+	Latency    Duration         `json:"latency"`
+	LatencyFor Duration         `json:"latency_for"`
+	Rules      []Rule           `json:"rules"`
+	Actions    map[string]Limit `json:"actions"`
+}
+
+// Rule names the actions for one moment of incidents of one type.
+type Rule struct {
+	Incident string   `json:"incident"`
+	When     Moment   `json:"when"`
+	Do       []string `json:"do"`
+}
+
+// Limit bounds an action: its effect must be observed within Deadline, and it
+// is tried at most Attempts times.
+type Limit struct {
+	Deadline Duration `json:"deadline"`
+	Attempts int      `json:"attempts"`
+}
+
+//go:embed policy.yaml
+var defaultPolicy []byte
+
+// DefaultPolicy returns the policy that is built in.
+func DefaultPolicy() *Policy {
+	p, err := ParsePolicy(defaultPolicy)
+	if err != nil {
+		panic("mapek: built-in policy: " + err.Error()) // a test parses it
+	}
+	return p
+}
+
+// Supported are the actions that a rule may name.
+var Supported = []string{metric.ActivateBackupRoutes, metric.ReverifySessions, metric.InvalidateSession, metric.RotateKeys, metric.ExtendTimeouts, metric.UpdateRouteWeights}
+
+// analyzed are the incident types that Analyze knows.
+var analyzed = []string{metric.NetworkPartition, metric.NodeCrash, metric.LinkFailure, metric.VerificationFailed, metric.HighFailureRate, metric.LatencySLO}
+
+var moments = []Moment{Opened, PeerReturned, Repeated, Quiet, Over}
+
+// ParsePolicy decodes and validates a policy. Unknown fields are errors; the
+// error lists everything that is wrong.
+func ParsePolicy(b []byte) (*Policy, error) {
+	p := &Policy{}
+	if err := yaml.UnmarshalStrict(b, p); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	return p, p.validate()
+}
+
+func (p *Policy) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("policy: "+format, args...)) }
+	between := func(name string, d Duration, low, high time.Duration) {
+		if time.Duration(d) < low || time.Duration(d) > high {
+			bad("%s is %v, want %v to %v", name, time.Duration(d), low, high)
+		}
+	}
+	between("settle", p.Settle, 50*time.Millisecond, 5*time.Second)
+	between("correlate", p.Correlate, time.Duration(p.Settle), time.Hour)
+	between("quiet", p.Quiet, 100*time.Millisecond, time.Hour)
+	between("latency", p.Latency, time.Millisecond, time.Minute)
+	between("latency_for", p.LatencyFor, 200*time.Millisecond, time.Hour)
+	if p.Failures < 1 {
+		bad("failures is %d, want at least 1", p.Failures)
+	}
+	if p.Rate <= 0 || p.Rate >= 1 {
+		bad("rate is %v, want a share between 0 and 1", p.Rate)
+	}
+	if p.RateMin < 1 {
+		bad("rate_min is %d, want at least 1", p.RateMin)
+	}
+	for i, r := range p.Rules {
+		if !slices.Contains(analyzed, r.Incident) {
+			bad("rule %d: unknown incident %q; known: %v", i+1, r.Incident, analyzed)
+		}
+		if !slices.Contains(moments, r.When) {
+			bad("rule %d: unknown moment %q; known: %v", i+1, r.When, moments)
+		}
+		for _, a := range r.Do {
+			if !slices.Contains(Supported, a) {
+				bad("rule %d: unknown action %q; known: %v", i+1, a, Supported)
+			} else if _, ok := p.Actions[a]; !ok {
+				bad("rule %d: action %q has no entry under actions", i+1, a)
+			}
+		}
+	}
+	for name, l := range p.Actions {
+		if !slices.Contains(Supported, name) {
+			bad("actions: unknown action %q; known: %v", name, Supported)
+		}
+		between("deadline of "+name, l.Deadline, 10*time.Millisecond, time.Hour)
+		if l.Attempts < 1 {
+			bad("attempts of %s is %d, want at least 1", name, l.Attempts)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,82 @@
+package mapek
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+func TestDefaultPolicyIsValid(t *testing.T) {
+	p := DefaultPolicy()
+	for _, typ := range []string{metric.NetworkPartition, metric.NodeCrash, metric.LinkFailure} {
+		for _, m := range []Moment{Opened, PeerReturned} {
+			if !slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Incident == typ && r.When == m }) {
+				t.Errorf("no rule for %s %s", typ, m)
+			}
+		}
+	}
+}
+
+func TestBadPolicies(t *testing.T) {
+	for bad, want := range map[string]string{
+		"settle: 200":                "want a duration",
+		"setle: 200ms":               `unknown field "setle"`,
+		"settle: 1ms":                "settle is 1ms, want 50ms to 5s",
+		"correlate: 100ms":           "correlate",
+		"failures: 0":                "failures is 0",
+		"rate: 1.5":                  "rate is 1.5",
+		"rules: [{incident: flood}]": `rule 1: unknown incident "flood"`,
+		"rules: [{incident: node_crash, when: later}]":                                  `unknown moment "later"`,
+		"rules: [{incident: node_crash, when: opened, do: [pray]}]":                     `unknown action "pray"`,
+		"actions: {}\nrules: [{incident: node_crash, when: opened, do: [rotate_keys]}]": `no entry under actions`,
+		"actions: {rotate_keys: {deadline: 1s, attempts: 0}}":                           "attempts of rotate_keys is 0",
+		"actions: {pray: {deadline: 1s, attempts: 1}}":                                  `unknown action "pray"`,
+		"{": "policy:",
+	} {
+		_, err := ParsePolicy(override(t, bad))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", bad, err, want)
+		}
+	}
+}
+
+// override replaces the top-level keys of the built-in policy that bad has.
+func override(t *testing.T, bad string) []byte {
+	t.Helper()
+	keys := map[string]bool{}
+	for _, l := range strings.Split(bad, "\n") {
+		k, _, _ := strings.Cut(l, ":")
+		keys[k] = true
+	}
+	out, skip := []string{}, false
+	for _, l := range strings.Split(string(defaultPolicy), "\n") {
+		k, _, isKey := strings.Cut(l, ":")
+		if isKey && l[0] != ' ' && l[0] != '#' {
+			skip = keys[k]
+		}
+		if !skip {
+			out = append(out, l)
+		}
+	}
+	return []byte(strings.Join(out, "\n") + "\n" + bad + "\n")
+}
+
+func FuzzPolicy(f *testing.F) {
+	f.Add(defaultPolicy)
+	f.Add([]byte("settle: 200ms"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := ParsePolicy(b)
+		if err != nil {
+			return
+		}
+		for _, r := range p.Rules {
+			for _, a := range r.Do {
+				if p.Actions[a].Attempts < 1 || p.Actions[a].Deadline <= 0 {
+					t.Errorf("accepted rule %+v has an action without limits", r)
+				}
+			}
+		}
+	})
+}

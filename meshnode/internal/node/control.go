@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Periods of the control goroutine.
+const (
+	tick       = 50 * time.Millisecond
+	measure    = 200 * time.Millisecond // link qualities and session gauges
+	checkGate  = 500 * time.Millisecond
+	regateWait = 2 * time.Second // between attempts to put the gate back
+	// syncAfter is the gap between good attestations of a peer after which
+	// records are compared with it at once; attestations are a second apart.
+	syncAfter = 1500 * time.Millisecond
+)
+
+// control runs the state machines until ctx ends, and says goodbye.
+func (n *Node) control(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var next struct{ step, measure, gate, reattach time.Time }
+	for {
+		ticked := false
+		select {
+		case <-ctx.Done():
+			n.mu.Lock()
+			n.send(detect.Output{Send: n.detect.Goodbye()})
+			n.mu.Unlock()
+			return
+		case <-n.in.wake:
+		case <-ticker.C:
+			ticked = true
+		}
+		n.mu.Lock()
+		// Messages come before the tick: silence is judged only when nothing
+		// that could break it waits.
+		n.takeInputs()
+		now := time.Now()
+		if ticked {
+			n.send(n.detect.Tick(now))
+			n.sendRoutes(n.routes.Tick(now))
+			if !now.Before(next.measure) {
+				next.measure = now.Add(measure)
+				n.measure(now)
+			}
+			if !now.Before(next.gate) {
+				next.gate = now.Add(checkGate)
+				n.checkGate(now, &next.reattach)
+			}
+		}
+		if len(n.signals) > 0 || !now.Before(next.step) {
+			next.step = now.Add(mapek.Tick)
+			signals := n.signals
+			n.signals = nil
+			n.loop.Step(now, signals)
+		}
+		n.mu.Unlock()
+	}
+}
+
+func (n *Node) takeInputs() {
+	messages, events, members := n.in.take()
+	if members != nil {
+		n.setMembers(time.Now(), members)
+	}
+	for _, e := range events {
+		n.handleEvent(e)
+	}
+	for _, m := range messages {
+		now := time.Now()
+		if m.typ == frame.Routing {
+			out, err := n.routes.Receive(now, m.from, m.payload)
+			n.complain(m, err)
+			n.sendRoutes(out)
+			continue
+		}
+		out, err := n.detect.Receive(now, m.from, m.typ, m.payload)
+		n.complain(m, err)
+		n.send(out)
+	}
+}
+
+func (n *Node) complain(m message, err error) {
+	if err != nil {
+		n.log.Warn("bad control message", "peer", m.from, "type", m.typ, "error", err)
+	}
+}
+
+// handleEvent turns a session event into signals and counts.
+func (n *Node) handleEvent(e timed) {
+	peer := string(e.Peer)
+	signal := func(k mapek.SignalKind) {
+		n.signals = append(n.signals, mapek.Signal{Kind: k, Peer: peer, Time: e.at, Since: e.at})
+	}
+	switch e.Kind {
+	case session.Established, session.Rotated:
+		n.meet(e.at, peer)
+	case session.Verified:
+		n.meet(e.at, peer)
+		if e.at.Sub(n.proof[peer]) > syncAfter {
+			n.records.Sync(peer) // data flows (again): see what was missed
+		}
+		n.proof[peer] = e.at
+		signal(mapek.Verified)
+	case session.VerificationFailed:
+		n.metrics.Anomalies.WithLabelValues(metric.VerificationFailed).Inc()
+		signal(mapek.VerificationFailed)
+	case session.ChallengeOverdue:
+		if n.loop.Slow(peer) {
+			n.extend(peer)
+		}
+	case session.ChallengeTimeout:
+		signal(mapek.TimedOut)
+	case session.UnknownPeer:
+		n.metrics.Anomalies.WithLabelValues(metric.UnknownPubkey).Inc()
+	case session.Replayed:
+		n.metrics.Anomalies.WithLabelValues(metric.ReplayAttack).Inc()
+	}
+	if e.Kind != session.Verified {
+		n.log.Debug("session", "event", string(e.Kind), "peer", peer, "session", e.Session.String(), "detail", e.Detail)
+	}
+}
+
+// send sends the detector's messages and turns its changes into signals.
+func (n *Node) send(out detect.Output) {
+	for _, m := range out.Send {
+		n.transmit(m.To, m.Type, m.Payload)
+	}
+	for _, c := range out.Changes {
+		n.change(c)
+	}
+	if len(out.Changes) > 0 {
+		n.publishReachable()
+	}
+}
+
+func (n *Node) transmit(to string, t frame.Type, payload []byte) {
+	if err := n.sessions.Send(session.Peer(to), t, payload); err != nil && !errors.Is(err, session.ErrNoSession) {
+		n.log.Debug("not sent", "peer", to, "type", t, "error", err)
+	}
+}
+
+func (n *Node) change(c detect.Change) {
+	signal := func(k mapek.SignalKind) {
+		n.signals = append(n.signals, mapek.Signal{Kind: k, Peer: c.Peer, Time: c.Time, Since: c.LastHeard, SeenBy: c.SeenBy})
+	}
+	if c.Restarted {
+		signal(mapek.Restarted)
+		return
+	}
+	n.metrics.SetStatus(c.Peer, c.To.String())
+	switch c.To {
+	case detect.Unknown:
+		n.sendRoutes(n.routes.Forget(c.Time, c.Peer))
+		signal(mapek.Gone)
+	case detect.Suspect:
+		signal(mapek.Suspected)
+	case detect.Unreachable:
+		n.sessions.Suspend(session.Peer(c.Peer))
+		signal(mapek.Unreachable)
+	case detect.Reachable:
+		n.sendRoutes(n.routes.SetLink(c.Time, c.Peer, 255))
+		switch c.From {
+		case detect.Suspect:
+			signal(mapek.Cleared)
+		case detect.Unreachable:
+			signal(mapek.Returned)
+			n.records.Sync(c.Peer) // after a short absence its session may still carry data
+		default:
+			signal(mapek.Met)
+		}
+	}
+}
+
+// sendRoutes sends routing messages and counts changed routes.
+func (n *Node) sendRoutes(out route.Output) {
+	for _, m := range out.Send {
+		n.transmit(m.To, frame.Routing, m.Payload)
+	}
+	if out.Changed > 0 {
+		n.metrics.RoutesRecalculated.Add(float64(out.Changed))
+	}
+}
+
+// measure passes link qualities on and refreshes the gauges.
+func (n *Node) measure(now time.Time) {
+	for _, l := range n.detect.Links() {
+		if l.Status == detect.Reachable || l.Status == detect.Suspect {
+			n.sendRoutes(n.routes.SetLink(now, l.Peer, n.weighted(l)))
+		}
+		if l.Status == detect.Reachable && l.Last > 0 {
+			n.signals = append(n.signals, mapek.Signal{Kind: mapek.RoundTrip, Peer: l.Peer, Time: now, Since: now, RTT: l.Last})
+		}
+		if l.RTT > 0 {
+			n.metrics.RTT.WithLabelValues(l.Peer).Set(l.RTT.Seconds())
+		}
+	}
+	n.publishReachable()
+	n.metrics.RouteMetric.Reset()
+	for _, r := range n.routes.Routes() {
+		n.metrics.RouteMetric.WithLabelValues(r.Destination, r.NextHop).Set(float64(r.Quality))
+	}
+	states := map[session.State]int{}
+	for _, s := range n.sessions.Sessions() {
+		states[s.State]++
+	}
+	for _, s := range metric.States {
+		n.metrics.Sessions.WithLabelValues(s).Set(float64(states[session.State(s)]))
+	}
+	n.metrics.Records.Set(float64(n.store.Len()))
+}
+
+// checkGate notices a lost gate, stops data, and puts the gate back.
+func (n *Node) checkGate(now time.Time, retry *time.Time) {
+	err := n.cfg.Gate.Healthy()
+	lost := n.gate.Load() != nil
+	if err != nil && !lost {
+		why := err.Error()
+		n.gate.Store(&why)
+		n.journal.Append(event.Entry{Phase: event.Monitor, Kind: event.VerifierLost, Detail: map[string]string{event.DetailError: why}})
+	}
+	if err != nil && !now.Before(*retry) {
+		*retry = now.Add(regateWait)
+		if err = n.cfg.Gate.Reattach(); err != nil {
+			n.log.Error("the verifier could not be attached again", "error", err)
+			return
+		}
+		err = n.cfg.Gate.Healthy()
+	}
+	if err == nil && n.gate.Swap(nil) != nil {
+		n.record(event.VerifierBack, "")
+	}
+}

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// effector runs the control loop's actions. Its methods are called by the
+// control goroutine, which holds the node's mutex.
+type effector struct{ n *Node }
+
+// Start implements mapek.Effector.
+func (e effector) Start(a mapek.Action) error {
+	n, peer := e.n, session.Peer(a.Peer)
+	switch a.Name {
+	case metric.ActivateBackupRoutes:
+		n.sendRoutes(n.routes.Fail(a.Started, a.Peer))
+	case metric.ReverifySessions:
+		n.sessions.Reverify(peer)
+	case metric.InvalidateSession:
+		n.applied[a.Name+a.Peer] = n.session(a.Peer).ID
+		return n.sessions.Invalidate(peer, metric.VerificationFailed)
+	case metric.RotateKeys:
+		n.applied[a.Name+a.Peer] = n.session(a.Peer).ID
+		n.sessions.Rotate(peer, metric.ReasonCompromise)
+	case metric.ExtendTimeouts:
+		n.extend(a.Peer)
+	case metric.UpdateRouteWeights:
+		n.weigh(a.Peer)
+	default:
+		return fmt.Errorf("action %q is not implemented", a.Name)
+	}
+	return nil
+}
+
+// Done implements mapek.Effector: what counts is the effect.
+func (e effector) Done(a mapek.Action) bool {
+	n := e.n
+	switch a.Name {
+	case metric.ActivateBackupRoutes:
+		return !n.routes.Uses(a.Peer)
+	case metric.ReverifySessions, metric.ExtendTimeouts:
+		return n.proof[a.Peer].After(a.Started)
+	case metric.UpdateRouteWeights:
+		return n.settledRoutes(a.Peer)
+	case metric.InvalidateSession:
+		s := n.session(a.Peer)
+		return s.State == session.StateRevoked || s.ID != n.applied[a.Name+a.Peer]
+	case metric.RotateKeys:
+		s := n.session(a.Peer)
+		return s.ID != n.applied[a.Name+a.Peer] && s.ID != frame.SessionID{} && s.State == session.StateVerified
+	}
+	return false
+}
+
+// extend gives the outstanding challenges of a slow peer two more round trips.
+func (n *Node) extend(peer string) {
+	for _, l := range n.detect.Links() {
+		if l.Peer == peer {
+			n.sessions.ExtendDeadline(session.Peer(peer), 2*max(l.RTT, l.Last))
+		}
+	}
+}
+
+// weigh sets the weight of a link by its latency: 1 up to what the policy
+// allows, and less in proportion above it.
+func (n *Node) weigh(peer string) {
+	for _, l := range n.detect.Links() {
+		limit := time.Duration(n.cfg.Policy.Latency)
+		switch {
+		case l.Peer != peer:
+		case l.Last > limit:
+			n.weights[peer] = float64(limit) / float64(l.Last)
+		default:
+			delete(n.weights, peer)
+		}
+	}
+}
+
+// weighted is a link's quality for the routes.
+func (n *Node) weighted(l detect.Link) uint8 {
+	if w, ok := n.weights[l.Peer]; ok {
+		return max(uint8(w*float64(l.Quality)), 1)
+	}
+	return l.Quality
+}
+
+// settledRoutes reports whether the routes agree with a link's weight: no other
+// destination is reached through a slow peer, unless there is no other way.
+func (n *Node) settledRoutes(peer string) bool {
+	if _, slow := n.weights[peer]; !slow {
+		return true
+	}
+	for _, r := range n.routes.Routes() {
+		if r.NextHop == peer && r.Destination != peer && r.Standby != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// session returns the session with a peer, the zero Info if there is none.
+func (n *Node) session(peer string) session.Info {
+	for _, s := range n.sessions.Sessions() {
+		if string(s.Peer) == peer {
+			return s
+		}
+	}
+	return session.Info{}
+}

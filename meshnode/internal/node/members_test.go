@@ -1,0 +1,158 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// nameServer answers SRV and A questions as the cluster's DNS does, over UDP on
+// loopback, and returns a resolver that asks it.
+func nameServer(t *testing.T, srv map[string]uint16, hosts map[string]netip.Addr) *net.Resolver {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(b)
+			if err != nil {
+				return // closed
+			}
+			answer, err := reply(b[:n], srv, hosts)
+			if err == nil {
+				_, err = conn.WriteTo(answer, from)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+}
+
+func reply(question []byte, srv map[string]uint16, hosts map[string]netip.Addr) ([]byte, error) {
+	var m dnsmessage.Message
+	if err := m.Unpack(question); err != nil {
+		return nil, err
+	}
+	m.Response, m.Authoritative, m.Additionals = true, true, nil
+	q := m.Questions[0]
+	head := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 5}
+	host, known := hosts[q.Name.String()]
+	switch {
+	case q.Type == dnsmessage.TypeSRV && q.Name.String() == "_mesh._udp.mesh-nodes.ns.svc.":
+		for target, port := range srv {
+			m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.SRVResource{Port: port, Target: dnsmessage.MustNewName(target)}})
+		}
+	case known && q.Type == dnsmessage.TypeA:
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: host.As4()}})
+	case !known:
+		m.RCode = dnsmessage.RCodeNameError
+	}
+	return m.Pack()
+}
+
+func TestDNSFindsPods(t *testing.T) {
+	suffix := ".mesh-nodes.ns.svc.cluster.local."
+	r := nameServer(t,
+		map[string]uint16{"mesh-node-a-0" + suffix: 26970, "mesh-node-b-1" + suffix: 26970, "mesh-node-b-0" + suffix: 26970},
+		map[string]netip.Addr{"mesh-node-a-0" + suffix: netip.MustParseAddr("10.1.0.1"), "mesh-node-b-1" + suffix: netip.MustParseAddr("10.1.0.2")})
+	members, err := DNS{Service: "mesh-nodes.ns.svc.", Resolver: r}.Members(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range members {
+		got[m.Name] = m.Addr.String()
+	}
+	// b-0 has no address yet and is left out.
+	if len(got) != 2 || got["mesh-node-a-0"] != "10.1.0.1:26970" || got["mesh-node-b-1"] != "10.1.0.2:26970" {
+		t.Errorf("%v", got)
+	}
+	if _, err := (DNS{Service: "other.ns.svc.", Resolver: r}).Members(t.Context()); err == nil {
+		t.Error("no error for a service that does not exist")
+	}
+}
+
+// moving is a Discoverer whose answer changes.
+type moving struct{ answers chan answer }
+
+type answer struct {
+	members []Member
+	err     error
+}
+
+func (m *moving) Members(ctx context.Context) ([]Member, error) {
+	a := <-m.answers
+	m.answers <- a
+	return a.members, a.err
+}
+
+func (m *moving) set(members []Member, err error) {
+	select {
+	case <-m.answers:
+	default:
+	}
+	m.answers <- answer{members, err}
+}
+
+func TestMembersComeMoveAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestMesh(t, true)
+		d := &moving{make(chan answer, 1)}
+		d.set(m.all, nil)
+		m.discover = d
+		m.up()
+		defer m.down()
+		// A failing lookup changes nothing.
+		d.set(nil, errors.New("no route to the name server"))
+		time.Sleep(2 * forgetAfter)
+		if err := m.whole(); err != nil {
+			t.Fatalf("after failing lookups: %v", err)
+		}
+		// A pod comes back with another address.
+		moved := append(Static{}, m.all...)
+		moved[4].Addr = netip.AddrPortFrom(netip.MustParseAddr("10.0.0.99"), moved[4].Addr.Port())
+		m.stop(zoneNames[4], true)
+		m.net.HealAll()
+		m.all = moved
+		d.set(moved, nil)
+		m.start(zoneNames[4])
+		m.within(10*time.Second, "whole at the new address", m.whole)
+		// Another is scaled away for good: no alarm for ever.
+		m.stop(zoneNames[4], true)
+		d.set(moved[:4], nil)
+		m.within(forgetAfter+10*time.Second, "the lost member forgotten", func() error {
+			for name, n := range m.nodes {
+				if s := n.Status(); len(s.Peers) != 3 || len(s.Routes) != 3 {
+					return fmt.Errorf("%s: %+v", name, s.Peers)
+				}
+				if open := n.openIncidents(); len(open) > 0 {
+					return errors.New(strings.Join(open, ", "))
+				}
+			}
+			return nil
+		})
+	})
+}

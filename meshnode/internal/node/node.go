@@ -1,0 +1,252 @@
+// Package node assembles a mesh node: sessions, failure detector, routes, the
+// control loop, journal and store around one control goroutine.
+//
+// What arrives is queued; the control goroutine alone feeds the detector, the
+// routing table and the MAPE-K loop, which are plain state machines. Records
+// have a goroutine of their own, for they wait for the disk.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/journal"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Gate is the packet filter in front of the node: the eBPF verifier.
+type Gate interface {
+	session.Table
+	// Healthy returns nil while the gate judges every packet.
+	Healthy() error
+	// Reattach puts a lost gate back.
+	Reattach() error
+	// Mode says how it is attached.
+	Mode() string
+}
+
+// Reports yields the verdicts of packets that the gate dropped, as far as it
+// reports them.
+type Reports interface {
+	ReadVerdict(ctx context.Context) (string, error)
+}
+
+// Config is what a node works with. All fields but Signatures, Reports, Now and
+// Limits are required.
+type Config struct {
+	Identity   *identity.Node
+	Transport  transport.Conn
+	Gate       Gate
+	Signatures attest.Source // nil: over Transport
+	Reports    Reports       // nil: none
+	Now        func() time.Duration
+	Dir        string // of store and journal; must exist
+	Discover   Discoverer
+	Policy     *mapek.Policy
+	Heal       bool // MAPE-K's Plan and Execute
+	Registry   prometheus.Registerer
+	Logger     *slog.Logger
+	Version    string
+	Limits     session.Limits
+}
+
+// Node is one node of the mesh.
+type Node struct {
+	cfg     Config
+	name    string
+	started time.Time
+	metrics *metric.Set
+	log     *slog.Logger
+
+	sessions *session.Manager
+	journal  *journal.Journal
+	store    *store.Store
+	records  *store.Replicator
+	keep     chan []byte // knowledge to save; the newest replaces what waits
+
+	in        inputs
+	reachable atomic.Pointer[[]string]
+	met       atomic.Int64           // of the reachable, those that were heard
+	gate      atomic.Pointer[string] // why the gate is not healthy; nil if it is
+
+	mu      sync.Mutex // guards what follows; held by the control goroutine while it works
+	detect  *detect.Detector
+	routes  *route.Table
+	loop    *mapek.Loop
+	members map[string]*member
+	signals []mapek.Signal
+	weights map[string]float64         // of links, below 1; set by the loop
+	proof   map[string]time.Time       // last good attestation
+	applied map[string]frame.SessionID // session id when an action on it started
+}
+
+// New opens the store and the journal and prepares a node; Run starts it.
+func New(cfg Config) (*Node, error) {
+	n := &Node{
+		cfg: cfg, name: cfg.Identity.Name(), started: time.Now(), log: cfg.Logger,
+		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
+		members: map[string]*member{}, proof: map[string]time.Time{}, weights: map[string]float64{}, applied: map[string]frame.SessionID{},
+	}
+	n.reachable.Store(&[]string{})
+	incarnation := uint64(n.started.UnixNano())
+	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: incarnation})
+	n.routes = route.New(n.name, incarnation)
+	if err := n.open(); err != nil {
+		return nil, err
+	}
+	var err error
+	n.sessions, err = session.New(session.Config{
+		Identity: cfg.Identity, Transport: cfg.Transport, Table: cfg.Gate, Signatures: cfg.Signatures,
+		Now: cfg.Now, Logger: cfg.Logger, Metrics: sessionMetrics{n.metrics}, Limits: cfg.Limits,
+		OnMessage: n.onMessage, OnEvent: n.onEvent,
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *Node) open() error {
+	var err error
+	if n.store, err = store.Open(n.cfg.Dir, n.name, time.Now); err != nil {
+		return err
+	}
+	if n.journal, err = journal.Open(n.cfg.Dir, n.name, time.Now, n.log); err != nil {
+		return errors.Join(err, n.store.Close())
+	}
+	saved, err := n.store.Knowledge()
+	var knowledge *mapek.Knowledge
+	if err == nil {
+		knowledge, err = mapek.LoadKnowledge(saved)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("knowledge in the store: %w", err), n.Close())
+	}
+	n.loop = mapek.NewLoop(mapek.Config{
+		Policy: n.cfg.Policy, Knowledge: knowledge, Effector: effector{n}, Metrics: n.metrics, Heal: n.cfg.Heal,
+		Prefix:  fmt.Sprintf("%s-%d", n.name, n.started.Unix()),
+		Journal: n.journal.Append, Keep: n.remember, Clock: time.Now,
+	})
+	n.records = store.NewReplicator(n.store, mesh{n}, n.replicated, n.log)
+	n.metrics.Records.Set(float64(n.store.Len()))
+	return nil
+}
+
+// Close releases the store and the journal of a node that does not run.
+func (n *Node) Close() error { return errors.Join(n.journal.Close(), n.store.Close()) }
+
+// Run works until ctx ends, which is no error, or the transport fails. Before
+// it leaves, it tells the peers. It closes the store and the journal.
+func (n *Node) Run(ctx context.Context) error {
+	// What carries the goodbye must outlive what says it.
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	var carriers, users sync.WaitGroup
+	carriers.Go(func() { cancel(n.sessions.Run(base)) })
+	stop, cancelUsers := context.WithCancel(ctx)
+	users.Go(func() { n.control(stop) })
+	users.Go(func() { n.records.Run(stop) })
+	users.Go(func() { n.saveKnowledge(stop) })
+	users.Go(func() { n.discover(stop) })
+	if n.cfg.Reports != nil {
+		users.Go(func() { n.countReports(stop) })
+	}
+	select {
+	case <-ctx.Done():
+	case <-base.Done():
+	}
+	cancelUsers()
+	users.Wait()
+	cancel(nil)
+	carriers.Wait()
+	err := context.Cause(base)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, n.Close())
+}
+
+// remember hands knowledge to the goroutine that writes it to disk.
+func (n *Node) remember(k *mapek.Knowledge) {
+	b, err := k.Encode()
+	if err != nil {
+		n.log.Error("knowledge cannot be encoded", "error", err)
+		return
+	}
+	select {
+	case <-n.keep:
+	default:
+	}
+	n.keep <- b // the control goroutine is the only sender
+}
+
+func (n *Node) saveKnowledge(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-n.keep:
+			if err := n.store.SaveKnowledge(b); err != nil {
+				n.log.Error("knowledge not saved", "error", err)
+			}
+		}
+	}
+}
+
+func (n *Node) replicated(count int) {
+	n.metrics.RecordsReplicated.Add(float64(count))
+	n.metrics.Records.Set(float64(n.store.Len()))
+}
+
+// mesh is the store's way to other nodes.
+type mesh struct{ n *Node }
+
+// Send implements store.Peers. Without a healthy gate no data leaves.
+func (m mesh) Send(peer string, t frame.Type, payload []byte) error {
+	if why := m.n.gate.Load(); why != nil {
+		return errors.New(*why)
+	}
+	return m.n.sessions.Send(session.Peer(peer), t, payload)
+}
+
+// Reachable implements store.Peers.
+func (m mesh) Reachable() []string { return *m.n.reachable.Load() }
+
+func (n *Node) record(kind, peer string) {
+	n.journal.Append(event.Entry{Phase: event.Monitor, Kind: kind, Subject: peer})
+}
+
+// countReports counts the drops that are anomalies.
+func (n *Node) countReports(ctx context.Context) {
+	for {
+		verdict, err := n.cfg.Reports.ReadVerdict(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				n.log.Error("drop reports are not read any more", "error", err)
+			}
+			return
+		}
+		switch verdict {
+		case "replay":
+			n.metrics.Anomalies.WithLabelValues(metric.ReplayAttack).Inc()
+		case "expired":
+			n.metrics.Anomalies.WithLabelValues(metric.SessionExpired).Inc()
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
+)
+
+// NotReady returns why the node should get no clients yet; nil if it should.
+// Peers play no part: a node without peers still serves.
+func (n *Node) NotReady() []string {
+	var why []string
+	if gate := n.gate.Load(); gate != nil {
+		why = append(why, *gate)
+	}
+	if until := n.cfg.Identity.Credential().Certificate.NotAfter; time.Now().After(until) {
+		why = append(why, "the mesh certificate expired at "+until.Format(time.RFC3339))
+	}
+	return why
+}
+
+// Events returns journal entries after number after, at most max.
+func (n *Node) Events(after uint64, max int) []event.Entry { return n.journal.After(after, max) }
+
+// Accept stores a record and spreads it; see store.Replicator.
+func (n *Node) Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error) {
+	r, holders, err := n.records.Accept(ctx, id, body)
+	n.metrics.Records.Set(float64(n.store.Len()))
+	return r, holders, err
+}
+
+// Record returns one record.
+func (n *Node) Record(id string) (store.Record, error) { return n.store.Get(id) }
+
+// Records returns up to max records after an id.
+func (n *Node) Records(after string, max int) ([]store.Record, error) {
+	return n.store.List(after, max)
+}
+
+// Status returns the node's view of the mesh.
+func (n *Node) Status() api.Status {
+	why := n.NotReady()
+	s := api.Status{
+		Node: n.name, Zone: n.cfg.Identity.Zone(), Version: n.cfg.Version, Started: n.started,
+		Ready: len(why) == 0, NotReady: why, Verifier: n.cfg.Gate.Mode(), MAPEK: n.cfg.Heal, Records: n.store.Len(),
+		Peers: []api.Peer{}, Routes: []api.Route{}, Incidents: []api.Incident{},
+	}
+	sessions := map[string]session.Info{}
+	for _, i := range n.sessions.Sessions() {
+		sessions[string(i.Peer)] = i
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.detect.Links() {
+		p := api.Peer{Name: l.Peer, Status: l.Status.String(), RTTSeconds: l.RTT.Seconds(), Quality: l.Quality, Session: "none"}
+		if i, ok := sessions[l.Peer]; ok {
+			p.Session = string(i.State)
+			if i.Addr.IsValid() {
+				p.Address = i.Addr.String()
+			}
+		}
+		s.Peers = append(s.Peers, p)
+	}
+	for _, r := range n.routes.Routes() {
+		s.Routes = append(s.Routes, api.Route{Destination: r.Destination, NextHop: r.NextHop, Quality: r.Quality, Standby: r.Standby})
+	}
+	for _, r := range n.loop.Past() {
+		s.Incidents = append(s.Incidents, api.Incident{ID: r.ID, Type: r.Type, Peers: r.Peers, Opened: r.Opened, Resolved: r.Resolved})
+	}
+	for _, i := range n.loop.Open() {
+		s.Incidents = append(s.Incidents, api.Incident{ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened})
+	}
+	return s
+}

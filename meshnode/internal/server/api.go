@@ -1,0 +1,254 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
+)
+
+// Node is what the API shows of a node.
+type Node interface {
+	NotReady() []string
+	Status() api.Status
+	Events(after uint64, max int) []event.Entry
+	Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error)
+	Record(id string) (store.Record, error)
+	Records(after string, max int) ([]store.Record, error)
+}
+
+const (
+	// maxWrites is how many records may be on their way to disk and peers at
+	// once; further clients are told to come back.
+	maxWrites = 256
+	// maxEvents is how many journal entries one answer holds.
+	maxEvents  = 10000
+	retryAfter = time.Second
+)
+
+type handler struct {
+	node   Node
+	token  func() (string, error)
+	writes chan struct{}
+	logger *slog.Logger
+}
+
+// API serves package api's routes for node. token returns the bearer token that
+// clients must show; it is asked for at every request, so that it can change.
+func API(node Node, token func() (string, error), logger *slog.Logger) http.Handler {
+	h := &handler{node: node, token: token, writes: make(chan struct{}, maxWrites), logger: logger}
+	mux := http.NewServeMux()
+	mux.Handle(api.RecordsPath, methods{http.MethodGet: h.list})
+	mux.Handle(api.RecordsPath+"/{id}", methods{http.MethodGet: h.get, http.MethodPut: h.put})
+	mux.Handle(api.StatusPath, methods{http.MethodGet: h.status})
+	mux.Handle(api.EventsPath, methods{http.MethodGet: h.events})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		api.NewProblem(http.StatusNotFound, "no such resource; see %s, %s and %s", api.RecordsPath, api.StatusPath, api.EventsPath).ServeHTTP(w, r)
+	})
+	return h.authorized(mux)
+}
+
+// endpoint answers a request or returns the problem with it.
+type endpoint func(w http.ResponseWriter, r *http.Request) *api.Problem
+
+// methods is a resource: its endpoints by HTTP method.
+type methods map[string]endpoint
+
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := m[r.Method]
+	if e == nil && r.Method == http.MethodHead {
+		e = m[http.MethodGet]
+	}
+	if e == nil {
+		var allow []string
+		for name := range m {
+			allow = append(allow, name)
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		api.NewProblem(http.StatusMethodNotAllowed, "use one of %s", strings.Join(allow, ", ")).ServeHTTP(w, r)
+		return
+	}
+	if p := e(w, r); p != nil {
+		p.ServeHTTP(w, r)
+	}
+}
+
+// authorized lets requests with the token pass. Digests are compared, so that
+// neither content nor length of the token can be told from the time it takes.
+func (h *handler) authorized(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		want, err := h.token()
+		if err != nil || want == "" {
+			h.logger.Error("the API token cannot be read", "error", err)
+			p := api.NewProblem(http.StatusServiceUnavailable, "this node has no API token yet")
+			p.RetryAfter = retryAfter
+			p.ServeHTTP(w, r)
+			return
+		}
+		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+		if !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="mesh"`)
+			api.NewProblem(http.StatusUnauthorized, "send the header Authorization: Bearer TOKEN").ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ready returns the problem of a node that cannot serve records now.
+func (h *handler) ready() *api.Problem {
+	why := h.node.NotReady()
+	if len(why) == 0 {
+		return nil
+	}
+	return busy("not ready: %s", strings.Join(why, "; "))
+}
+
+func busy(format string, args ...any) *api.Problem {
+	p := api.NewProblem(http.StatusServiceUnavailable, format, args...)
+	p.RetryAfter = retryAfter
+	return p
+}
+
+func recordID(r *http.Request) (string, *api.Problem) {
+	id := r.PathValue("id")
+	switch {
+	case len(id) > api.MaxID:
+		return "", api.NewProblem(http.StatusRequestEntityTooLarge, "the id has %d bytes, at most %d are allowed", len(id), api.MaxID)
+	case id == "" || !utf8.ValidString(id) || strings.ContainsFunc(id, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return "", api.NewProblem(http.StatusBadRequest, "the id must be UTF-8 without control characters")
+	}
+	return id, nil
+}
+
+func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
+	id, problem := recordID(r)
+	if problem != nil {
+		return problem
+	}
+	if problem := h.ready(); problem != nil {
+		return problem
+	}
+	select {
+	case h.writes <- struct{}{}:
+		defer func() { <-h.writes }()
+	default:
+		return busy("%d records are being written, try again", maxWrites)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return api.NewProblem(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", api.MaxBody)
+	}
+	if err != nil {
+		return api.NewProblem(http.StatusBadRequest, "the body could not be read: %v", err)
+	}
+	rec, holders, err := h.node.Accept(r.Context(), id, body)
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return api.NewProblem(http.StatusConflict, "%v; records never change, use another id", err)
+	case errors.Is(err, store.ErrNoHolder):
+		return busy("%v; it may still spread, repeat the request", err)
+	case err != nil:
+		h.logger.Error("record not accepted", "id", id, "error", err)
+		return busy("the record could not be stored")
+	}
+	answer := describe(&rec)
+	answer.Holders = holders
+	return h.json(w, http.StatusCreated, answer)
+}
+
+func describe(r *store.Record) api.Record {
+	return api.Record{ID: r.ID, Origin: r.Node, Time: r.Time, Size: len(r.Body)}
+}
+
+func (h *handler) get(w http.ResponseWriter, r *http.Request) *api.Problem {
+	id, problem := recordID(r)
+	if problem != nil {
+		return problem
+	}
+	if problem := h.ready(); problem != nil {
+		return problem
+	}
+	rec, err := h.node.Record(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return api.NewProblem(http.StatusNotFound, "no record %q here", id)
+	}
+	if err != nil {
+		h.logger.Error("record not read", "id", id, "error", err)
+		return api.NewProblem(http.StatusInternalServerError, "the record could not be read")
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h.sent(w.Write(rec.Body))
+	return nil
+}
+
+func (h *handler) list(w http.ResponseWriter, r *http.Request) *api.Problem {
+	after := r.URL.Query().Get("after")
+	if len(after) > api.MaxID {
+		return api.NewProblem(http.StatusRequestEntityTooLarge, "after has %d bytes, at most %d are allowed", len(after), api.MaxID)
+	}
+	if problem := h.ready(); problem != nil {
+		return problem
+	}
+	records, err := h.node.Records(after, api.MaxList+1)
+	if err != nil {
+		h.logger.Error("records not read", "error", err)
+		return api.NewProblem(http.StatusInternalServerError, "the records could not be read")
+	}
+	list := api.RecordList{Records: []api.Record{}, More: len(records) > api.MaxList}
+	for i := range records[:min(len(records), api.MaxList)] {
+		list.Records = append(list.Records, describe(&records[i]))
+	}
+	return h.json(w, http.StatusOK, list)
+}
+
+func (h *handler) status(w http.ResponseWriter, _ *http.Request) *api.Problem {
+	return h.json(w, http.StatusOK, h.node.Status())
+}
+
+func (h *handler) events(w http.ResponseWriter, r *http.Request) *api.Problem {
+	var after uint64
+	if s := r.URL.Query().Get("after"); s != "" {
+		var err error
+		if after, err = strconv.ParseUint(s, 10, 64); err != nil {
+			return api.NewProblem(http.StatusBadRequest, "after must be a number of an entry, not %q", s)
+		}
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	enc := json.NewEncoder(w)
+	for _, e := range h.node.Events(after, maxEvents) {
+		if err := enc.Encode(e); err != nil {
+			h.sent(0, err)
+			return nil
+		}
+	}
+	return nil
+}
+
+func (h *handler) json(w http.ResponseWriter, status int, v any) *api.Problem {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	h.sent(0, json.NewEncoder(w).Encode(v))
+	return nil
+}
+
+// sent notes an answer that could not be sent: the client is gone.
+func (h *handler) sent(_ int, err error) {
+	if err != nil {
+		h.logger.Debug("answer not sent", "error", err)
+	}
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/bpf/verifier"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+)
+
+// kernelGate makes the eBPF verifier the node's gate.
+type kernelGate struct{ v *verifier.Verifier }
+
+var _ node.Gate = kernelGate{}
+
+func (g kernelGate) Put(id frame.SessionID, e session.Entry) error {
+	return g.v.Put(id, verifier.Session(e))
+}
+func (g kernelGate) Delete(id frame.SessionID) error { return g.v.Delete(id) }
+func (g kernelGate) Revoke(id frame.SessionID) error { return g.v.Revoke(id) }
+func (g kernelGate) SetVerifiedUntil(id frame.SessionID, t time.Duration) error {
+	return g.v.SetVerifiedUntil(id, t)
+}
+func (g kernelGate) Healthy() error  { return g.v.Healthy() }
+func (g kernelGate) Reattach() error { return g.v.Reattach() }
+func (g kernelGate) Mode() string    { return g.v.Mode() }
+
+// kernelSignatures reads signature fragments from the verifier.
+type kernelSignatures struct{ v *verifier.Verifier }
+
+func (s kernelSignatures) ReadFragment(ctx context.Context) (attest.Fragment, error) {
+	f, err := s.v.ReadSignature(ctx)
+	return attest.Fragment{
+		Session: f.Session, Sequence: f.Sequence, Fragment: f.Fragment, Fragments: f.Fragments, Time: f.Time, Payload: f.Payload,
+	}, err
+}
+
+// kernelReports reads drop reports from the verifier.
+type kernelReports struct{ v *verifier.Verifier }
+
+func (r kernelReports) ReadVerdict(ctx context.Context) (string, error) {
+	report, err := r.v.ReadReport(ctx)
+	return report.Verdict, err
+}

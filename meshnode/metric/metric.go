@@ -1,0 +1,176 @@
+package metric
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Set is all metrics of one node.
+type Set struct {
+	Verifications       *prometheus.CounterVec // result, priority
+	VerificationsFailed prometheus.Counter
+	Anomalies           *prometheus.CounterVec // type
+	VerificationLatency prometheus.Histogram
+	Timeouts            prometheus.Counter
+	Shed                *prometheus.CounterVec // priority
+	Sessions            *prometheus.GaugeVec   // state
+	Established         *prometheus.CounterVec // reason
+	Invalidated         *prometheus.CounterVec // reason
+	Rotations           *prometheus.CounterVec // reason
+
+	PeerUnreachable    *prometheus.CounterVec // peer
+	PeerStatus         *prometheus.GaugeVec   // peer, status
+	RoutesRecalculated prometheus.Counter
+	RouteMetric        *prometheus.GaugeVec // destination, next_hop
+	RTT                *prometheus.GaugeVec // peer
+	Records            prometheus.Gauge
+	RecordsReplicated  prometheus.Counter
+
+	Detected          *prometheus.CounterVec   // type
+	Healing           *prometheus.CounterVec   // action, outcome
+	PhaseDuration     *prometheus.HistogramVec // phase
+	IncidentDetection *prometheus.HistogramVec // type
+	IncidentRecovery  *prometheus.HistogramVec // type
+}
+
+// New registers the node's metrics with reg and sets every label value that a
+// criterion or an alert reads to 0: a series that is born at 1 has no increase.
+func New(reg prometheus.Registerer) *Set {
+	s := &Set{
+		Verifications:       counters(reg, VerificationsTotal, "Attestation signatures verified, by result and priority.", LabelResult, LabelPriority),
+		VerificationsFailed: counter(reg, VerificationsFailed, "Attestation signatures that did not verify."),
+		Anomalies:           counters(reg, AnomaliesTotal, "Anomalies of the PQC layer, by type.", LabelType),
+		VerificationLatency: histogram(reg, VerificationLatency, "Time from a challenge sent to its verdict.",
+			[]float64{.001, .002, .005, .01, .02, .05, .1, .15, .2, .25, .3, .4, .5, .75, 1, 2, 5}),
+		Timeouts:    counter(reg, VerificationTimeouts, "Challenges whose deadline passed without being extended."),
+		Shed:        counters(reg, VerificationsShed, "Verifications shed under load, by priority.", LabelPriority),
+		Sessions:    gauges(reg, Sessions, "Sessions with peers, by state.", LabelState),
+		Established: counters(reg, SessionsEstablishedTotal, "Sessions established, by reason.", LabelReason),
+		Invalidated: counters(reg, SessionsInvalidatedTotal, "Sessions invalidated, by reason.", LabelReason),
+		Rotations:   counters(reg, KeyRotationsTotal, "Session keys rotated by a new handshake, by reason.", LabelReason),
+
+		PeerUnreachable:    counters(reg, PeerUnreachable, "Times a peer was declared unreachable.", LabelPeer),
+		PeerStatus:         gauges(reg, PeerStatus, "1 for the peer's present status, 0 for the others.", LabelPeer, LabelStatus),
+		RoutesRecalculated: counter(reg, RoutesRecalculated, "Changes of a destination's next hop."),
+		RouteMetric:        gauges(reg, RouteMetric, "Transmit quality (0 to 255) of the route in use.", LabelDestination, LabelNextHop),
+		RTT:                gauges(reg, RTTSeconds, "Smoothed round-trip time of heartbeats.", LabelPeer),
+		Records:            gauge(reg, Records, "Records held by this node."),
+		RecordsReplicated:  counter(reg, RecordsReplicatedTotal, "Records received from other nodes and stored."),
+
+		Detected: counters(reg, AnomaliesDetected, "Incidents opened by Analyze, by type.", LabelType),
+		Healing:  counters(reg, HealingActionsTotal, "Healing actions that ended, by action and outcome.", LabelAction, LabelOutcome),
+		PhaseDuration: histograms(reg, PhaseDuration, "Time one phase of the loop took.",
+			[]float64{1e-6, 1e-5, 1e-4, .001, .01, .1, 1}, LabelPhase),
+		IncidentDetection: histograms(reg, IncidentDetection, "Time from the last sign of health to the incident.",
+			[]float64{.1, .2, .4, .6, .8, 1, 1.2, 1.5, 2, 3, 5, 10}, LabelType),
+		IncidentRecovery: histograms(reg, IncidentRecovery, "Time from the incident's opening to its resolution.",
+			[]float64{.1, .5, 1, 2, 3, 5, 10, 30, 60, 120, 300}, LabelType),
+	}
+	for _, p := range []string{PriorityCritical, PriorityLow} {
+		s.Verifications.WithLabelValues(ResultSuccess, p)
+		s.Verifications.WithLabelValues(ResultFailed, p)
+		s.Shed.WithLabelValues(p)
+	}
+	zero(s.Anomalies, AnomalyTypes)
+	zero(s.Detected, IncidentTypes)
+	zero(s.Established, []string{"connect", "accept", "reverify", "ttl", "sequence"})
+	zero(s.Invalidated, []string{VerificationFailed})
+	zero(s.Rotations, []string{"ttl", "sequence", ReasonCompromise})
+	for _, v := range States {
+		s.Sessions.WithLabelValues(v)
+	}
+	for _, a := range Actions {
+		s.Healing.WithLabelValues(a, OutcomeDone)
+		s.Healing.WithLabelValues(a, OutcomeFailed)
+	}
+	for _, p := range Phases {
+		s.PhaseDuration.WithLabelValues(p)
+	}
+	for _, t := range IncidentTypes {
+		s.IncidentDetection.WithLabelValues(t)
+		s.IncidentRecovery.WithLabelValues(t)
+	}
+	return s
+}
+
+// AddPeer makes the peer's series exist at 0.
+func (s *Set) AddPeer(peer string) {
+	s.PeerUnreachable.WithLabelValues(peer)
+	for _, st := range Statuses {
+		s.PeerStatus.WithLabelValues(peer, st)
+	}
+}
+
+// RemovePeer drops the peer's gauges; its counter stays.
+func (s *Set) RemovePeer(peer string) {
+	s.PeerStatus.DeletePartialMatch(prometheus.Labels{LabelPeer: peer})
+	s.RTT.DeleteLabelValues(peer)
+}
+
+// SetStatus sets the gauge of status to 1 and those of the others to 0.
+func (s *Set) SetStatus(peer, status string) {
+	for _, st := range Statuses {
+		v := 0.0
+		if st == status {
+			v = 1
+		}
+		s.PeerStatus.WithLabelValues(peer, st).Set(v)
+	}
+}
+
+// Native histograms: buckets at most 10 % apart, bounded in number.
+const (
+	nativeFactor = 1.1
+	nativeMax    = 100
+)
+
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeMax,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
+
+func counter(reg prometheus.Registerer, name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	reg.MustRegister(c)
+	return c
+}
+
+func counters(reg prometheus.Registerer, name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	reg.MustRegister(c)
+	return c
+}
+
+func gauge(reg prometheus.Registerer, name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	reg.MustRegister(g)
+	return g
+}
+
+func gauges(reg prometheus.Registerer, name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	reg.MustRegister(g)
+	return g
+}
+
+func histogram(reg prometheus.Registerer, name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(histogramOpts(name, help, buckets))
+	reg.MustRegister(h)
+	return h
+}
+
+func histograms(reg prometheus.Registerer, name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(histogramOpts(name, help, buckets), labels)
+	reg.MustRegister(h)
+	return h
+}
+
+func zero(c *prometheus.CounterVec, values []string) {
+	for _, v := range values {
+		c.WithLabelValues(v)
+	}
+}

@@ -1,0 +1,133 @@
+// Package metric names every metric of the mesh node and constructs them.
+//
+// The names and label values are a contract with dashboards, alert rules and
+// verification criteria. Units are seconds and bytes. Some names break
+// Prometheus naming rules because the design document fixes them; Exceptions
+// lists these, so that the lint test knows them.
+package metric
+
+// Namespace is the prefix of every metric.
+const Namespace = "x0tta6bl4"
+
+// Full metric names.
+const (
+	VerificationsTotal       = Namespace + "_pqc_verifications_total"
+	VerificationsFailed      = Namespace + "_pqc_verifications_failed"
+	AnomaliesTotal           = Namespace + "_pqc_anomalies_total"
+	VerificationLatency      = Namespace + "_pqc_verification_latency_seconds"
+	VerificationTimeouts     = Namespace + "_pqc_verification_timeouts_total"
+	VerificationsShed        = Namespace + "_pqc_verifications_shed_total"
+	Sessions                 = Namespace + "_pqc_sessions"
+	SessionsEstablishedTotal = Namespace + "_pqc_sessions_established_total"
+	SessionsInvalidatedTotal = Namespace + "_pqc_sessions_invalidated_total"
+	KeyRotationsTotal        = Namespace + "_pqc_key_rotations_total"
+	PacketsTotal             = Namespace + "_ebpf_packets_total"
+	RingbufLostTotal         = Namespace + "_ebpf_ringbuf_lost_total"
+	PeerUnreachable          = Namespace + "_mesh_peer_unreachable"
+	PeerStatus               = Namespace + "_mesh_peer_status"
+	RoutesRecalculated       = Namespace + "_mesh_routes_recalculated"
+	RouteMetric              = Namespace + "_mesh_route_metric"
+	RTTSeconds               = Namespace + "_mesh_rtt_seconds"
+	Records                  = Namespace + "_mesh_records"
+	RecordsReplicatedTotal   = Namespace + "_mesh_records_replicated_total"
+	AnomaliesDetected        = Namespace + "_mapek_anomalies_detected"
+	HealingActionsTotal      = Namespace + "_mapek_healing_actions_total"
+	PhaseDuration            = Namespace + "_mapek_phase_duration_seconds"
+	IncidentDetection        = Namespace + "_mapek_incident_detection_seconds"
+	IncidentRecovery         = Namespace + "_mapek_incident_recovery_seconds"
+)
+
+// Exceptions are the names that the design document fixes although they break
+// Prometheus naming (counters without the suffix _total).
+var Exceptions = []string{VerificationsFailed, PeerUnreachable, RoutesRecalculated, AnomaliesDetected}
+
+// Label names.
+const (
+	LabelResult      = "result"
+	LabelPriority    = "priority"
+	LabelType        = "type"
+	LabelState       = "state"
+	LabelReason      = "reason"
+	LabelVerdict     = "verdict"
+	LabelPeer        = "peer"
+	LabelStatus      = "status"
+	LabelDestination = "destination"
+	LabelNextHop     = "next_hop"
+	LabelAction      = "action"
+	LabelOutcome     = "outcome"
+	LabelPhase       = "phase"
+)
+
+// Values of label "result" and of label "priority".
+const (
+	ResultSuccess    = "success"
+	ResultFailed     = "failed"
+	PriorityCritical = "critical"
+	PriorityLow      = "low"
+)
+
+// Values of label "type" of AnomaliesTotal and, for the last two and the
+// incident types, of AnomaliesDetected.
+const (
+	UnknownPubkey      = "unknown_pubkey"
+	ReplayAttack       = "replay_attack"
+	SessionExpired     = "session_expired"
+	VerificationFailed = "verification_failed"
+	HighFailureRate    = "high_failure_rate"
+
+	NetworkPartition   = "network_partition"
+	NodeCrash          = "node_crash"
+	LinkFailure        = "link_failure"
+	LatencySLO         = "latency_slo"
+	ResourceExhaustion = "resource_exhaustion"
+)
+
+// Values of label "state".
+const (
+	StateHandshaking = "handshaking"
+	StateVerified    = "verified"
+	StateUnverified  = "unverified"
+	StateRevoked     = "revoked"
+)
+
+// ReasonCompromise is the value of label "reason" of rotations that answer
+// failed attestations.
+const ReasonCompromise = "compromise"
+
+// Values of label "status".
+const (
+	StatusReachable   = "reachable"
+	StatusSuspect     = "suspect"
+	StatusUnreachable = "unreachable"
+)
+
+// Values of label "action".
+const (
+	ActivateBackupRoutes = "activate_backup_routes"
+	ReverifySessions     = "reverify_sessions"
+	InvalidateSession    = "invalidate_session"
+	RotateKeys           = "rotate_keys"
+	MigrateSessions      = "migrate_sessions"
+	ExtendTimeouts       = "extend_timeouts"
+	UpdateRouteWeights   = "update_route_weights"
+	ShedLowPriority      = "shed_low_priority"
+	RequestScaleUp       = "request_scale_up"
+	BlockPeer            = "block_peer"
+)
+
+// Values of label "outcome".
+const (
+	OutcomeDone   = "done"
+	OutcomeFailed = "failed"
+)
+
+// The label values that exist at 0 from start-up.
+var (
+	AnomalyTypes  = []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
+	IncidentTypes = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate}
+	States        = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
+	Statuses      = []string{StatusReachable, StatusSuspect, StatusUnreachable}
+	Verdicts      = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
+	Phases        = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
+	Actions       = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, RequestScaleUp, BlockPeer}
+)

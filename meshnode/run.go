@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/bpf/verifier"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// options are the flags of meshnode run.
+type options struct {
+	name, zone, iface, peers   string
+	ca, tokenFile, trustDir    string
+	dataDir, policyFile        string
+	listen, apiAddr, probeAddr string
+	apiTokenFile, debugAddr    string
+	mapek                      onOff
+	enrolTimeout               time.Duration
+	logger                     func() *slog.Logger
+}
+
+const runExample = `meshnode run --interface eth0 --peers mesh-nodes.x0tta6bl4.svc --ca https://mesh-ca.x0tta6bl4.svc:8443 \
+      --token-file /var/run/secrets/mesh/token --trust-dir /etc/mesh/trust --api-token-file /etc/mesh/api/token --data-dir /data`
+
+func (o *options) flags(out io.Writer) *flags {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	o.mapek = true
+	f := newFlags("run", runExample, out)
+	f.StringVar(&o.name, "name", host, "the node's `name`; in a cluster the pod's name")
+	f.StringVar(&o.zone, "zone", "", "the node's `zone`")
+	f.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", frame.Port), "UDP `address` of mesh traffic; the verifier guards this port only")
+	f.StringVar(&o.iface, "interface", "eth0", "network `interface` that the eBPF verifier guards")
+	f.StringVar(&o.peers, "peers", "", "headless `service` whose SRV records name the peers, or a list NAME=IP:PORT,…")
+	f.StringVar(&o.ca, "ca", "", "`URL` of the certificate authority")
+	f.StringVar(&o.tokenFile, "token-file", "", "`file` with the service-account token for the certificate authority")
+	f.StringVar(&o.trustDir, "trust-dir", "", "`directory` of the mesh's trust bundle")
+	f.DurationVar(&o.enrolTimeout, "enrol-timeout", 2*time.Minute, "how long to try to get a certificate")
+	f.StringVar(&o.dataDir, "data-dir", "", "`directory` of records and journal")
+	f.StringVar(&o.apiAddr, "api-listen", ":8443", "`address` of the client API (TLS)")
+	f.StringVar(&o.apiTokenFile, "api-token-file", "", "`file` with the bearer token of the client API")
+	f.StringVar(&o.probeAddr, "metrics-listen", ":8080", "`address` of /metrics, /healthz and /readyz (plain)")
+	f.StringVar(&o.debugAddr, "debug-listen", "", "`address` of pprof, for instance localhost:6060; empty: off")
+	f.Var(&o.mapek, "mapek", "`on` or off: the loop's Plan and Execute; off only watches")
+	f.StringVar(&o.policyFile, "policy", "", "`file` with the loop's policy (YAML); empty: the built-in one")
+	o.logger = f.logLevel()
+	return f
+}
+
+func runNode(ctx context.Context, args []string, out io.Writer) error {
+	var o options
+	f := o.flags(out)
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	if err := f.need("name", "peers", "ca", "token-file", "trust-dir", "data-dir", "api-token-file", "interface"); err != nil {
+		return err
+	}
+	discover, err := o.discoverer()
+	if err != nil {
+		return err
+	}
+	policy, err := o.policy()
+	if err != nil {
+		return err
+	}
+	listen, err := parseListen(o.listen)
+	if err != nil {
+		return err
+	}
+	logger := o.logger().With("node", o.name)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	// Probes answer from the first moment on: what is not ready says why.
+	var running atomic.Pointer[node.Node]
+	var waiting atomic.Value
+	waiting.Store("no certificate yet")
+	group, ctx := errgroup.WithContext(ctx)
+	if err := serve(ctx, group, o.probeAddr, server.Probes(reg, func() []string {
+		if n := running.Load(); n != nil {
+			return n.NotReady()
+		}
+		return []string{waiting.Load().(string)}
+	}), nil, logger); err != nil {
+		return err
+	}
+	if o.debugAddr != "" {
+		if err := serve(ctx, group, o.debugAddr, debugHandler(), nil, logger); err != nil {
+			return err
+		}
+	}
+	group.Go(func() error {
+		enroller := &identity.Enroller{URL: o.ca, TokenFile: o.tokenFile, TrustDir: o.trustDir, Name: o.name, Zone: o.zone, Logger: logger}
+		enrol, cancel := context.WithTimeout(ctx, o.enrolTimeout)
+		defer cancel()
+		id, err := enroller.Enrol(enrol)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil // stopped before it began
+			}
+			return err
+		}
+		gate, err := openGate(ctx, o.iface, logger, func(why string) { waiting.Store(why) })
+		if gate == nil {
+			return err
+		}
+		metric.RegisterVerifier(reg, gate)
+		err = o.mesh(ctx, group, mesh{id, enroller, gate, discover, policy, listen, reg, logger, &running})
+		// The gate goes last: without it nothing may listen.
+		return errors.Join(err, gate.Close())
+	})
+	return group.Wait()
+}
+
+// gateRetry is the pause between attempts to attach the verifier.
+const gateRetry = 5 * time.Second
+
+// openGate loads and attaches the verifier. It tries until ctx ends, and then
+// returns nil: a node without a verifier must not run, but it must say why, and
+// whoever repairs the reason need not restart it.
+func openGate(ctx context.Context, iface string, logger *slog.Logger, tell func(string)) (*verifier.Verifier, error) {
+	tell("the verifier is not attached yet")
+	for {
+		gate, err := verifier.Open(verifier.Config{Interface: iface, Logger: logger})
+		if err == nil {
+			return gate, nil
+		}
+		tell(err.Error())
+		logger.Error("no verifier, not ready; will retry", "error", err)
+		logger.Debug("verifier", "error", fmt.Sprintf("%+v", err))
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(gateRetry):
+		}
+	}
+}
+
+// mesh is what a node needs once it has its identity and its gate.
+type mesh struct {
+	id       *identity.Node
+	enroller *identity.Enroller
+	gate     *verifier.Verifier
+	discover node.Discoverer
+	policy   *mapek.Policy
+	listen   netip.AddrPort
+	reg      *prometheus.Registry
+	logger   *slog.Logger
+	running  *atomic.Pointer[node.Node]
+}
+
+// mesh runs the node until ctx ends.
+func (o *options) mesh(ctx context.Context, group *errgroup.Group, m mesh) error {
+	conn, err := transport.ListenUDP(m.listen)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Config{
+		Identity: m.id, Transport: conn, Gate: kernelGate{m.gate}, Signatures: kernelSignatures{m.gate}, Reports: kernelReports{m.gate},
+		Now: verifier.Now, Dir: o.dataDir, Discover: m.discover, Policy: m.policy, Heal: bool(o.mapek),
+		Registry: m.reg, Logger: m.logger, Version: versionString(),
+	})
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	group.Go(func() error { m.enroller.KeepRenewed(ctx, m.id); return nil })
+	group.Go(func() error { followTrust(ctx, m.enroller, m.id, m.logger); return nil })
+	if err := serve(ctx, group, o.apiAddr, server.API(n, readToken(o.apiTokenFile), m.logger), m.id.TLSConfig(), m.logger); err != nil {
+		return errors.Join(err, n.Close(), conn.Close())
+	}
+	m.running.Store(n)
+	m.logger.Info("node runs", "zone", o.zone, "verifier", m.gate.Mode(), "mapek", o.mapek.String(), "version", versionString())
+	return n.Run(ctx)
+}
+
+func (o *options) discoverer() (node.Discoverer, error) {
+	if !strings.Contains(o.peers, "=") {
+		return node.DNS{Service: o.peers, Resolver: &net.Resolver{PreferGo: true}}, nil
+	}
+	var s node.Static
+	for _, p := range strings.Split(o.peers, ",") {
+		name, addr, ok := strings.Cut(p, "=")
+		a, err := netip.ParseAddrPort(addr)
+		if !ok || name == "" || err != nil {
+			return nil, fmt.Errorf("%w: --peers: %q is not NAME=IP:PORT", errUsage, p)
+		}
+		s = append(s, node.Member{Name: name, Addr: a})
+	}
+	return s, nil
+}
+
+func (o *options) policy() (*mapek.Policy, error) {
+	if o.policyFile == "" {
+		return mapek.DefaultPolicy(), nil
+	}
+	b, err := os.ReadFile(o.policyFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --policy: %w", errUsage, err)
+	}
+	p, err := mapek.ParsePolicy(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --policy %s: %w", errUsage, o.policyFile, err)
+	}
+	return p, nil
+}
+
+// parseListen reads an address whose host may be missing.
+func parseListen(s string) (netip.AddrPort, error) {
+	if strings.HasPrefix(s, ":") {
+		s = "[::]" + s
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return a, fmt.Errorf("%w: --listen: %w", errUsage, err)
+	}
+	return a, nil
+}
+
+// readToken returns a function that reads a token file.
+func readToken(file string) func() (string, error) {
+	return func() (string, error) {
+		b, err := os.ReadFile(file)
+		return strings.TrimSpace(string(b)), err
+	}
+}
+
+func debugHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
