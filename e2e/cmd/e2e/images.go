@@ -143,8 +143,13 @@ func images(ctx context.Context, _ []string) (int, error) {
 
 // prepare checks and installs what is needed, makes the images, and calls then with the engine still up.
 func (s *session) prepare(ctx context.Context, then func(*engine.Engine) error) error {
-	if err := host.CheckDisk(s.project); err != nil {
+	if err := host.CheckKernel(); err != nil {
 		return err
+	}
+	for _, dir := range []string{s.project, filepath.Dir(engine.StateDir)} {
+		if err := host.CheckDisk(dir); err != nil {
+			return err
+		}
 	}
 	if err := s.install(ctx); err != nil {
 		return err

@@ -85,10 +85,14 @@ func (s *session) test(ctx context.Context, binary string, args []string) (int, 
 	cmd.WaitDelay = interruptGrace
 	err := cmd.Run()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return exit.ExitCode(), nil
+	default: // killed, or not started
+		return exitFailed, fmt.Errorf("the suite: %w", err)
 	}
-	return exitFailed, err
 }
 
 // up makes the cluster of its own name and leaves it.

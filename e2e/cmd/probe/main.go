@@ -1,0 +1,78 @@
+// Command probe watches a pod's network from inside its network namespace and
+// outside its mesh node: see package echo.
+//
+//	probe -pod mesh-node-a-0 -peers mesh-node-a-1=10.244.1.7,mesh-node-b-0=10.244.2.4
+//
+// It prints JSON lines until it is told to stop. Exit codes: 0 stopped, 1
+// failed, 2 usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/x0tta6bl4/mesh/e2e/probe/echo"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("probe", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	pod := fs.String("pod", "", "name of this pod")
+	list := fs.String("peers", "", "pods to probe, as `name=ip,…`")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	peers, err := parsePeers(*list)
+	if err == nil && *pod == "" {
+		err = errors.New("-pod is missing: give the name of this pod")
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "probe:", err)
+		return 2
+	}
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: echo.Port})
+	if err != nil {
+		fmt.Fprintf(stderr, "probe: cannot listen on UDP port %d: %v\n", echo.Port, err)
+		return 1
+	}
+	p := &echo.Prober{Pod: *pod, Peers: peers, Out: stdout}
+	if err := p.Run(ctx, conn); err != nil {
+		fmt.Fprintln(stderr, "probe:", err)
+		return 1
+	}
+	return 0
+}
+
+func parsePeers(list string) ([]echo.Peer, error) {
+	var peers []echo.Peer
+	for item := range strings.SplitSeq(list, ",") {
+		name, ip, ok := strings.Cut(item, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("-peers: %q is not of the form name=ip", item)
+		}
+		addr, err := netip.ParseAddr(ip)
+		if err != nil {
+			return nil, fmt.Errorf("-peers: %s: %q is not an IP address", name, ip)
+		}
+		peers = append(peers, echo.Peer{Name: name, Addr: netip.AddrPortFrom(addr, echo.Port)})
+	}
+	return peers, nil
+}

@@ -1,0 +1,120 @@
+package fault
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+)
+
+// here is an Execer that runs the command on this machine, as the Chaos Mesh
+// daemon does on its node.
+type here struct{}
+
+func (here) ExecInPod(ctx context.Context, _, _, _ string, command []string, stdout, stderr *bytes.Buffer) error {
+	c := exec.CommandContext(ctx, command[0], command[1:]...)
+	c.Stdout, c.Stderr = stdout, stderr
+	return c.Run()
+}
+
+// unable ends a test that needs more than it has: skipped for a person, failed
+// in CI, where nothing may go unnoticed.
+func unable(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// fakePod runs a script in a network namespace of its own and in a cgroup that
+// is named like a pod's, then keeps it.
+func fakePod(t *testing.T, uid, script string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		unable(t, "needs root for a network namespace")
+	}
+	for _, tool := range []string{"unshare", "nsenter", "iptables-legacy", "tc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			unable(t, "needs "+tool)
+		}
+	}
+	group := "/sys/fs/cgroup/pids" // v1
+	if _, err := os.Stat(group); err != nil {
+		group = "/sys/fs/cgroup"
+	}
+	group = filepath.Join(group, "pod"+uid)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		unable(t, "needs a cgroup of its own: "+err.Error())
+	}
+	c := exec.Command("unshare", "-n", "sh", "-c", script+"\necho ready; exec sleep 600")
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = c.Wait() // it was killed
+		if err := os.Remove(group); err != nil {
+			t.Error(err)
+		}
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("the pod's script: %q, %v", line, err)
+	}
+	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(c.Process.Pid)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lookHere(t *testing.T, uid string) (NetState, error) {
+	t.Helper()
+	daemon := pod("chaos-mesh", "chaos-daemon", "app.kubernetes.io/component", "chaos-daemon")
+	daemon.Spec = corev1.PodSpec{NodeName: "n1", Containers: []corev1.Container{{Name: "chaos-daemon"}}}
+	c := fake.NewClientBuilder().WithObjects(&daemon).Build()
+	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a-0", UID: types.UID(uid)}, Spec: corev1.PodSpec{NodeName: "n1"}}
+	states, err := Look(t.Context(), c, here{}, []corev1.Pod{p})
+	return states["a-0"], err
+}
+
+func TestLookFindsRulesAndQdiscs(t *testing.T) {
+	const uid = "3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f11"
+	fakePod(t, uid, `set -e
+ip link set lo up
+iptables-legacy -N CHAOS-INPUT
+iptables-legacy -A INPUT -j CHAOS-INPUT
+iptables-legacy -A CHAOS-INPUT -s 192.0.2.1 -j DROP
+tc qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms`)
+	s, err := lookHere(t, uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Rules) != 1 || !strings.Contains(s.Rules[0], "192.0.2.1") {
+		t.Errorf("rules %q", s.Rules)
+	}
+	if !strings.Contains(strings.Join(s.Qdiscs, "\n"), "tbf") {
+		t.Errorf("qdiscs %q", s.Qdiscs)
+	}
+}
+
+func TestLookIntoAPodThatIsNotThere(t *testing.T) {
+	if _, err := lookHere(t, "00000000-dead-4bad-8bad-000000000000"); err == nil || !strings.Contains(err.Error(), "no process of pod") {
+		t.Fatalf("got %v", err)
+	}
+}

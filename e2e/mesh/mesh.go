@@ -1,0 +1,277 @@
+package mesh
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Names in the manifests that the suite relies on.
+const (
+	tokenSecret = "mesh-api-token" // made by the suite, referenced by the manifests
+	tokenKey    = "token"
+	trustMap    = "mesh-trust" // published by the CA
+	trustAPICA  = "api-ca.pem"
+
+	// NodeApp and ClientApp are the values of the label app.
+	NodeApp   = "mesh-node"
+	ClientApp = "mesh-client"
+)
+
+const (
+	pollEvery = 250 * time.Millisecond
+	// podsWithin is how long the pods of a mesh get before their namespace is
+	// deleted around them.
+	podsWithin = 10 * time.Second
+)
+
+// Mesh is a mesh in a namespace of its own.
+type Mesh struct {
+	Namespace string
+
+	config *rest.Config
+	kube   kubernetes.Interface
+	client client.Client
+	token  string
+}
+
+// New returns a handle on the mesh of a namespace; Deploy makes it.
+func New(config *rest.Config, kube kubernetes.Interface, c client.Client, namespace string) *Mesh {
+	return &Mesh{Namespace: namespace, config: config, kube: kube, client: c}
+}
+
+// Deploy creates the namespace, the API token and everything of the manifests.
+// It does not wait.
+func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS) error {
+	objects, err := Load(ctx, manifests, m.Namespace)
+	if err != nil {
+		return err
+	}
+	m.token, err = newToken()
+	if err != nil {
+		return err
+	}
+	labels := map[string]string{OwnerLabel: m.Namespace}
+	setUp := []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace, Labels: labels}},
+		&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: tokenSecret, Labels: labels},
+			StringData: map[string]string{tokenKey: m.token},
+		},
+	}
+	for _, o := range objects {
+		setUp = append(setUp, o)
+	}
+	for _, o := range setUp {
+		if err := m.client.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// newToken returns 32 random bytes in hexadecimal.
+func newToken() (string, error) {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("API token: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+// WaitReady waits until every pod of every workload is ready. The error tells
+// which are not and why.
+func (m *Mesh) WaitReady(ctx context.Context) error {
+	state := ""
+	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		missing, err := m.notReady(ctx)
+		if err != nil {
+			if state == "" { // later ones may only say that the time is up
+				state = err.Error()
+			}
+			return false, nil
+		}
+		state = strings.Join(missing, "; ")
+		return len(missing) == 0, nil
+	})
+	if wait.Interrupted(err) {
+		return fmt.Errorf("the mesh in %s is not ready in time: %s", m.Namespace, state)
+	}
+	return err
+}
+
+// notReady lists what keeps the mesh from being ready.
+func (m *Mesh) notReady(ctx context.Context) ([]string, error) {
+	apps := m.kube.AppsV1()
+	sets, err := apps.StatefulSets(m.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	deployments, err := apps.Deployments(m.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	lacks := func(kind, name string, want *int32, ready int32) {
+		replicas := int32(1)
+		if want != nil {
+			replicas = *want
+		}
+		if ready < replicas {
+			missing = append(missing, fmt.Sprintf("%s %s: %d of %d ready", kind, name, ready, replicas))
+		}
+	}
+	for _, s := range sets.Items {
+		lacks("StatefulSet", s.Name, s.Spec.Replicas, s.Status.ReadyReplicas)
+	}
+	for _, d := range deployments.Items {
+		lacks("Deployment", d.Name, d.Spec.Replicas, d.Status.ReadyReplicas)
+	}
+	if len(sets.Items) == 0 {
+		missing = append(missing, "no StatefulSet")
+	}
+	pods, err := m.Pods(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pods {
+		if why := Ailing(p); why != "" {
+			missing = append(missing, why)
+		}
+	}
+	return missing, nil
+}
+
+// Ailing says what is wrong with a pod that is not ready, or nothing.
+func Ailing(p corev1.Pod) string {
+	ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+	if ready && p.DeletionTimestamp == nil {
+		return ""
+	}
+	why := fmt.Sprintf("pod %s: %s", p.Name, p.Status.Phase)
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
+			why += ", " + c.Message
+		}
+	}
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil {
+			why += fmt.Sprintf(", %s waits: %s %s", s.Name, w.Reason, w.Message)
+		}
+		if t := s.LastTerminationState.Terminated; t != nil {
+			why += fmt.Sprintf(", %s ended with code %d: %s", s.Name, t.ExitCode, t.Reason)
+		}
+	}
+	return strings.TrimSpace(why)
+}
+
+// Nodes returns the mesh's nodes, sorted by name.
+func (m *Mesh) Nodes(ctx context.Context) ([]corev1.Pod, error) {
+	pods, err := m.Pods(ctx, NodeApp)
+	if err == nil && len(pods) == 0 {
+		err = fmt.Errorf("no pod with app=%s in %s", NodeApp, m.Namespace)
+	}
+	return pods, err
+}
+
+// Pods returns the pods with that value of the label app, or all of them.
+func (m *Mesh) Pods(ctx context.Context, app string) ([]corev1.Pod, error) {
+	o := metav1.ListOptions{}
+	if app != "" {
+		o.LabelSelector = "app=" + app
+	}
+	l, err := m.kube.CoreV1().Pods(m.Namespace).List(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("list pods of %s: %w", m.Namespace, err)
+	}
+	slices.SortFunc(l.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return l.Items, nil
+}
+
+// Delete deletes everything that Deploy made, in the cluster's scope too, and
+// waits until it is gone. It does not mind what is gone already.
+func (m *Mesh) Delete(ctx context.Context) error {
+	owned := client.MatchingLabels{OwnerLabel: m.Namespace}
+	inside, background := client.InNamespace(m.Namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)
+	errs := []error{
+		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRoleBinding{}, owned),
+		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRole{}, owned),
+		// The namespace's own way to delete pods waits out their grace periods.
+		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, background),
+		m.client.DeleteAllOf(ctx, &appsv1.Deployment{}, inside, background),
+		m.client.DeleteAllOf(ctx, &corev1.Pod{}, inside, client.GracePeriodSeconds(1)),
+	}
+	m.awaitNoPods(ctx)
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}}
+	errs = append(errs, client.IgnoreNotFound(m.client.Delete(ctx, ns)))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete the mesh in %s: %w", m.Namespace, err)
+	}
+	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		return apierrors.IsNotFound(m.client.Get(ctx, client.ObjectKeyFromObject(ns), ns)), nil
+	})
+	if wait.Interrupted(err) {
+		why := "no reason given"
+		for _, c := range ns.Status.Conditions {
+			if c.Status == corev1.ConditionTrue {
+				why = c.Message
+			}
+		}
+		return fmt.Errorf("namespace %s does not go away: %s", m.Namespace, why)
+	}
+	return err
+}
+
+// awaitNoPods gives pods a little time to go. Those that do not are left to the
+// namespace.
+func (m *Mesh) awaitNoPods(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, podsWithin)
+	defer cancel()
+	_ = wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		var pods corev1.PodList
+		err := m.client.List(ctx, &pods, client.InNamespace(m.Namespace))
+		return err == nil && len(pods.Items) == 0, nil
+	})
+}
+
+// Left names what of the mesh is still in the cluster.
+func (m *Mesh) Left(ctx context.Context) ([]string, error) {
+	owned := client.MatchingLabels{OwnerLabel: m.Namespace}
+	var left []string
+	var namespaces corev1.NamespaceList
+	var roles rbacv1.ClusterRoleList
+	var bindings rbacv1.ClusterRoleBindingList
+	for _, l := range []client.ObjectList{&namespaces, &roles, &bindings} {
+		if err := m.client.List(ctx, l, owned); err != nil {
+			return nil, fmt.Errorf("look for leftovers of %s: %w", m.Namespace, err)
+		}
+	}
+	for _, o := range namespaces.Items {
+		left = append(left, "namespace "+o.Name)
+	}
+	for _, o := range roles.Items {
+		left = append(left, "ClusterRole "+o.Name)
+	}
+	for _, o := range bindings.Items {
+		left = append(left, "ClusterRoleBinding "+o.Name)
+	}
+	return left, nil
+}

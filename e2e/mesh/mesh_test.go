@@ -1,0 +1,168 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	crfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
+)
+
+func TestDeployAndDelete(t *testing.T) {
+	c := crfake.NewClientBuilder().Build()
+	m := New(nil, fake.NewClientset(), c, "s1")
+	if err := m.Deploy(t.Context(), fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}); err != nil {
+		t.Fatal(err)
+	}
+	var secret corev1.Secret
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "s1", Name: tokenSecret}, &secret); err != nil {
+		t.Fatal(err)
+	}
+	if len(secret.StringData[tokenKey]) != 64 {
+		t.Errorf("token of %d characters", len(secret.StringData[tokenKey]))
+	}
+	other := New(nil, fake.NewClientset(), c, "s2")
+	if err := other.Deploy(t.Context(), fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}); err != nil {
+		t.Fatalf("a second mesh beside the first: %v", err)
+	}
+	left, err := m.Left(t.Context())
+	if err != nil || len(left) != 4 {
+		t.Fatalf("before: %v, %v", left, err)
+	}
+	for range 2 { // the second time there is nothing to do, which is no error
+		if err := m.Delete(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := m.Left(t.Context()); err != nil || len(left) != 0 {
+		t.Fatalf("after: %v, %v", left, err)
+	}
+	if left, err := other.Left(t.Context()); err != nil || len(left) != 4 {
+		t.Fatalf("the other mesh: %v, %v", left, err)
+	}
+}
+
+func TestDeleteSaysWhatHoldsTheNamespace(t *testing.T) {
+	ns := &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "s1", Finalizers: []string{"x/y"}, Labels: map[string]string{OwnerLabel: "s1"}},
+		Status: corev1.NamespaceStatus{Conditions: []corev1.NamespaceCondition{
+			{Type: corev1.NamespaceContentRemaining, Status: corev1.ConditionTrue, Message: "networkchaos has 1 resource instances"}}},
+	}
+	m := New(nil, fake.NewClientset(), crfake.NewClientBuilder().WithObjects(ns).Build(), "s1")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := m.Delete(ctx); err == nil || !strings.Contains(err.Error(), "networkchaos has 1 resource instances") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestWaitReadySaysWhatIsMissing(t *testing.T) {
+	k := fake.NewClientset(&corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "s1", Name: "a-0"},
+		Status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
+			Name:  "meshnode",
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}},
+		}}},
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := New(nil, k, crfake.NewClientBuilder().Build(), "s1").WaitReady(ctx)
+	if err == nil || !strings.Contains(err.Error(), "no StatefulSet") || !strings.Contains(err.Error(), "pod a-0: Pending, meshnode waits: ImagePullBackOff no such image") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAiling(t *testing.T) {
+	ready := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning,
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
+	if why := Ailing(ready); why != "" {
+		t.Errorf("a ready pod: %s", why)
+	}
+	ready.DeletionTimestamp = &metav1.Time{}
+	if Ailing(ready) == "" {
+		t.Error("a pod that goes away is taken for ready")
+	}
+}
+
+func TestFetch(t *testing.T) {
+	const token = "secret-token"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/broken":
+			w.WriteHeader(http.StatusBadGateway)
+		case r.Header.Get("Authorization") != "Bearer "+token:
+			api.NewProblem(http.StatusUnauthorized, "a bearer token is needed").ServeHTTP(w, r)
+		default:
+			if _, err := w.Write([]byte("fine")); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	defer s.Close()
+	if b, err := fetch(t.Context(), s.Client(), s.URL+"/", token); err != nil || string(b) != "fine" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if _, err := fetch(t.Context(), s.Client(), s.URL+"/", "wrong"); err == nil || !strings.Contains(err.Error(), "a bearer token is needed") {
+		t.Errorf("problem: got %v", err)
+	}
+	if _, err := fetch(t.Context(), s.Client(), s.URL+"/broken", token); err == nil || !strings.Contains(err.Error(), "502") || strings.Contains(err.Error(), token) {
+		t.Errorf("status: got %v", err)
+	}
+}
+
+// pages answers paths with bodies.
+func pages(t *testing.T, bodies map[string]string) func(string) ([]byte, error) {
+	t.Helper()
+	return func(path string) ([]byte, error) {
+		b, ok := bodies[path]
+		if !ok {
+			return nil, fmt.Errorf("unexpected question %s", path)
+		}
+		return []byte(b), nil
+	}
+}
+
+func TestJournalReadsEveryPage(t *testing.T) {
+	entries, err := journal(pages(t, map[string]string{
+		"/v1/events?after=0": "{\"seq\":1,\"kind\":\"a\"}\n{\"seq\":2,\"kind\":\"b\"}\n",
+		"/v1/events?after=2": "{\"seq\":3,\"kind\":\"c\"}\n",
+		"/v1/events?after=3": "",
+	}))
+	if err != nil || len(entries) != 3 || entries[2].Kind != "c" {
+		t.Fatalf("got %v, %v", entries, err)
+	}
+	if _, err := journal(pages(t, map[string]string{
+		"/v1/events?after=0": "{\"seq\":1}\n", "/v1/events?after=1": "{\"seq\":1}\n",
+	})); err == nil || !strings.Contains(err.Error(), "advance") {
+		t.Fatalf("a journal that repeats itself: %v", err)
+	}
+}
+
+func TestRecordsReadsEveryPage(t *testing.T) {
+	ids, err := records(pages(t, map[string]string{
+		"/v1/records?after=":    `{"records":[{"id":"a"},{"id":"b c"}],"more":true}`,
+		"/v1/records?after=b+c": `{"records":[{"id":"d"}],"more":false}`,
+	}))
+	if err != nil || strings.Join(ids, ",") != "a,b c,d" {
+		t.Fatalf("got %q, %v", ids, err)
+	}
+	for name, body := range map[string]string{
+		"an empty page with more": `{"records":[],"more":true}`,
+		"no JSON":                 `nonsense`,
+	} {
+		if _, err := records(pages(t, map[string]string{"/v1/records?after=": body})); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}

@@ -1,0 +1,215 @@
+// Package prom asks Prometheus what the criteria want to know. It is a thin
+// layer over Prometheus' own client that adds three things: it reaches the
+// server through the Kubernetes API server, so any kubeconfig will do; it
+// takes an absent metric for an error, never for zero; and its growth of a
+// counter starts at the fault's own time and survives restarts.
+package prom
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	labelNamespace = "namespace"
+	labelPod       = "pod"
+
+	// lookback is how far before a window's start the last sample of a series
+	// may lie: Prometheus' own staleness interval.
+	lookback = 5 * time.Minute
+)
+
+// Client asks one Prometheus server.
+type Client struct {
+	api promv1.API
+	now func() time.Time
+}
+
+// Labels are what a series must carry besides its namespace.
+type Labels map[string]string
+
+// Window is the part of a run that a question is about.
+type Window struct {
+	Namespace string
+	Pods      []string
+	// Start is when the window opens; it ends now.
+	Start time.Time
+}
+
+// New returns a client of the server behind a Service, given as
+// namespace/name:port. Requests go through the API server's service proxy with
+// the credentials of config.
+func New(config *rest.Config, service string) (*Client, error) {
+	namespace, hostPort, ok := strings.Cut(service, "/")
+	name, port, err := net.SplitHostPort(hostPort)
+	if !ok || err != nil || namespace == "" || name == "" || port == "" {
+		return nil, fmt.Errorf("prometheus service %q: must be namespace/name:port", service)
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("transport to the API server: %w", err)
+	}
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("address of the API server: %w", err)
+	}
+	address := server.JoinPath("api/v1/namespaces", namespace, "services", name+":"+port, "proxy")
+	c, err := api.NewClient(api.Config{Address: address.String(), RoundTripper: transport})
+	if err != nil {
+		return nil, err
+	}
+	return &Client{api: promv1.NewAPI(c), now: time.Now}, nil
+}
+
+// API is Prometheus' own client, for what this package does not wrap.
+func (c *Client) API() promv1.API { return c.api }
+
+// Ready asks the server for its version, to see that it can be reached.
+func (c *Client) Ready(ctx context.Context) error {
+	if _, err := c.api.Buildinfo(ctx); err != nil {
+		return fmt.Errorf("prometheus does not answer through the API server: %w", err)
+	}
+	return nil
+}
+
+// Growth returns a question for Eventually: by how much has the counter grown
+// in each of the window's pods since the window's start? Series of one pod are
+// added up; a series that did not exist before the start began at 0; a series
+// that falls was reset and goes on from 0. A pod that has no such series at
+// all is an error: the metric is misspelt, or its pod is not scraped.
+func (c *Client) Growth(metric string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
+	return func(ctx context.Context) (map[string]float64, error) {
+		query, series, err := c.samples(ctx, metric, labels, w)
+		if err != nil {
+			return nil, err
+		}
+		return byPod(query, w.Pods, series, func(s *model.SampleStream) (string, float64) {
+			return string(s.Metric[labelPod]), Increase(s.Values, w.Start)
+		})
+	}
+}
+
+// Grown returns when each pod's counter was first seen to have grown after the
+// window's start: the time of a scrape, and so never too early. Pods whose
+// counter has not grown are not in it.
+func (c *Client) Grown(ctx context.Context, metric string, labels Labels, w Window) (map[string]time.Time, error) {
+	_, series, err := c.samples(ctx, metric, labels, w)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]time.Time{}
+	for _, s := range series {
+		for i := range s.Values {
+			if Increase(s.Values[:i+1], w.Start) == 0 {
+				continue
+			}
+			pod, at := string(s.Metric[labelPod]), s.Values[i].Timestamp.Time()
+			if known, ok := seen[pod]; !ok || at.Before(known) {
+				seen[pod] = at
+			}
+			break
+		}
+	}
+	return seen, nil
+}
+
+// samples returns a metric's samples from shortly before the window's start.
+func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Window) (string, model.Matrix, error) {
+	now := c.now()
+	span := now.Sub(w.Start) + lookback
+	query := fmt.Sprintf("%s[%dms]", Selector(metric, w.Namespace, labels), span.Milliseconds())
+	value, _, _, err := c.api.Query(ctx, query, now)
+	if err != nil {
+		return query, nil, fmt.Errorf("%s: %w", query, err)
+	}
+	series, ok := value.(model.Matrix)
+	if !ok {
+		return query, nil, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+	}
+	return query, series, nil
+}
+
+// Now returns a question for Eventually: what is the gauge's present value in
+// each of the pods? Series of one pod are added up; a pod without any is an
+// error.
+func (c *Client) Now(metric string, labels Labels, namespace string, pods []string) func(context.Context) (map[string]float64, error) {
+	return func(ctx context.Context) (map[string]float64, error) {
+		query := Selector(metric, namespace, labels)
+		value, _, _, err := c.api.Query(ctx, query, c.now())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", query, err)
+		}
+		samples, ok := value.(model.Vector)
+		if !ok {
+			return nil, fmt.Errorf("%s: got a %s, want a vector", query, value.Type())
+		}
+		return byPod(query, pods, samples, func(s *model.Sample) (string, float64) {
+			return string(s.Metric[labelPod]), float64(s.Value)
+		})
+	}
+}
+
+// byPod adds up series per wanted pod and insists that each has one.
+func byPod[S any](query string, pods []string, series []S, read func(S) (string, float64)) (map[string]float64, error) {
+	if len(pods) == 0 {
+		return nil, fmt.Errorf("%s: asked about no pod", query)
+	}
+	sums := map[string]float64{}
+	for _, s := range series {
+		if pod, v := read(s); slices.Contains(pods, pod) {
+			sums[pod] += v
+		}
+	}
+	var absent []string
+	for _, p := range pods {
+		if _, ok := sums[p]; !ok {
+			absent = append(absent, p)
+		}
+	}
+	if len(absent) > 0 {
+		return nil, fmt.Errorf("%s: no series of pod %s: is the metric's name right, and is the pod scraped?",
+			query, strings.Join(absent, ", "))
+	}
+	return sums, nil
+}
+
+// Selector returns the PromQL selector of a metric in a namespace.
+func Selector(metric, namespace string, labels Labels) string {
+	matchers := []string{labelNamespace + "=" + strconv.Quote(namespace)}
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		matchers = append(matchers, name+"="+strconv.Quote(labels[name]))
+	}
+	return metric + "{" + strings.Join(matchers, ",") + "}"
+}
+
+// Increase returns by how much a counter grew after start, given its samples
+// in order. The last sample at or before start is what it grows from, and 0 if
+// there is none. A fall is a reset: the counter went on from 0.
+func Increase(samples []model.SamplePair, start time.Time) float64 {
+	from := model.TimeFromUnixNano(start.UnixNano())
+	var sum, last float64
+	for _, s := range samples {
+		v := float64(s.Value)
+		if !s.Timestamp.After(from) {
+			last = v
+			continue
+		}
+		if v < last {
+			last = 0
+		}
+		sum += v - last
+		last = v
+	}
+	return sum
+}

@@ -1,0 +1,123 @@
+package prom
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// restore is put beside the samples, so that whoever finds them knows what to
+// do with them.
+const restore = `The samples of this run as the server held them, in OpenMetrics text.
+
+A queryable copy:
+
+	promtool tsdb create-blocks-from openmetrics samples.om data
+	prometheus --storage.tsdb.path=data --storage.tsdb.retention.time=100y --config.file=/dev/null
+
+then ask at the time of the run. Native histogram buckets are not in it; the
+classic ones are. alerts.json, rules.json and targets.json are what the server
+answered at the end of the run.
+`
+
+// Dump writes what the server knows about the run since start into a directory:
+// all series of the mesh, the alerts, and whether pods were scraped, as
+// OpenMetrics text that promtool turns into a queryable database again.
+func (c *Client) Dump(ctx context.Context, dir string, start time.Time) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	now := c.now()
+	query := fmt.Sprintf(`{__name__=~"x0tta6bl4_.+|ALERTS|ALERTS_FOR_STATE|up"}[%dms]`, now.Sub(start).Milliseconds()+1)
+	value, _, _, err := c.api.Query(ctx, query, now)
+	if err != nil {
+		return fmt.Errorf("%s: %w", query, err)
+	}
+	series, ok := value.(model.Matrix)
+	if !ok {
+		return fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+	}
+	if err := writeFile(filepath.Join(dir, "samples.om"), func(w io.Writer) error {
+		return OpenMetrics(w, series)
+	}); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "README"), []byte(restore), 0o644); err != nil {
+		return err
+	}
+	for name, ask := range map[string]func() (any, error){
+		"alerts.json":  func() (any, error) { return c.api.Alerts(ctx) },
+		"rules.json":   func() (any, error) { return c.api.Rules(ctx, nil) },
+		"targets.json": func() (any, error) { return c.api.Targets(ctx) },
+	} {
+		answer, err := ask()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := writeFile(filepath.Join(dir, name), func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(answer)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	w := bufio.NewWriter(f)
+	if err := write(w); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return w.Flush()
+}
+
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// OpenMetrics writes series as OpenMetrics text with timestamps. No type is
+// declared: the document's own names of counters lack the suffix _total that
+// the format would insist on.
+func OpenMetrics(w io.Writer, series model.Matrix) error {
+	series = slices.Clone(series)
+	slices.SortFunc(series, func(a, b *model.SampleStream) int {
+		return strings.Compare(a.Metric.String(), b.Metric.String())
+	})
+	for _, s := range series {
+		var labels []string
+		for _, name := range slices.Sorted(maps.Keys(s.Metric)) {
+			if name != model.MetricNameLabel {
+				labels = append(labels, string(name)+`="`+escape.Replace(string(s.Metric[name]))+`"`)
+			}
+		}
+		id := string(s.Metric[model.MetricNameLabel]) + "{" + strings.Join(labels, ",") + "}"
+		for _, v := range s.Values {
+			ms := int64(v.Timestamp)
+			if _, err := fmt.Fprintf(w, "%s %s %d.%03d\n", id, strconv.FormatFloat(float64(v.Value), 'g', -1, 64), ms/1000, ms%1000); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := io.WriteString(w, "# EOF\n")
+	return err
+}

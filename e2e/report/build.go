@@ -1,0 +1,233 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/onsi/ginkgo/v2/types"
+)
+
+// Names of the report entries that specs leave for Build.
+const (
+	EntryMeasurement  = "measurement"
+	EntryFault        = "fault"
+	EntryInvalid      = "invalid"
+	EntryNotSupported = "not supported"
+	EntryCleanup      = "cleanup"
+	EntryPhase        = "phase"
+)
+
+// Measurement is what a criterion's spec measured, whether it was enough or not.
+type Measurement struct {
+	Expected string  `json:"expected"` // with its relation: "≤ 2"
+	Measured float64 `json:"measured"`
+	Unit     string  `json:"unit"`
+}
+
+func (m Measurement) String() string {
+	return fmt.Sprintf("measured %.3g %s, expected %s %s", m.Measured, m.Unit, m.Expected, m.Unit)
+}
+
+// id matches the label that makes a spec a criterion.
+var id = regexp.MustCompile(`^[SAF][0-9]+(\.[0-9]+)?$`)
+
+// ID returns the criterion that a spec judges, or nothing.
+func ID(s types.SpecReport) string {
+	for _, l := range s.LeafNodeLabels {
+		if id.MatchString(l) {
+			return l
+		}
+	}
+	return ""
+}
+
+// ScenarioOf returns the name of the scenario that a spec belongs to: the
+// first label of its outermost container.
+func ScenarioOf(s types.SpecReport) string {
+	if len(s.ContainerHierarchyLabels) > 0 && len(s.ContainerHierarchyLabels[0]) > 0 {
+		return s.ContainerHierarchyLabels[0][0]
+	}
+	return strings.Join(s.ContainerHierarchyTexts, " ")
+}
+
+// Build adds to a summary what Ginkgo reports of the selected specs, which are
+// those of a preview: a run whose set-up fails reports no spec at all, and one
+// with a filter reports the others as skipped, like specs that could not run.
+func (s *Summary) Build(r types.Report, selected []types.SpecReport) {
+	setUp := setUpFailure(r)
+	ran := map[string]types.SpecReport{}
+	for _, spec := range r.SpecReports {
+		s.takeEntries(spec)
+		s.Cleanup = append(s.Cleanup, cleanupFailures(spec)...)
+		ran[spec.FullText()] = spec
+	}
+	for _, preview := range selected {
+		criterion := ID(preview)
+		if criterion == "" {
+			continue
+		}
+		spec, ok := ran[preview.FullText()]
+		if !ok {
+			spec = preview
+			spec.State = types.SpecStateSkipped
+		}
+		c := judge(spec, setUp)
+		c.ID, c.text, c.seconds = criterion, spec.LeafNodeText, spec.RunTime.Seconds()
+		sc := s.scenario(ScenarioOf(spec))
+		sc.Criteria = append(sc.Criteria, c)
+	}
+	// What made a scenario's set-up invalid stands with its first spec, and
+	// holds for all of them.
+	for i := range s.Scenarios {
+		shareInvalid(s.Scenarios[i].Criteria)
+	}
+}
+
+func (s *Summary) scenario(name string) *Scenario {
+	for i := range s.Scenarios {
+		if s.Scenarios[i].Name == name {
+			return &s.Scenarios[i]
+		}
+	}
+	s.Scenarios = append(s.Scenarios, Scenario{Name: name})
+	return &s.Scenarios[len(s.Scenarios)-1]
+}
+
+// takeEntries takes from a spec, or from a node of the suite, what is not about
+// one criterion.
+func (s *Summary) takeEntries(spec types.SpecReport) {
+	for _, e := range spec.ReportEntries {
+		switch e.Name {
+		case EntryFault:
+			var f Fault
+			if decode(e, &f) {
+				s.scenario(ScenarioOf(spec)).Fault = f
+			}
+		case EntryCleanup:
+			var what string
+			if decode(e, &what) {
+				s.Cleanup = append(s.Cleanup, what)
+			}
+		case EntryPhase:
+			var p Phase
+			if decode(e, &p) {
+				s.Phases = append(s.Phases, p)
+			}
+		}
+	}
+}
+
+// decode reads an entry's value, which is itself in the process that made it
+// and JSON in any other.
+func decode[T any](e types.ReportEntry, v *T) bool {
+	if same, ok := e.GetRawValue().(T); ok {
+		*v = same
+		return true
+	}
+	b, err := json.Marshal(e.GetRawValue())
+	return err == nil && json.Unmarshal(b, v) == nil
+}
+
+// setUpFailure returns why the suite's own set-up failed, or nothing.
+func setUpFailure(r types.Report) string {
+	for _, spec := range r.SpecReports {
+		if spec.LeafNodeType.Is(types.NodeTypeBeforeSuite|types.NodeTypeSynchronizedBeforeSuite) && spec.Failed() {
+			return "set-up failed: " + brief(spec.Failure.Message)
+		}
+	}
+	return ""
+}
+
+const cleanupNodes = types.NodeTypeAfterEach | types.NodeTypeAfterAll | types.NodeTypeJustAfterEach |
+	types.NodeTypeCleanupAfterEach | types.NodeTypeCleanupAfterAll
+
+// judge tells a spec's verdict.
+func judge(spec types.SpecReport, setUp string) Criterion {
+	c := Criterion{}
+	var invalid, unsupported string
+	for _, e := range spec.ReportEntries {
+		switch e.Name {
+		case EntryMeasurement:
+			var m Measurement
+			if decode(e, &m) {
+				c.Expected, c.Measured, c.Unit = m.Expected, &m.Measured, m.Unit
+			}
+		case EntryInvalid:
+			decode(e, &invalid)
+		case EntryNotSupported:
+			decode(e, &unsupported)
+		}
+	}
+	message := brief(spec.Failure.Message + " " + spec.Failure.ForwardedPanic)
+	switch {
+	case spec.State.Is(types.SpecStatePassed):
+		c.Verdict = Passed
+	case spec.State.Is(types.SpecStateInterrupted | types.SpecStateAborted):
+		c.Verdict, c.Detail = Invalid, "interrupted"
+	case invalid != "":
+		c.Verdict, c.Detail = Invalid, invalid
+	case spec.State.Is(types.SpecStateSkipped) && unsupported != "":
+		c.Verdict, c.Detail = NotSupported, unsupported
+	case spec.State.Is(types.SpecStateSkipped|types.SpecStatePending) && setUp != "":
+		c.Verdict, c.Detail = Invalid, setUp
+	case spec.State.Is(types.SpecStateSkipped | types.SpecStatePending):
+		c.Verdict, c.Detail = Invalid, "not judged: "+orElse(message, "the run ended before")
+	case spec.Failure.FailureNodeType.Is(cleanupNodes):
+		c.Verdict = Passed // the spec itself held; cleanupFailures tells the rest
+	case spec.Failure.FailureNodeType.Is(types.NodeTypeBeforeAll | types.NodeTypeBeforeEach):
+		c.Verdict, c.Detail = Invalid, "set-up of the scenario failed: "+message
+	default:
+		c.Verdict, c.Detail = Failed, orElse(message, spec.State.String())
+	}
+	return c
+}
+
+// cleanupFailures returns what went wrong while a spec was being cleaned up.
+func cleanupFailures(spec types.SpecReport) []string {
+	var out []string
+	if spec.Failed() && spec.Failure.FailureNodeType.Is(cleanupNodes) {
+		out = append(out, brief(spec.Failure.Message))
+	}
+	for _, f := range spec.AdditionalFailures {
+		if f.Failure.FailureNodeType.Is(cleanupNodes) {
+			out = append(out, brief(f.Failure.Message))
+		}
+	}
+	return out
+}
+
+// shareInvalid gives the reason of an invalid set-up to the specs that were not
+// judged because of it.
+func shareInvalid(criteria []Criterion) {
+	i := slices.IndexFunc(criteria, func(c Criterion) bool { return c.Verdict == Invalid && !strings.HasPrefix(c.Detail, "not judged") })
+	if i < 0 {
+		return
+	}
+	for j := range criteria {
+		if strings.HasPrefix(criteria[j].Detail, "not judged") {
+			criteria[j].Detail = criteria[i].Detail
+		}
+	}
+}
+
+// maxDetail bounds a detail, in bytes; the whole of it is in ginkgo.json.
+const maxDetail = 600
+
+// brief makes one line of a message, which may be Gomega's over many.
+func brief(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > maxDetail {
+		s = strings.ToValidUTF8(s[:maxDetail], "") + "…"
+	}
+	return s
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

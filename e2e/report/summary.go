@@ -1,0 +1,118 @@
+// Package report turns a run into what it leaves behind: summary.json,
+// junit.xml, ginkgo.json and the table at the end. It decides the verdicts,
+// and the verdicts decide the exit code.
+package report
+
+import (
+	"time"
+)
+
+// Version is that of summary.json. It changes when a field changes its meaning
+// or goes away.
+const Version = "1"
+
+// Verdict is what can be said of a criterion.
+type Verdict string
+
+const (
+	Passed Verdict = "passed"
+	Failed Verdict = "failed"
+	// Invalid means that nothing can be concluded: the fault was not proven to
+	// bite, too little traffic ran, or the criterion was never judged.
+	Invalid Verdict = "invalid"
+	// NotSupported means that this cluster cannot run it, for the reason given.
+	NotSupported Verdict = "not supported"
+)
+
+// Exit codes of a run.
+const (
+	ExitPassed  = 0
+	ExitFailed  = 1 // a criterion failed, or something was left behind
+	ExitUsage   = 2 // usage, or a missing requirement
+	ExitInvalid = 3 // nothing can be concluded
+)
+
+// Summary is summary.json.
+type Summary struct {
+	Version     string     `json:"version"`
+	Profile     string     `json:"profile"`
+	Started     time.Time  `json:"started"`
+	WallSeconds float64    `json:"wall_seconds"`
+	Machine     Machine    `json:"machine"`
+	Images      []Image    `json:"images"`
+	Phases      []Phase    `json:"phases"`
+	Scenarios   []Scenario `json:"scenarios"`
+	// Cleanup says what could not be taken away again; it is no criterion.
+	Cleanup []string `json:"cleanup,omitempty"`
+}
+
+// Machine is where the run took place.
+type Machine struct {
+	Cores  int    `json:"cores"`
+	Memory uint64 `json:"memory"` // bytes
+	Kernel string `json:"kernel"`
+}
+
+// Image is one that the cluster was made of. Source is pulled, built or present.
+type Image struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	Source string `json:"source"`
+}
+
+// Phase is a part of the run and how long it took.
+type Phase struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Scenario is one fault and what was judged under it.
+type Scenario struct {
+	Name     string      `json:"name"`
+	Fault    Fault       `json:"fault"`
+	Criteria []Criterion `json:"criteria"`
+}
+
+// Fault is when a fault was injected according to Chaos Mesh, when the outside
+// view proved that it bites, and when Chaos Mesh had taken it back. A time that
+// never came is null.
+type Fault struct {
+	Injected  *time.Time `json:"injected"`
+	Proven    *time.Time `json:"proven"`
+	Recovered *time.Time `json:"recovered"`
+}
+
+// Criterion is one criterion's verdict. Measured is null where nothing could be
+// measured.
+type Criterion struct {
+	ID       string   `json:"id"`
+	Verdict  Verdict  `json:"verdict"`
+	Expected string   `json:"expected"`
+	Measured *float64 `json:"measured"`
+	Unit     string   `json:"unit"`
+	// Detail says why a criterion did not pass.
+	Detail string `json:"detail,omitempty"`
+
+	text    string  // the spec's own words
+	seconds float64 // it took
+}
+
+// ExitCode is the exit code that a run deserves. A failure outweighs what is
+// invalid: it is a conclusion.
+func (s *Summary) ExitCode() int {
+	count := map[Verdict]int{}
+	for _, sc := range s.Scenarios {
+		for _, c := range sc.Criteria {
+			count[c.Verdict]++
+		}
+	}
+	switch {
+	case count[Failed] > 0:
+		return ExitFailed
+	case count[Invalid] > 0, len(count) == 0:
+		return ExitInvalid
+	case len(s.Cleanup) > 0:
+		return ExitFailed
+	}
+	return ExitPassed
+}

@@ -1,0 +1,203 @@
+package report
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/onsi/ginkgo/v2/reporters"
+	"github.com/onsi/ginkgo/v2/types"
+	"golang.org/x/sys/unix"
+)
+
+// latest is the link to the newest run.
+const latest = "latest"
+
+// NewDir makes the directory of a run under root and lets root/latest point to
+// it.
+func NewDir(root string, started time.Time) (string, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", fmt.Errorf("artifacts: %w", err)
+	}
+	stamp := started.UTC().Format("20060102T150405Z")
+	dir := filepath.Join(root, stamp)
+	for n := 2; ; n++ {
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return "", fmt.Errorf("artifacts: %w", err)
+		}
+		dir = filepath.Join(root, stamp+"-"+strconv.Itoa(n))
+	}
+	// A rename replaces the old link at once.
+	link := filepath.Join(root, "."+latest+"-"+strconv.Itoa(os.Getpid()))
+	if err := os.Symlink(filepath.Base(dir), link); err != nil {
+		return "", fmt.Errorf("artifacts: %w", err)
+	}
+	if err := os.Rename(link, filepath.Join(root, latest)); err != nil {
+		return "", fmt.Errorf("artifacts: %w", errors.Join(err, os.Remove(link)))
+	}
+	return dir, nil
+}
+
+// Write writes summary.json, junit.xml and ginkgo.json into dir.
+func Write(dir string, s *Summary, r types.Report) error {
+	b, err := json.MarshalIndent(s.filled(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("summary.json: %w", err)
+	}
+	j, err := xml.MarshalIndent(junit(s), "", "  ")
+	if err != nil {
+		return fmt.Errorf("junit.xml: %w", err)
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "summary.json"), append(b, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, "junit.xml"), append([]byte(xml.Header), append(j, '\n')...), 0o644),
+		reporters.GenerateJSONReport(r, filepath.Join(dir, "ginkgo.json")),
+	)
+}
+
+// filled returns a copy whose lists are empty rather than null.
+func (s *Summary) filled() *Summary {
+	c := *s
+	c.Images = append([]Image{}, s.Images...)
+	c.Phases = append([]Phase{}, s.Phases...)
+	c.Scenarios = append([]Scenario{}, s.Scenarios...)
+	return &c
+}
+
+// junit has one suite per scenario and one case per criterion. What could not
+// be cleaned up is a suite of its own.
+func junit(s *Summary) reporters.JUnitTestSuites {
+	all := reporters.JUnitTestSuites{Time: s.WallSeconds}
+	add := func(suite reporters.JUnitTestSuite) {
+		suite.Timestamp = s.Started.UTC().Format("2006-01-02T15:04:05")
+		suite.Tests = len(suite.TestCases)
+		all.TestSuites = append(all.TestSuites, suite)
+		all.Tests += suite.Tests
+		all.Failures += suite.Failures
+		all.Errors += suite.Errors
+	}
+	for _, sc := range s.Scenarios {
+		suite := reporters.JUnitTestSuite{Name: sc.Name}
+		for _, c := range sc.Criteria {
+			name := c.text
+			if !strings.HasPrefix(name, c.ID) {
+				name = strings.TrimSpace(c.ID + " " + name)
+			}
+			tc := reporters.JUnitTestCase{Name: name, Classname: sc.Name, Status: string(c.Verdict), Time: c.seconds, SystemOut: c.outcome()}
+			switch c.Verdict {
+			case Failed:
+				suite.Failures++
+				tc.Failure = &reporters.JUnitFailure{Type: string(Failed), Message: c.Detail, Description: c.outcome()}
+			case Invalid:
+				suite.Errors++
+				tc.Error = &reporters.JUnitError{Type: string(Invalid), Message: c.Detail, Description: c.outcome()}
+			case NotSupported:
+				suite.Skipped++
+				tc.Skipped = &reporters.JUnitSkipped{Message: c.Detail}
+			}
+			suite.TestCases = append(suite.TestCases, tc)
+			suite.Time += c.seconds
+		}
+		add(suite)
+	}
+	if len(s.Cleanup) > 0 {
+		suite := reporters.JUnitTestSuite{Name: "cleanup", Errors: len(s.Cleanup)}
+		for _, what := range s.Cleanup {
+			suite.TestCases = append(suite.TestCases, reporters.JUnitTestCase{Name: "cleanup", Classname: "cleanup",
+				Error: &reporters.JUnitError{Type: "cleanup", Message: what}})
+		}
+		add(suite)
+	}
+	return all
+}
+
+// outcome tells in one line what was measured.
+func (c Criterion) outcome() string {
+	if c.Measured == nil {
+		return c.Detail
+	}
+	return strings.TrimSpace(fmt.Sprintf("expected %s %s, measured %s %s. %s", c.Expected, c.Unit, number(*c.Measured), c.Unit, c.Detail))
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+
+// Table prints the summary for a person.
+func Table(w io.Writer, s *Summary, dir string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nCRITERION\tVERDICT\tEXPECTED\tMEASURED\tUNIT\tSCENARIO\n")
+	var notes []string
+	of := map[string][]string{} // a note and the criteria that share it
+	for _, sc := range s.Scenarios {
+		for _, c := range sc.Criteria {
+			measured := "-"
+			if c.Measured != nil {
+				measured = number(*c.Measured)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Verdict, orElse(c.Expected, "-"), measured, orElse(c.Unit, "-"), sc.Name)
+			if c.Detail == "" {
+				continue
+			}
+			note := fmt.Sprintf("%s: %s", c.Verdict, c.Detail)
+			if of[note] == nil {
+				notes = append(notes, note)
+			}
+			of[note] = append(of[note], c.ID)
+		}
+	}
+	for _, what := range s.Cleanup {
+		notes = append(notes, "cleanup failed: "+what)
+	}
+	if len(s.Phases) > 0 {
+		fmt.Fprintf(t, "\nPHASE\tSECONDS\n")
+		for _, p := range s.Phases {
+			fmt.Fprintf(t, "%s\t%.1f\n", p.Name, p.Seconds)
+		}
+		fmt.Fprintf(t, "whole run\t%.1f\n", s.WallSeconds)
+	}
+	if len(s.Images) > 0 {
+		fmt.Fprintf(t, "\nIMAGE\tSOURCE\tDIGEST\n")
+		for _, i := range s.Images {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", i.Name, i.Source, i.Digest)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(strings.Join(of[n], " ")+" "+n)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nartifacts: %s\n", dir)
+	return err
+}
+
+// ThisMachine describes the machine that the suite runs on.
+func ThisMachine() (Machine, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return Machine{}, fmt.Errorf("sysinfo: %w", err)
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return Machine{}, fmt.Errorf("uname: %w", err)
+	}
+	return Machine{Cores: runtime.NumCPU(), Memory: uint64(info.Totalram) * uint64(info.Unit), Kernel: unix.ByteSliceToString(u.Release[:])}, nil
+}

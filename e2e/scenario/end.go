@@ -1,0 +1,74 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/x0tta6bl4/mesh/e2e/fault"
+)
+
+// Collect writes the scenario's artefacts, once.
+func (r *Run) Collect(ctx context.Context) error {
+	if r.collected || r.deleted {
+		return nil
+	}
+	r.collected = true
+	dir := filepath.Join(r.env.Artifacts, r.Name)
+	errs := []error{r.Mesh.Collect(ctx, dir)}
+	files, err := fault.Snapshot(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), r.Mesh.Namespace)
+	errs = append(errs, err, os.MkdirAll(filepath.Join(dir, "chaos"), 0o755))
+	for name, b := range files {
+		errs = append(errs, os.WriteFile(filepath.Join(dir, "chaos", name), b, 0o644))
+	}
+	return errors.Join(errs...)
+}
+
+// Withdraw deletes the fault and looks into the pods for what it left there.
+// What it could only force is residue, too.
+func (r *Run) Withdraw(ctx context.Context) ([]string, error) {
+	var left []string
+	if r.injection != nil {
+		forced, err := r.injection.Delete(ctx, Wait.Patience)
+		if err != nil {
+			return nil, err
+		}
+		if forced {
+			left = append(left, "the fault could only be deleted by force")
+		}
+		r.injection = nil
+	}
+	x := r.env.Client.Resources()
+	c := x.GetControllerRuntimeClient()
+	objects, err := fault.Objects(ctx, c, r.Mesh.Namespace)
+	if err != nil {
+		return left, err
+	}
+	after, err := fault.Look(ctx, c, x, r.pods)
+	if err != nil {
+		return left, err
+	}
+	return slices.Concat(left, objects, fault.Residue(r.before, after)), nil
+}
+
+// Remove deletes the mesh and everything with it and tells what is left. It
+// can be called again.
+func (r *Run) Remove(ctx context.Context) ([]string, error) {
+	if r.Probes != nil {
+		r.Probes.Close()
+	}
+	if r.injection != nil {
+		if forced, err := r.injection.Delete(ctx, Wait.Patience); err != nil || forced {
+			err = errors.Join(err, r.Mesh.Delete(ctx))
+			return []string{"the fault could only be deleted by force"}, err
+		}
+		r.injection = nil
+	}
+	if err := r.Mesh.Delete(ctx); err != nil {
+		return nil, err
+	}
+	r.deleted = true
+	return r.Mesh.Left(ctx)
+}

@@ -1,0 +1,69 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/x0tta6bl4/mesh/e2e/report"
+)
+
+// Conclusive ends the spec if err is not nil. An InvalidError ends it as
+// invalid: nothing can be concluded, neither good nor bad.
+func Conclusive(err error) {
+	ginkgo.GinkgoHelper()
+	if err == nil {
+		return
+	}
+	var i *InvalidError
+	if errors.As(err, &i) {
+		ginkgo.AddReportEntry(report.EntryInvalid, i.Reason, ginkgo.ReportEntryVisibilityNever)
+		ginkgo.Fail("invalid, nothing can be concluded: " + i.Reason)
+	}
+	ginkgo.Fail(err.Error())
+}
+
+// Invalidate ends the spec as invalid.
+func Invalidate(format string, args ...any) {
+	ginkgo.GinkgoHelper()
+	Conclusive(&InvalidError{Reason: fmt.Sprintf(format, args...)})
+}
+
+// JudgeTime holds the slowest of several reactions against a bar, and keeps
+// all of them as evidence.
+func JudgeTime(what string, r Reactions, bar time.Duration) {
+	ginkgo.GinkgoHelper()
+	who, took := r.Worst()
+	ginkgo.AddReportEntry(what, r, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	ginkgo.AddReportEntry(report.EntryMeasurement, report.Measurement{
+		Expected: fmt.Sprintf("≤ %g", bar.Seconds()), Measured: took.Seconds(), Unit: "s",
+	}, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	if len(r) == 0 {
+		ginkgo.Fail(what + ": nothing was measured")
+	}
+	if took > bar {
+		ginkgo.Fail(fmt.Sprintf("%s: %s took %v, at most %v is allowed", what, who, took.Round(time.Millisecond), bar))
+	}
+}
+
+// JudgeNone holds a number of defects against the most that is allowed.
+func JudgeNone(what string, defects, most int, unit string, detail any) {
+	ginkgo.GinkgoHelper()
+	ginkgo.AddReportEntry(report.EntryMeasurement, report.Measurement{
+		Expected: fmt.Sprintf("≤ %d", most), Measured: float64(defects), Unit: unit,
+	}, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	if defects > most {
+		ginkgo.Fail(fmt.Sprintf("%s: %d, at most %d is allowed: %v", what, defects, most, detail))
+	}
+}
+
+// Phase runs a part of a scenario and reports how long it took.
+func Phase(name string, f func() error) error {
+	ginkgo.By(name)
+	start := time.Now()
+	err := f()
+	ginkgo.AddReportEntry(report.EntryPhase, report.Phase{Name: name, Seconds: time.Since(start).Seconds()}, ginkgo.ReportEntryVisibilityNever)
+	return err
+}

@@ -1,0 +1,117 @@
+package scenario
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/e2e/fault"
+	"github.com/x0tta6bl4/mesh/fixtures"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func at(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
+
+var journal = []event.Entry{
+	{Time: at(10), Phase: event.Analyze, Kind: metric.NetworkPartition}, // of an earlier fault
+	{Time: at(20), Phase: event.Monitor, Kind: event.SessionVerified, Subject: "b-0"},
+	{Time: at(500), Phase: event.Monitor, Kind: event.PeerUnreachable, Subject: "b-0"},
+	{Time: at(600), Phase: event.Analyze, Kind: metric.LinkFailure},
+	{Time: at(700), Phase: event.Analyze, Kind: metric.NetworkPartition},
+	{Time: at(710), Phase: event.Plan, Kind: metric.ActivateBackupRoutes},
+	{Time: at(720), Phase: event.Execute, Kind: metric.ActivateBackupRoutes, Detail: map[string]string{event.DetailOutcome: "started"}},
+	{Time: at(800), Phase: event.Execute, Kind: metric.ActivateBackupRoutes, Detail: map[string]string{event.DetailOutcome: "done"}},
+	{Time: at(900), Phase: event.Monitor, Kind: event.SessionVerified, Subject: "b-1"},
+	{Time: at(950), Phase: event.Monitor, Kind: event.SessionVerified, Subject: "b-0"},
+}
+
+func TestFirst(t *testing.T) {
+	cut := at(100)
+	cases := map[string]struct {
+		match func(event.Entry) bool
+		want  int // ms, 0: none
+	}{
+		"the incident, not an earlier one":           {Opened(metric.NetworkPartition), 700},
+		"an incident that never was":                 {Opened(metric.NodeCrash), 0},
+		"the action once its effect was seen":        {Done(metric.ActivateBackupRoutes), 800},
+		"an action that was not taken":               {Done(metric.RotateKeys), 0},
+		"a session's verification, of that peer":     {Verified("b-0"), 950},
+		"a session that was not verified since":      {Verified("a-1"), 0},
+		"a planned action is no incident, and so on": {Opened(metric.ActivateBackupRoutes), 0},
+	}
+	for name, c := range cases {
+		e, ok := First(journal, cut, c.match)
+		if ok != (c.want > 0) || ok && !e.Time.Equal(at(c.want)) {
+			t.Errorf("%s: got %v, %v", name, e, ok)
+		}
+	}
+}
+
+func TestCutMoment(t *testing.T) {
+	if got := CutMoment([]time.Time{at(1)}); !got.Equal(at(1)) {
+		t.Errorf("one peer: %v", got)
+	}
+	if got := CutMoment([]time.Time{at(1), at(5), at(900)}); !got.Equal(at(5)) {
+		t.Errorf("three peers: %v", got)
+	}
+}
+
+func TestWorst(t *testing.T) {
+	who, took := Reactions{"a": time.Second, "b": 3 * time.Second, "c": 2 * time.Second}.Worst()
+	if who != "b" || took != 3*time.Second {
+		t.Errorf("got %s, %v", who, took)
+	}
+	who, took = Reactions{"a": -time.Second, "b": -2 * time.Second}.Worst()
+	if who != "a" || took != -time.Second {
+		t.Errorf("before the probe saw it: got %s, %v", who, took)
+	}
+}
+
+func TestKindsHelpToSeeWhatIsMissing(t *testing.T) {
+	if got := Kinds(journal, at(850)); got != "monitor/session_verified" {
+		t.Errorf("got %s", got)
+	}
+	if got := Kinds(journal, at(2000)); got != "nothing at all" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	if _, err := FindProfile("slow"); err == nil || !strings.Contains(err.Error(), "quick, full") {
+		t.Errorf("got %v", err)
+	}
+	for _, p := range Profiles {
+		if p.Fault != 0 && p.Fault < AlertFor {
+			t.Errorf("profile %s: %v is too short for the alerts", p.Name, p.Fault)
+		}
+		if got, err := FindProfile(p.Name); err != nil || got != p {
+			t.Errorf("%s: got %v, %v", p.Name, got, err)
+		}
+	}
+}
+
+// The full profile takes the document's durations, the quick one shortens
+// them, and both leave the rest of the fixture as it is.
+func TestProfilesAndTheFixture(t *testing.T) {
+	for name, want := range map[string]time.Duration{"full": 60 * time.Second, "quick": 20 * time.Second} {
+		p, err := FindProfile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := fault.Load(fixtures.FS, "network-partition.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Fault > 0 {
+			if err := fault.Shorten(o, p.Fault, AlertFor); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := fault.Duration(o); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+// Package e2e verifies the mesh's self-healing in a real cluster, under real
+// faults of Chaos Mesh, by criteria that read Prometheus and the nodes'
+// journals.
+//
+//	go test ./e2e -profile full -ginkgo.label-filter network-partition
+//
+// Exit codes: 0 all criteria passed, 1 one failed or something was left
+// behind, 2 usage or a missing requirement, 3 invalid: nothing can be
+// concluded.
+package e2e
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	. "github.com/onsi/gomega"
+	"k8s.io/klog/v2"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/x0tta6bl4/mesh/e2e/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/prom"
+	"github.com/x0tta6bl4/mesh/e2e/report"
+	"github.com/x0tta6bl4/mesh/e2e/scenario"
+)
+
+const (
+	suiteName = "x0tta6bl4 self-healing"
+
+	// setUpWithin bounds the making of the cluster, cleanUpWithin the removal
+	// of all that the run made.
+	setUpWithin   = 30 * time.Minute
+	cleanUpWithin = 3 * time.Minute
+	// reserve is how long before the test binary's own deadline the suite
+	// stops, so that it can still clean up: Go's deadline kills without.
+	reserve = 90 * time.Second
+)
+
+// suite is what the nodes of this process share.
+var suite struct {
+	options  options
+	started  time.Time
+	dir      string // of the artefacts of this run
+	env      scenario.Env
+	summary  report.Summary
+	selected []types.SpecReport // the specs that the filters leave
+	failed   map[string]bool    // scenarios with a failed spec
+	usage    error              // makes the run end with report.ExitUsage
+	written  error              // why the report is not whole
+}
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	suite.options.register(flag.CommandLine)
+	flag.Parse()
+	if testing.Short() || listing() {
+		return m.Run()
+	}
+	suite.started = time.Now()
+	suite.failed = map[string]bool{}
+	if err := suite.options.check(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return report.ExitUsage
+	}
+	if suite.options.checkOnly {
+		return report.ExitPassed
+	}
+	code := m.Run()
+	if suite.usage != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", suite.usage)
+		return report.ExitUsage
+	}
+	if suite.dir == "" { // TestE2E did not run, or only dry
+		return code
+	}
+	if suite.written != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the report is not whole:", suite.written)
+		return max(code, report.ExitFailed)
+	}
+	return suite.summary.ExitCode()
+}
+
+// listing tells whether go test was only asked which tests there are.
+func listing() bool {
+	f := flag.Lookup("test.list")
+	return f != nil && f.Value.String() != ""
+}
+
+func TestE2E(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a cluster, and -short asks for none")
+	}
+	RegisterFailHandler(Fail)
+	klog.SetLogger(GinkgoLogr) // what client libraries say belongs to the spec
+	ctrllog.SetLogger(GinkgoLogr)
+	suiteConfig, reporterConfig := GinkgoConfiguration()
+	suiteConfig.FailOnPending, suiteConfig.FailOnEmpty = true, true
+	defer stopInTime(t, &suiteConfig).Stop()
+	RunSpecs(t, suiteName, suiteConfig, reporterConfig)
+}
+
+// stopInTime interrupts the suite before its own time limit and Go's, so that
+// it can clean up: Go's kills without, and after Ginkgo's the cleanup of an
+// ordered container that was under way does not run, while after an interrupt
+// it does.
+func stopInTime(t *testing.T, c *types.SuiteConfig) *time.Timer {
+	left := c.Timeout
+	if deadline, ok := t.Deadline(); ok {
+		left = min(left, time.Until(deadline)-reserve)
+	}
+	c.Timeout = 0
+	return time.AfterFunc(left, func() {
+		fmt.Fprintln(os.Stderr, "e2e: the time is nearly up (-test.timeout): stopping now, to clean up")
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: cannot interrupt the suite:", err)
+		}
+	})
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	c, err := cluster.Up(ctx, cluster.Options{
+		Kubeconfig: suite.options.kubeconfig,
+		Log:        os.Stderr,
+		OnPhase: func(name string, d time.Duration) {
+			suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: name, Seconds: d.Seconds()})
+		},
+	})
+	if c != nil { // also if only a part of it was made
+		DeferCleanup(func(ctx SpecContext) {
+			if suite.options.keep {
+				cleaned("leave the cluster", c.Leave())
+			} else {
+				cleaned("remove the cluster", c.Down(ctx))
+			}
+		}, NodeTimeout(cleanUpWithin))
+	}
+	if errors.Is(err, cluster.ErrUsage) {
+		suite.usage = err
+	} else {
+		var dirErr error
+		suite.dir, dirErr = report.NewDir(suite.options.artifacts, suite.started)
+		scenario.Conclusive(dirErr)
+	}
+	scenario.Conclusive(err)
+	for _, i := range c.Images {
+		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
+	}
+
+	p, err := prom.New(c.Config, c.Prometheus)
+	scenario.Conclusive(err)
+	scenario.Conclusive(p.Ready(ctx))
+	DeferCleanup(func(ctx SpecContext) {
+		cleaned("keep a copy of Prometheus' data", p.Dump(ctx, filepath.Join(suite.dir, "prometheus"), suite.started))
+	}, NodeTimeout(cleanUpWithin))
+
+	suite.env = scenario.Env{
+		Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p,
+		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Profile: suite.options.profile,
+		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
+	}
+}, NodeTimeout(setUpWithin))
+
+// cleaned reports what could not be cleaned up as that: it says nothing about
+// any criterion.
+func cleaned(what string, err error) {
+	if err != nil {
+		AddReportEntry(report.EntryCleanup, what+": "+err.Error(), ReportEntryVisibilityAlways)
+	}
+}
+
+// note remembers that a spec of the scenario has failed. It is an AfterEach of
+// each container: a ReportAfterEach of the suite is lost after PreviewSpecs.
+func note() {
+	if r := CurrentSpecReport(); r.Failed() {
+		suite.failed[report.ScenarioOf(r)] = true
+	}
+}
+
+var _ = ReportAfterSuite("artefacts", func(r Report) {
+	if suite.dir == "" || suite.usage != nil { // nothing ran
+		return
+	}
+	s := &suite.summary
+	s.Version, s.Profile, s.Started = report.Version, suite.options.profile.Name, suite.started.UTC()
+	s.WallSeconds = time.Since(suite.started).Seconds()
+	var err error
+	s.Machine, err = report.ThisMachine()
+	s.Build(r, suite.selected)
+	suite.written = errors.Join(err, report.Write(suite.dir, s, r), report.Table(os.Stdout, s, suite.dir))
+	// go test must not answer the next time from its cache: it does not keep
+	// the result of a test that looked at a file as young as this one.
+	_, err = os.Stat(filepath.Join(suite.dir, "summary.json"))
+	suite.written = errors.Join(suite.written, err)
+})
+
+// begin starts a scenario: a fresh mesh, the proof that it is well, the fault,
+// the proof that it bites. Whatever goes wrong up to there makes the scenario
+// invalid.
+func begin(ctx SpecContext, name, fixture string) *scenario.Run {
+	GinkgoHelper()
+	s, err := scenario.New(suite.env, name, fixture)
+	scenario.Conclusive(err)
+	DeferCleanup(func(ctx SpecContext) { finish(ctx, s) }, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
+	scenario.Conclusive(scenario.Phase(name+": mesh", func() error { return s.Deploy(ctx) }))
+	scenario.Conclusive(scenario.Phase(name+": inject", func() error { return s.Inject(ctx) }))
+	return s
+}
+
+// heal waits until the fault is over.
+func heal(ctx SpecContext, s *scenario.Run) {
+	GinkgoHelper()
+	if s.Fault.Recovered != nil {
+		scenario.Conclusive(s.AwaitHeal(ctx))
+		return
+	}
+	scenario.Conclusive(scenario.Phase(s.Name+": fault", func() error { return s.AwaitHeal(ctx) }))
+}
+
+// remove takes the fault back and looks for what it left, then removes the
+// mesh and looks again.
+func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
+	err = scenario.Phase(s.Name+": withdraw", func() error {
+		left, err = s.Withdraw(ctx)
+		return err
+	})
+	if err != nil {
+		return left, err
+	}
+	err = scenario.Phase(s.Name+": remove", func() error {
+		more, err := s.Remove(ctx)
+		left = append(left, more...)
+		return err
+	})
+	return left, err
+}
+
+// finish keeps what can be known of a scenario and removes it. It runs in a
+// context of its own, also after a failure, a panic or an interrupt.
+func finish(ctx SpecContext, s *scenario.Run) {
+	AddReportEntry(report.EntryFault, s.Fault, ReportEntryVisibilityNever)
+	collect(ctx, s)
+	if kept(s) {
+		fmt.Fprintf(os.Stderr, "e2e: kept for you to look at: namespace %s\n", s.Mesh.Namespace)
+		return
+	}
+	left, err := s.Remove(ctx)
+	for _, l := range left {
+		err = errors.Join(err, errors.New(l))
+	}
+	cleaned("remove scenario "+s.Name, err)
+}
+
+// collect keeps what can be known of a scenario. What cannot be had is said,
+// and is no verdict on the mesh.
+func collect(ctx SpecContext, s *scenario.Run) {
+	if err := s.Collect(ctx); err != nil {
+		AddReportEntry("artefacts are missing", err.Error(), ReportEntryVisibilityFailureOrVerbose)
+	}
+}
+
+// kept tells whether a scenario is to be left as it is.
+func kept(s *scenario.Run) bool {
+	return suite.options.keep && (suite.failed[s.Name] || CurrentSpecReport().Failed())
+}

@@ -1,0 +1,150 @@
+package verify
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxShown bounds how many records an error names.
+const maxShown = 5
+
+// Verdict is what Set found.
+type Verdict struct {
+	// Acknowledged is the number of records whose write was acknowledged.
+	Acknowledged int
+	// Lost are acknowledged records that a node does not list.
+	Lost []Defect
+	// Doubled are records that a node lists more than once.
+	Doubled []Defect
+	// Phantom are records that a node lists and nobody wrote.
+	Phantom []Defect
+	// Forgotten are reads that came back with "no such record" from the very
+	// node that had acknowledged the write before they began.
+	Forgotten []Defect
+}
+
+// Defect is a record that is wrong on a node.
+type Defect struct{ ID, Node string }
+
+// Set judges a history against what each node lists in the end, as Jepsen's
+// checker set-full does for a set: what was acknowledged is readable
+// everywhere, exactly once, and nothing else is there. A write of unknown
+// result may be there or not, but not twice. Clients may go on writing while
+// the nodes are listed: only what was acknowledged until settled has to be
+// there, while any write of the history may.
+//
+// The guarantee that it checks: "accepted when fsynced locally and held by one
+// reachable peer (locally alone if none is reachable); both sides of a
+// partition stay writable and merge after it".
+func Set(ops []Operation, settled time.Time, listed map[string][]string) Verdict {
+	acknowledged := map[string]bool{}
+	attempted := map[string]bool{}
+	firstAck := map[Defect]time.Time{}
+	for _, o := range ops {
+		if o.Op != Write {
+			continue
+		}
+		if o.Result != Fail {
+			attempted[o.ID] = true
+		}
+		if o.Result == OK && !o.Returned.After(settled) {
+			acknowledged[o.ID] = true
+			key := Defect{o.ID, o.Node}
+			if at, ok := firstAck[key]; !ok || o.Returned.Before(at) {
+				firstAck[key] = o.Returned
+			}
+		}
+	}
+	v := Verdict{Acknowledged: len(acknowledged)}
+	for _, node := range slices.Sorted(maps.Keys(listed)) {
+		count := map[string]int{}
+		for _, id := range listed[node] {
+			count[id]++
+		}
+		for _, id := range slices.Sorted(maps.Keys(acknowledged)) {
+			if count[id] == 0 {
+				v.Lost = append(v.Lost, Defect{id, node})
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(count)) {
+			if count[id] > 1 {
+				v.Doubled = append(v.Doubled, Defect{id, node})
+			}
+			if !attempted[id] {
+				v.Phantom = append(v.Phantom, Defect{id, node})
+			}
+		}
+	}
+	for _, o := range ops {
+		at, acked := firstAck[Defect{o.ID, o.Node}]
+		if o.Op == Read && o.Result == OK && !o.Found && acked && !o.Invoked.Before(at) {
+			v.Forgotten = append(v.Forgotten, Defect{o.ID, o.Node})
+		}
+	}
+	return v
+}
+
+// Defects is how many records are wrong, counted once per node.
+func (v Verdict) Defects() int {
+	return len(v.Lost) + len(v.Doubled) + len(v.Phantom) + len(v.Forgotten)
+}
+
+// Err returns nil if the guarantee held.
+func (v Verdict) Err() error {
+	var parts []string
+	say := func(what string, defects []Defect) {
+		if len(defects) == 0 {
+			return
+		}
+		var shown []string
+		for _, d := range defects[:min(len(defects), maxShown)] {
+			shown = append(shown, d.ID+" on "+d.Node)
+		}
+		if len(defects) > maxShown {
+			shown = append(shown, "…")
+		}
+		parts = append(parts, fmt.Sprintf("%d %s (%s)", len(defects), what, strings.Join(shown, ", ")))
+	}
+	say("lost", v.Lost)
+	say("doubled", v.Doubled)
+	say("never written", v.Phantom)
+	say("forgotten by the node that acknowledged them", v.Forgotten)
+	if len(parts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("of %d acknowledged records: %s; acknowledged means kept, everywhere and once", v.Acknowledged, strings.Join(parts, "; "))
+}
+
+// Tally is how many writes a node was asked for and how many it acknowledged.
+type Tally struct{ Tried, Acknowledged int }
+
+// Writes tallies per node the writes that began and ended between two times.
+func Writes(ops []Operation, from, to time.Time) map[string]Tally {
+	tallies := map[string]Tally{}
+	for _, o := range ops {
+		if o.Op != Write || o.Invoked.Before(from) || o.Returned.After(to) {
+			continue
+		}
+		t := tallies[o.Node]
+		t.Tried++
+		if o.Result == OK {
+			t.Acknowledged++
+		}
+		tallies[o.Node] = t
+	}
+	return tallies
+}
+
+// Last returns when the last operation of a history returned.
+func Last(ops []Operation) time.Time {
+	var last time.Time
+	for _, o := range ops {
+		if o.Returned.After(last) {
+			last = o.Returned
+		}
+	}
+	return last
+}
