@@ -31,6 +31,10 @@ test: ## run the tests that need no cluster, with the race detector
 test-long: ## run the long tests: more seeds, more virtual time
 	MESH_TEST_LONG=1 $(GO) test -race -timeout 60m $(PACKAGES)
 
+.PHONY: test-kernel
+test-kernel: ## run the verifier's tests in Debian's own kernel under QEMU (needs qemu-system-x86)
+	$(GO) run ./bpf/kernel -package linux-image-amd64
+
 .PHONY: test-cleanup
 test-cleanup: images ## interrupt and kill real runs at several steps and see that nothing stays behind
 	$(GO) test -tags cleanup -count 1 -timeout 30m -run NothingStaysBehind ./e2e/cmd/e2e

@@ -87,15 +87,15 @@ func (f file) tar(out *tar.Writer, name string) error {
 	return err
 }
 
-// compose builds the image of a root file system (a tar file, or "" for none) under
-// a layer, and writes it as a docker-archive with the given tags.
-func compose(archive, rootTar string, l layer, config v1.Config, tags ...string) error {
+// compose builds the image of a root file system (a tar file, or "" for none) under a
+// layer, writes it as a docker-archive with the given tags, and returns its id: the digest of its configuration.
+func compose(archive, rootTar string, l layer, config v1.Config, tags ...string) (string, error) {
 	img := mutate.ConfigMediaType(empty.Image, "application/vnd.docker.container.image.v1+json")
 	var layers []v1.Layer
 	if rootTar != "" {
 		root, err := tarball.LayerFromFile(rootTar, tarball.WithCompressionLevel(gzip.BestSpeed))
 		if err != nil {
-			return fmt.Errorf("layer of %s: %w", rootTar, err)
+			return "", fmt.Errorf("layer of %s: %w", rootTar, err)
 		}
 		layers = append(layers, root)
 	}
@@ -106,34 +106,38 @@ func compose(archive, rootTar string, l layer, config v1.Config, tags ...string)
 	}
 	top, err := tarball.LayerFromOpener(opener, tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
-		return fmt.Errorf("layer: %w", err)
+		return "", fmt.Errorf("layer: %w", err)
 	}
 	img, err = mutate.AppendLayers(img, append(layers, top)...)
 	if err != nil {
-		return err
+		return "", err
 	}
 	file, err := img.ConfigFile()
 	if err != nil {
-		return err
+		return "", err
 	}
 	file = file.DeepCopy()
 	file.Architecture, file.OS, file.Config = "amd64", "linux", config
 	if img, err = mutate.ConfigFile(img, file); err != nil {
-		return err
+		return "", err
 	}
 	refs := map[name.Reference]v1.Image{}
 	for _, t := range tags {
 		ref, err := name.NewTag(t)
 		if err != nil {
-			return err
+			return "", err
 		}
 		refs[ref] = img
 	}
 	fresh := archive + ".new"
 	if err := tarball.MultiRefWriteToFile(fresh, refs); err != nil {
-		return fmt.Errorf("write %s: %w", archive, err)
+		return "", fmt.Errorf("write %s: %w", archive, err)
 	}
-	return os.Rename(fresh, archive)
+	id, err := img.ConfigName()
+	if err != nil {
+		return "", err
+	}
+	return id.String(), os.Rename(fresh, archive)
 }
 
 // merge writes the tar file root with the entries of l over it as one tar file.

@@ -54,7 +54,7 @@ func TestComposeIsReproducible(t *testing.T) {
 	var digests [2]string
 	for i := range digests {
 		archive := filepath.Join(t.TempDir(), "image.tar")
-		if err := compose(archive, "", l, staticConfig("/usr/bin/tool"), "x0tta6bl4/test:dev"); err != nil {
+		if _, err := compose(archive, "", l, staticConfig("/usr/bin/tool"), "x0tta6bl4/test:dev"); err != nil {
 			t.Fatal(err)
 		}
 		tag, err := name.NewTag("x0tta6bl4/test:dev")

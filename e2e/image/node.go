@@ -25,13 +25,21 @@ const (
 	cleanupTimeout = 30 * time.Second
 )
 
-// preloaded lists the images in a node image that was built here.
-func preloaded(source string) []Image {
-	var images []Image
-	for _, p := range preloads("") {
-		images = append(images, Image{Name: p.tags[0], Source: source})
+// contentLabel lists the images in a node image: name=id, separated by spaces.
+const contentLabel = Label + ".images"
+
+// preloaded lists the images in the node image that was built here.
+func (s *Store) preloaded(ctx context.Context, source string) ([]Image, error) {
+	list, err := s.engine.Output(ctx, "image", "inspect", "--format", `{{index .Config.Labels "`+contentLabel+`"}}`, Node)
+	if err != nil {
+		return nil, err
 	}
-	return images
+	var images []Image
+	for _, entry := range strings.Fields(list) {
+		name, id, _ := strings.Cut(entry, "=")
+		images = append(images, Image{Name: name, Digest: id, Source: source})
+	}
+	return images, nil
 }
 
 // preload is an image to put into the node image: a layer over a root file system.
@@ -222,7 +230,7 @@ func (s *Store) assemble(ctx context.Context, dir, content string, detail func(s
 	config := staticConfig("/usr/local/bin/entrypoint", "/sbin/init")
 	config.Env = append(config.Env, "container=docker") // https://systemd.io/CONTAINER_INTERFACE
 	config.StopSignal = "SIGRTMIN+3"
-	if err := compose(bareTar, filepath.Join(dir, rootTar(nodeRoot.name)), top, config, bare); err != nil {
+	if _, err := compose(bareTar, filepath.Join(dir, rootTar(nodeRoot.name)), top, config, bare); err != nil {
 		return Image{}, err
 	}
 	defer func() {
@@ -245,11 +253,14 @@ func (s *Store) assemble(ctx context.Context, dir, content string, detail func(s
 			return Image{}, err
 		}
 	}
+	var contents []string
 	for _, p := range preloads(dir) {
 		detail("%s", p.tags[0])
-		if err := s.preload(ctx, dir, p); err != nil {
+		id, err := s.preload(ctx, dir, p)
+		if err != nil {
 			return Image{}, fmt.Errorf("%s: %w", p.tags[0], err)
 		}
+		contents = append(contents, p.tags[0]+"="+id)
 	}
 	detail("commit")
 	stop := `pkill -TERM containerd; for i in $(seq 100); do pgrep containerd >/dev/null || exit 0; sleep 0.1; done; exit 1`
@@ -257,38 +268,48 @@ func (s *Store) assemble(ctx context.Context, dir, content string, detail func(s
 		return Image{}, err
 	}
 	id, err := s.engine.Output(ctx, "commit", "--change", `ENTRYPOINT ["/usr/local/bin/entrypoint","/sbin/init"]`,
-		"--change", "CMD []", "--change", "LABEL "+Label+"="+content, builder, Node)
+		"--change", "CMD []", "--change", "LABEL "+Label+"="+content,
+		"--change", fmt.Sprintf("LABEL %s=%q", contentLabel, strings.Join(contents, " ")), builder, Node)
+	if err != nil {
+		return Image{}, err
+	}
+	if _, err := s.engine.Output(ctx, "rmi", bare); err != nil { // its layers stay, below the other's
+		return Image{}, err
+	}
+	// What this one replaces is of no use any more, and large.
+	_, err = s.engine.Output(ctx, "image", "prune", "--force", "--filter", "label="+Label)
 	return Image{Name: Node, Digest: id, Source: Built}, err
 }
 
 // preload imports one image into the builder's containerd.
-func (s *Store) preload(ctx context.Context, dir string, p preload) error {
+func (s *Store) preload(ctx context.Context, dir string, p preload) (string, error) {
 	archive := filepath.Join(dir, "preload.tar")
 	root := ""
 	if p.root != "" {
 		merged := filepath.Join(dir, "merged.tar")
 		if err := merge(filepath.Join(dir, rootTar(p.root)), p.layer, merged); err != nil {
-			return err
+			return "", err
 		}
 		defer os.Remove(merged)
 		root, p.layer = merged, nil
 	}
-	if err := compose(archive, root, p.layer, p.config, p.tags...); err != nil {
-		return err
+	id, err := compose(archive, root, p.layer, p.config, p.tags...)
+	if err != nil {
+		return "", err
 	}
 	defer os.Remove(archive)
 	f, err := os.Open(archive)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
 	cmd := s.engine.Command(ctx, "exec", "-i", builder, "ctr", "-n", "k8s.io", "images", "import", "-")
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, &out, &out
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("import: %w: %s", err, strings.TrimSpace(out.String()))
+		return "", fmt.Errorf("import: %w: %s", err, strings.TrimSpace(out.String()))
 	}
-	return nil
+	return id, nil
 }
 
 // Clean removes containers that a build left.

@@ -185,7 +185,7 @@ func (s *Store) buildChaos(ctx context.Context) ([]string, error) {
 			if p.root != "" {
 				root = filepath.Join(dir, rootTar(p.root))
 			}
-			if err := compose(archives[i], root, p.layer, p.config, p.tags...); err != nil {
+			if _, err := compose(archives[i], root, p.layer, p.config, p.tags...); err != nil {
 				return nil, err
 			}
 		}

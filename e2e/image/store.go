@@ -109,8 +109,11 @@ func (s *Store) Find(ctx context.Context) (Set, error) {
 		return Set{}, err
 	}
 	if node, ok := s.present(ctx, Node, want); ok && !s.other {
-		set.Images = append(set.Images, node)
-		set.Images = append(set.Images, preloaded(Present)...)
+		inside, err := s.preloaded(ctx, Present)
+		if err != nil {
+			return Set{}, err
+		}
+		set.Images = append([]Image{node}, inside...)
 	} else if set, ok = s.pulledBefore(ctx); !ok {
 		return Set{}, fmt.Errorf("%w: run `make images` (about 15 minutes on 2 cores the first time, seconds after that)", ErrMissing)
 	}
@@ -142,8 +145,8 @@ func (s *Store) buildSet(ctx context.Context) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	images := append([]Image{node}, preloaded(Built)...)
-	return Set{Node: Node, Built: true, DNSTag: CoreDNSTag, Images: images}, nil
+	inside, err := s.preloaded(ctx, Built)
+	return Set{Node: Node, Built: true, DNSTag: CoreDNSTag, Images: append([]Image{node}, inside...)}, err
 }
 
 // present looks for an image with the label of the given content.
@@ -199,7 +202,7 @@ func (s *Store) buildProject(ctx context.Context, name, command string, b binari
 		return Image{}, "", err
 	}
 	img.Source = Built
-	if err := compose(archive, "", layer{"/" + command: executable(binary)}, staticConfig("/"+command), name); err != nil {
+	if _, err := compose(archive, "", layer{"/" + command: executable(binary)}, staticConfig("/"+command), name); err != nil {
 		return Image{}, "", err
 	}
 	for _, o := range old { // superseded

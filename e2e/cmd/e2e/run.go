@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/x0tta6bl4/mesh/e2e/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/engine"
@@ -77,6 +78,9 @@ func (s *session) test(ctx context.Context, binary string, args []string) (int, 
 	runtime.LockOSThread() // Pdeathsig is about the thread
 	defer runtime.UnlockOSThread()
 	args = append([]string{"-test.v=false", "-test.timeout=" + suiteTimeout.String()}, args...)
+	if !term.IsTerminal(int(os.Stdout.Fd())) {
+		args = append(args, "-ginkgo.no-color")
+	}
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = filepath.Join(s.project, "e2e")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
