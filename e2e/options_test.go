@@ -63,6 +63,9 @@ func (o *options) register(f *flag.FlagSet) {
 // check finds everything that can be wrong with the flags before anything is
 // built on them. Its errors are one line each.
 func (o *options) check() error {
+	if flag.NArg() > 0 { // and what follows it would be ignored
+		return fmt.Errorf("unexpected argument %q (go test has a flag -artifacts of its own: write -args -artifacts DIR)", flag.Arg(0))
+	}
 	o.kubeconfig = flag.Lookup(flagKubeconfig).Value.String()
 	var err error
 	if o.profile, err = scenario.FindProfile(o.profileName); err != nil {

@@ -2,7 +2,7 @@
 // faults of Chaos Mesh, by criteria that read Prometheus and the nodes'
 // journals.
 //
-//	go test ./e2e -profile full -ginkgo.label-filter network-partition
+//	go test ./e2e -profile full -ginkgo.label-filter network-partition -args -artifacts DIR
 //
 // Exit codes: 0 all criteria passed, 1 one failed or something was left
 // behind, 2 usage or a missing requirement, 3 invalid: nothing can be

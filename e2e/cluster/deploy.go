@@ -122,11 +122,11 @@ func (c *Cluster) webhooks(ctx context.Context) (bool, error) {
 // checkSystem makes sure that an existing cluster has what the suite relies on.
 func (c *Cluster) checkSystem(ctx context.Context) error {
 	if _, err := c.webhooks(ctx); err != nil {
-		return fmt.Errorf("Chaos Mesh does not admit objects: %w", err)
+		return fmt.Errorf("no object is admitted by Chaos Mesh: %w", err)
 	}
 	service := &corev1.Service{}
 	if err := c.Client.Resources().Get(ctx, "prometheus", "monitoring", service); err != nil {
-		return fmt.Errorf("Prometheus is expected as Service monitoring/prometheus: %w", err)
+		return fmt.Errorf("the Service monitoring/prometheus is expected: %w", err)
 	}
 	return nil
 }

@@ -68,7 +68,6 @@ func (c *Cluster) create(ctx context.Context, project string, set image.Set, det
 	if c.Config, err = clientcmd.BuildConfigFromFlags("", c.Kubeconfig); err != nil {
 		return err
 	}
-	c.Config.QPS, c.Config.Burst = 50, 100 // polling every second for many pods
 	if err := c.connect(); err != nil {
 		return err
 	}

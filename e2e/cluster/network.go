@@ -99,7 +99,7 @@ func (c *Cluster) checkCapabilities(ctx context.Context) error {
 	}
 	for _, capability := range []int{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN} {
 		if bounding&(1<<capability) == 0 {
-			return usage(fmt.Errorf("Docker %s cannot give CAP_BPF and CAP_PERFMON to a container: use Docker 23 or later, or stop it, and the suite starts an engine of its own", c.engine.Version))
+			return usage(fmt.Errorf("the engine, Docker %s, cannot give CAP_BPF and CAP_PERFMON to a container: use Docker 23 or later, or stop it, and the suite starts an engine of its own", c.engine.Version))
 		}
 	}
 	return nil
