@@ -60,6 +60,16 @@ func skip(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
+// chains lists the firewall chains of Docker.
+func chains(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", "iptables-save | grep DOCKER || true").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 // left lists what of the engine in runDir is still there.
 func left(t *testing.T) (found []string) {
 	t.Helper()
@@ -98,11 +108,21 @@ func TestOwnEngineLeavesNothing(t *testing.T) {
 	if found, err := Find(ctx); err != nil || !found.Own || found.Version != e.Version {
 		t.Errorf("Find = %+v, %v, want our engine", found, err)
 	}
+	if chains(t) == "" {
+		t.Error("the engine has no firewall chains: what removes them is not tested here")
+	}
+	others, err := enginesRunning()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if found := left(t); len(found) > 0 {
 		t.Errorf("left behind: %q", found)
+	}
+	if found := chains(t); others == 1 && found != "" { // another engine keeps them
+		t.Errorf("firewall chains left behind:\n%s", found)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // removeChains deletes the firewall chains that a stopped engine leaves, but only
 // when no other engine runs that may have made or may use them.
 func removeChains(ctx context.Context) error {
-	if running, err := engineRuns(); err != nil || running {
+	if running, err := enginesRunning(); err != nil || running > 0 {
 		return err
 	}
 	var errs []error
@@ -30,15 +30,18 @@ func removeChains(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// engineRuns reports whether any Docker engine runs on this machine.
-func engineRuns() (bool, error) {
-	names, err := filepath.Glob("/proc/[0-9]*/comm")
-	for _, n := range names {
-		if comm, err := os.ReadFile(n); err == nil && strings.TrimSpace(string(comm)) == "dockerd" {
-			return true, nil
+// enginesRunning counts the Docker engines of this machine. One that has ended and
+// waits for its parent to notice has no command line.
+func enginesRunning() (n int, err error) {
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		line, err := os.ReadFile(name)
+		command, _, _ := strings.Cut(string(line), "\x00")
+		if err == nil && filepath.Base(command) == "dockerd" {
+			n++
 		}
 	}
-	return false, err
+	return n, err
 }
 
 func removeChainsOf(ctx context.Context, command, table string) error {
