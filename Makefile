@@ -11,6 +11,9 @@ PACKAGES = $(shell $(GO) list ./... | grep -v '/e2e$$')
 ARGS ?=
 PROFILE ?= full
 
+# when this command began, for the time to the first spec that the suite reports
+export E2E_STARTED := $(shell date -u +%Y-%m-%dT%H:%M:%S.%NZ)
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | sort | awk -F'\t' '{printf "  %-24s %s\n", $$1, $$2}'

@@ -166,7 +166,19 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Profile: suite.options.profile,
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
 	}
+	ready := time.Since(commandStarted())
+	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
+	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
 }, NodeTimeout(setUpWithin))
+
+// commandStarted is when the command that a person typed began: the suite's runner
+// says so in the environment; otherwise it is this process.
+func commandStarted() time.Time {
+	if t, err := time.Parse(time.RFC3339Nano, os.Getenv("E2E_STARTED")); err == nil {
+		return t
+	}
+	return suite.started
+}
 
 // cleaned reports what could not be cleaned up as that: it says nothing about
 // any criterion.

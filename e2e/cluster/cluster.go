@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/e2e-framework/klient"
 	"sigs.k8s.io/e2e-framework/support/kind"
 
+	"github.com/x0tta6bl4/mesh/e2e/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/engine"
 	"github.com/x0tta6bl4/mesh/e2e/host"
 	"github.com/x0tta6bl4/mesh/e2e/image"
@@ -29,11 +29,6 @@ import (
 var ErrUsage = errors.New("cannot start")
 
 const (
-	// Name is the cluster of a run; no two runs are on one machine at a time.
-	Name = "x0tta6bl4-e2e"
-	// network is the Docker network of the clusters, apart from kind's own.
-	network = "x0tta6bl4-e2e"
-
 	createTimeout = 5 * time.Minute
 	deployTimeout = 5 * time.Minute
 	systemTimeout = 3 * time.Minute // for everything deployed to be available
@@ -42,7 +37,7 @@ const (
 // Options say which cluster to use.
 type Options struct {
 	Kubeconfig string // of an existing cluster; empty: make one
-	Name       string // of the cluster to make; empty: Name
+	Name       string // of the cluster to make; empty: remains.Run
 	Log        *os.File
 	OnPhase    func(name string, took time.Duration) // may be nil
 }
@@ -73,7 +68,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		return existing(ctx, o.Kubeconfig)
 	}
 	if o.Name == "" {
-		o.Name = Name
+		o.Name = remains.Run
 	}
 	project, err := Project()
 	if err != nil {
@@ -140,7 +135,7 @@ func (c *Cluster) Down(ctx context.Context) error {
 	}
 	var err error
 	if c.engine != nil {
-		err = errors.Join(Remove(ctx, c.engine, c.name), c.engine.Release(ctx))
+		err = errors.Join(remains.Remove(ctx, c.engine, c.name), c.engine.Release(ctx))
 	}
 	if c.dir != "" {
 		err = errors.Join(err, os.RemoveAll(c.dir))
@@ -156,29 +151,6 @@ func (c *Cluster) Leave() error {
 	lock := c.lock
 	c.lock = nil
 	return lock.Release()
-}
-
-// Remove removes the cluster of that name from e, whoever made it, with its
-// containers, volumes and network.
-func Remove(ctx context.Context, e *engine.Engine, name string) error {
-	containers, err := e.Output(ctx, "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.kind.cluster="+name)
-	if err != nil {
-		return err
-	}
-	if containers != "" {
-		if _, err := e.Output(ctx, append([]string{"rm", "--force", "--volumes"}, strings.Fields(containers)...)...); err != nil {
-			return fmt.Errorf("remove the cluster's nodes: %w", err)
-		}
-	}
-	others, err := e.Output(ctx, "ps", "--all", "--quiet", "--filter", "network="+network)
-	if err != nil || others != "" {
-		return err // another cluster of the suite is on the network
-	}
-	left, err := e.Output(ctx, "network", "ls", "--quiet", "--filter", "name=^"+network+"$")
-	if err == nil && left != "" {
-		_, err = e.Output(ctx, "network", "rm", network)
-	}
-	return err
 }
 
 // existing opens the cluster of a kubeconfig, which has Chaos Mesh and Prometheus of its own.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,22 +13,20 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
 
+	"github.com/x0tta6bl4/mesh/e2e/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/image"
 )
 
-// dirPattern names the private directory of a cluster, which a killed run leaves for the next.
-const dirPattern = "x0tta6bl4-e2e-cluster-"
-
 // create makes the kind cluster and connects to it.
 func (c *Cluster) create(ctx context.Context, project string, set image.Set, detail func(string, ...any)) error {
-	if err := RemoveLeftDirs(); err != nil {
+	if err := remains.RemoveDirs(); err != nil {
 		return err
 	}
-	if err := Remove(ctx, c.engine, c.name); err != nil { // what a killed run left
+	if err := remains.Remove(ctx, c.engine, c.name); err != nil { // what a killed run left
 		return err
 	}
 	var err error
-	if c.dir, err = os.MkdirTemp("", dirPattern); err != nil {
+	if c.dir, err = os.MkdirTemp("", remains.DirPrefix); err != nil {
 		return err
 	}
 	config, err := writeConfig(project, c.dir, set.DNSTag)
@@ -43,7 +40,7 @@ func (c *Cluster) create(ctx context.Context, project string, set image.Set, det
 	// e2e-framework hands its own environment to kind. TMPDIR: kind's kubeconfig is put there.
 	for name, value := range map[string]string{
 		"KUBECONFIG": filepath.Join(c.dir, "kubeconfig"), "TMPDIR": c.dir,
-		"KIND_EXPERIMENTAL_DOCKER_NETWORK": network, "KIND_EXPERIMENTAL_PROVIDER": "docker",
+		"KIND_EXPERIMENTAL_DOCKER_NETWORK": remains.Network, "KIND_EXPERIMENTAL_PROVIDER": "docker",
 		"DOCKER_HOST": c.engine.Host,
 	} {
 		if value == "" {
@@ -108,18 +105,8 @@ func writeConfig(project, dir, dnsTag string) (string, error) {
 	return path, os.WriteFile(path, b, 0o600)
 }
 
-// RemoveLeftDirs removes the private directories of runs that were killed. The
-// caller holds the clusters' lock.
-func RemoveLeftDirs() error {
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
-	for _, dir := range left {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	return err
-}
-
 // nodes are the names of the cluster's node containers.
 func (c *Cluster) nodes(ctx context.Context) ([]string, error) {
-	out, err := c.engine.Output(ctx, "ps", "--filter", "label=io.x-k8s.kind.cluster="+c.name, "--format", "{{.Names}}")
+	out, err := c.engine.Output(ctx, "ps", "--filter", "label="+remains.ClusterLabel+"="+c.name, "--format", "{{.Names}}")
 	return strings.Fields(out), err
 }

@@ -23,6 +23,7 @@ const cleanupTimeout = 2 * time.Minute
 // session is what every command that prepares something has open.
 type session struct {
 	project  string
+	started  time.Time
 	progress *progress.Reporter
 	log      *os.File
 }
@@ -40,7 +41,7 @@ func open() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{project: project, progress: progress.New(os.Stderr), log: log}, nil
+	return &session{project: project, started: time.Now(), progress: progress.New(os.Stderr), log: log}, nil
 }
 
 func (s *session) close() error {

@@ -9,23 +9,24 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/x0tta6bl4/mesh/e2e/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/engine"
 	"github.com/x0tta6bl4/mesh/e2e/image"
 	"github.com/x0tta6bl4/mesh/e2e/progress"
 )
 
 const (
-	// devName is the cluster of `e2e up`.
-	devName = "x0tta6bl4-dev"
 	// suiteTimeout is go test's limit for the suite; every wait inside has a shorter one of its own.
 	suiteTimeout = 60 * time.Minute
+	// startedVariable tells the suite when the command that a person typed began.
+	startedVariable = "E2E_STARTED"
 	// interruptGrace is how long an interrupted suite may take to remove what it made.
 	interruptGrace = 3 * time.Minute
 )
@@ -39,7 +40,7 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 	defer s.close()
 	step := s.progress.Step("build the suite")
 	binary := filepath.Join(s.project, ".bin", "e2e.test")
-	if err := step.End("", s.build(ctx, binary)); err != nil {
+	if err := step.End("", s.build(ctx, "test", binary, "-c", "./e2e")); err != nil {
 		return s.code(err)
 	}
 	// Wrong flags are found before anything is installed or built.
@@ -59,31 +60,40 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 	return code, err
 }
 
-// build compiles the suite's tests.
-func (s *session) build(ctx context.Context, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-o", binary, "./e2e")
+// build compiles a program of the project's: verb and args are the go command's.
+func (s *session) build(ctx context.Context, verb, binary string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{verb, "-trimpath", "-o", binary}, args...)...)
 	cmd.Dir = s.project
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("build the suite: %w\n%s", err, out)
+		return fmt.Errorf("go %s %s: %w\n%s", verb, strings.Join(args, " "), err, out)
 	}
 	return nil
 }
 
-// test runs the test binary in the suite's directory. When ctx ends, it is asked to
-// clean up and gets time for that; it dies with this process in any case.
+// test runs the suite's test binary.
 func (s *session) test(ctx context.Context, binary string, args []string) (int, error) {
+	own := []string{"-test.v=false", "-test.timeout=" + suiteTimeout.String()}
+	if !term.IsTerminal(int(os.Stdout.Fd())) {
+		own = append(own, "-ginkgo.no-color")
+	}
+	return s.child(ctx, binary, append(own, args...)...)
+}
+
+// child runs a program of the project's in the suite's directory and returns its exit
+// code. When ctx ends, it is asked to clean up and gets time for that; it dies
+// with this process in any case.
+func (s *session) child(ctx context.Context, binary string, args ...string) (int, error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread
 	defer runtime.UnlockOSThread()
-	args = append([]string{"-test.v=false", "-test.timeout=" + suiteTimeout.String()}, args...)
-	if !term.IsTerminal(int(os.Stdout.Fd())) {
-		args = append(args, "-ginkgo.no-color")
-	}
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = filepath.Join(s.project, "e2e")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if os.Getenv(startedVariable) == "" {
+		cmd.Env = append(os.Environ(), startedVariable+"="+s.started.Format(time.RFC3339Nano))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = interruptGrace
@@ -95,7 +105,7 @@ func (s *session) test(ctx context.Context, binary string, args []string) (int, 
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return exit.ExitCode(), nil
 	default: // killed, or not started
-		return exitFailed, fmt.Errorf("the suite: %w", err)
+		return exitFailed, fmt.Errorf("%s: %w", filepath.Base(binary), err)
 	}
 }
 
@@ -106,40 +116,29 @@ func up(ctx context.Context, _ []string) (int, error) {
 		return exitFailed, err
 	}
 	defer s.close()
-	kept := filepath.Join(s.project, ".bin", "kubeconfig")
-	return s.code(s.prepare(ctx, func(*engine.Engine) error {
-		c, err := cluster.Up(ctx, cluster.Options{Name: devName, Log: os.Stderr})
-		if err == nil {
-			err = keep(c.Kubeconfig, kept)
-		}
-		if err != nil {
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-			defer cancel()
-			if c != nil {
-				err = errors.Join(err, c.Down(clean))
-			}
+	code := 0
+	kubeconfig := filepath.Join(s.project, ".bin", "kubeconfig")
+	err = s.prepare(ctx, func(*engine.Engine) error {
+		binary := filepath.Join(s.project, ".bin", "cluster")
+		step := s.progress.Step("build the cluster command")
+		if err := step.End("", s.build(ctx, "build", binary, "./e2e/cmd/cluster")); err != nil {
 			return err
 		}
-		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", devName, kept)
-		return c.Leave()
-	}))
-}
-
-// keep copies the kubeconfig to where a person finds it, for this user only.
-func keep(from, to string) error {
-	b, err := os.ReadFile(from)
+		code, err = s.child(ctx, binary, kubeconfig)
+		return err
+	})
 	if err != nil {
-		return err
+		return s.code(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
+	if code == 0 {
+		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept, kubeconfig)
 	}
-	return os.WriteFile(to, b, 0o600)
+	return code, nil
 }
 
 // down removes the cluster of up.
 func down(ctx context.Context, _ []string) (int, error) {
-	return removeClusters(ctx, devName)
+	return removeClusters(ctx, remains.Kept)
 }
 
 // clean removes what any earlier run of the suite left: clusters, containers, engine,
@@ -150,7 +149,7 @@ func clean(ctx context.Context, args []string) (int, error) {
 	if err := flags.Parse(args); err != nil {
 		return exitUsage, err
 	}
-	code, err := removeClusters(ctx, cluster.Name, devName)
+	code, err := removeClusters(ctx, remains.Run, remains.Kept)
 	if err == nil && *images {
 		err = image.RemoveState()
 	}
@@ -174,7 +173,7 @@ func removeClusters(ctx context.Context, names ...string) (int, error) {
 	case errors.Is(err, engine.ErrNone):
 		// Containers of ours may wait in the state of our engine, for its next start.
 		if e, err = engine.Restore(ctx, project); err != nil || e == nil {
-			return 0, errors.Join(err, engine.Stop(ctx), cluster.RemoveLeftDirs())
+			return 0, errors.Join(err, engine.Stop(ctx), remains.RemoveDirs())
 		}
 	case err != nil:
 		return exitUsage, err
@@ -187,9 +186,9 @@ func removeClusters(ctx context.Context, names ...string) (int, error) {
 	}
 	errs := []error{store.Clean(ctx)}
 	for _, n := range names {
-		errs = append(errs, cluster.Remove(ctx, e, n))
+		errs = append(errs, remains.Remove(ctx, e, n))
 	}
-	errs = append(errs, e.Release(ctx), cluster.RemoveLeftDirs())
+	errs = append(errs, e.Release(ctx), remains.RemoveDirs())
 	if err := errors.Join(errs...); err != nil {
 		return exitFailed, fmt.Errorf("clean up: %w", err)
 	}
