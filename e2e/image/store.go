@@ -215,7 +215,7 @@ func (s *Store) buildProject(ctx context.Context, name, command string, b binari
 
 // recipes are the sources that decide what a node image holds, beside manifests/images.
 //
-//go:embed recipe.go node.go compose.go
+//go:embed recipe.go node.go assemble.go compose.go
 var recipes embed.FS
 
 // nodeHash is the hash of everything that goes into the node image, but for Debian's
