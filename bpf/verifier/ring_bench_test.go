@@ -3,6 +3,7 @@ package verifier
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"runtime"
 	"slices"
 	"sync"
@@ -35,18 +36,24 @@ func newSigned(b *testing.B) signed {
 	return s
 }
 
-// frames are the packets that carry the signature, from sequence on.
-func (s signed) frames(sequence uint64) (packets [][]byte) {
+// frames are the packets that carry the signature.
+func (s signed) frames() (packets [][]byte) {
 	chunks := slices.Collect(slices.Chunk(s.signature, frame.MaxPayload))
 	for i, chunk := range chunks {
 		h := frame.Header{
 			Type: frame.AttestationSignature, Length: uint16(len(chunk)), Session: testID,
-			Fragment: uint8(i), Fragments: uint8(len(chunks)), Sequence: sequence + uint64(i),
+			Fragment: uint8(i), Fragments: uint8(len(chunks)), Sequence: 1 + uint64(i),
 		}
 		b := append(lab.Frame(h, testKey)[:frame.HeaderLen], chunk...)
 		packets = append(packets, lab.Packet{Payload: b}.Bytes())
 	}
 	return packets
+}
+
+// renumber gives a frame another sequence number.
+func renumber(b []byte, sequence uint64) {
+	binary.BigEndian.PutUint64(b[24:], sequence)
+	binary.BigEndian.PutUint64(b[frame.TagOffset:], frame.Tag(b, testKey))
 }
 
 func percentile(times []time.Duration, p float64) float64 {
@@ -84,8 +91,10 @@ func BenchmarkRingToVerdict(b *testing.B) {
 			signature = signature[:0]
 		}
 	})
+	packets := s.frames()
 	for b.Loop() {
-		for _, packet := range s.frames(sequence) {
+		for _, packet := range packets {
+			renumber(packet[14+20+8:], sequence)
 			r.send(b, packet)
 			sequence++
 		}

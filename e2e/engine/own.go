@@ -154,17 +154,28 @@ func ended(fd int, wait time.Duration) bool {
 
 // killLeftovers ends containerd and its shims if the engine died without them.
 func killLeftovers(ctx context.Context) error {
+	return EndProcesses(ctx, func(args []string) bool {
+		return strings.Contains(strings.Join(args, " "), filepath.Join(runDir, "docker"))
+	})
+}
+
+// EndProcesses asks every other process whose command line matches to end, and kills
+// it when it does not within a minute or by ctx's deadline.
+func EndProcesses(ctx context.Context, match func(args []string) bool) error {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, p := range processes {
-		pid, _ := strconv.Atoi(filepath.Base(p))
-		if pid == os.Getpid() || !mentions(pid, filepath.Join(runDir, "docker")) {
+		pid, err := strconv.Atoi(filepath.Base(p))
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		errs = append(errs, terminate(ctx, pid))
+		line, err := os.ReadFile(filepath.Join(p, "cmdline"))
+		if err == nil && match(strings.Split(string(line), "\x00")) {
+			errs = append(errs, terminate(ctx, pid))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -88,6 +88,9 @@ func (s *Store) assemble(ctx context.Context, dir, content string, detail func(s
 	if err != nil {
 		return Image{}, err
 	}
+	if err := s.Clean(ctx); err != nil {
+		return Image{}, err
+	}
 	if _, err := s.engine.Output(ctx, "rmi", bare); err != nil { // its layers stay, below the other's
 		return Image{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/x0tta6bl4/mesh/e2e/engine"
@@ -29,6 +30,13 @@ const (
 // Remove removes the cluster of that name from e, with its containers, volumes and
 // network.
 func Remove(ctx context.Context, e *engine.Engine, name string) error {
+	// kind survives a run that was killed, and would go on making what is removed here.
+	err := engine.EndProcesses(ctx, func(args []string) bool {
+		return filepath.Base(args[0]) == "kind" && slices.Contains(args, "create") && slices.Contains(args, name)
+	})
+	if err != nil {
+		return fmt.Errorf("end kind: %w", err)
+	}
 	containers, err := e.Output(ctx, "ps", "--all", "--quiet", "--filter", "label="+ClusterLabel+"="+name)
 	if err != nil {
 		return err
