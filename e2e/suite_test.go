@@ -10,10 +10,12 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -38,6 +40,8 @@ const (
 	// of all that the run made.
 	setUpWithin   = 30 * time.Minute
 	cleanUpWithin = 3 * time.Minute
+	// preflightWithin bounds finding out whether a cluster can be made.
+	preflightWithin = 2 * time.Minute
 	// reserve is how long before the test binary's own deadline the suite
 	// stops, so that it can still clean up: Go's deadline kills without.
 	reserve = 90 * time.Second
@@ -73,6 +77,13 @@ func run(m *testing.M) int {
 	if suite.options.checkOnly {
 		return report.ExitPassed
 	}
+	if err := preflight(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		if errors.Is(err, cluster.ErrUsage) {
+			return report.ExitUsage
+		}
+		return report.ExitFailed
+	}
 	code := m.Run()
 	if suite.usage != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", suite.usage)
@@ -86,6 +97,18 @@ func run(m *testing.M) int {
 		return max(code, report.ExitFailed)
 	}
 	return suite.summary.ExitCode()
+}
+
+// preflight sees whether a cluster can be made, where one is to be made.
+func preflight() error {
+	if config, _ := GinkgoConfiguration(); config.DryRun || suite.options.kubeconfig != "" {
+		return nil
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, preflightWithin)
+	defer cancel()
+	return cluster.Preflight(ctx)
 }
 
 // listing tells whether go test was only asked which tests there are.

@@ -93,6 +93,42 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	return c, c.up(ctx, project, steps)
 }
 
+// Preflight finds out, without making anything that stays, whether Up can make a
+// cluster here. The error wraps ErrUsage where a person has to change something first.
+func Preflight(ctx context.Context) (err error) {
+	project, err := Project()
+	if err != nil {
+		return err
+	}
+	if err := host.CheckKernel(); err != nil {
+		return usage(err)
+	}
+	e, err := engine.Ensure(ctx, project)
+	if err != nil {
+		return usage(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Release(context.WithoutCancel(ctx)))
+		}
+	}()
+	quiet, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer quiet.Close()
+	steps := progress.New(quiet)
+	defer steps.Close()
+	store, err := image.Open(project, e, steps, io.Discard)
+	if err != nil {
+		return usage(err)
+	}
+	if _, err = store.Find(ctx); errors.Is(err, image.ErrMissing) {
+		return usage(err)
+	}
+	return err
+}
+
 func (c *Cluster) up(ctx context.Context, project string, steps *progress.Reporter) error {
 	step := steps.Step("Docker engine")
 	var err error

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,9 @@ func TestNothingStaysBehind(t *testing.T) {
 				t.Errorf("the run passed although it was ended:\n%s", output)
 			}
 			if tc.signal == unix.SIGKILL {
+				if left := footprint(t); reflect.DeepEqual(left, before) {
+					t.Error("a killed run left nothing: this test does not see what one leaves")
+				}
 				ctx, cancel := context.WithTimeout(t.Context(), cleanWithin)
 				defer cancel()
 				if out, err := exec.CommandContext(ctx, binary, "clean").CombinedOutput(); err != nil {
