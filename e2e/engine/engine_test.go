@@ -111,18 +111,27 @@ func TestOwnEngineLeavesNothing(t *testing.T) {
 	if chains(t) == "" {
 		t.Error("the engine has no firewall chains: what removes them is not tested here")
 	}
-	others, err := enginesRunning()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if found := left(t); len(found) > 0 {
 		t.Errorf("left behind: %q", found)
 	}
-	if found := chains(t); others == 1 && found != "" { // another engine keeps them
-		t.Errorf("firewall chains left behind:\n%s", found)
+	// Another engine, of another package's tests, keeps them and removes them in its turn.
+	for {
+		running, err := enginesRunning()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := chains(t)
+		if running > 0 || found == "" {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("firewall chains left behind:\n%s", found)
+		case <-time.After(poll):
+		}
 	}
 }
 
