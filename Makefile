@@ -10,6 +10,8 @@ PACKAGES = $(shell $(GO) list ./... | grep -v '/e2e$$')
 # flags for the suite, for example ARGS='-ginkgo.label-filter=S1.1'
 ARGS ?=
 PROFILE ?= full
+# the Debian package of the kernel for test-kernel
+KERNEL ?= linux-image-amd64
 
 # when this command began, for the time to the first spec that the suite reports
 export E2E_STARTED := $(shell date -u +%Y-%m-%dT%H:%M:%S.%NZ)
@@ -35,8 +37,8 @@ test-long: ## run the long tests: more seeds, more virtual time
 	MESH_TEST_LONG=1 $(GO) test -race -timeout 60m $(PACKAGES)
 
 .PHONY: test-kernel
-test-kernel: ## run the verifier's tests in Debian's own kernel under QEMU (needs qemu-system-x86)
-	$(GO) run ./bpf/kernel -package linux-image-amd64
+test-kernel: ## run the verifier's tests in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)
+	$(GO) run ./bpf/kernel -package $(KERNEL)
 
 .PHONY: test-cleanup
 test-cleanup: images ## interrupt and kill real runs at several steps and see that nothing stays behind
@@ -48,9 +50,9 @@ bench: ## run the benchmarks of the node
 	$(GO) test -run '^$$' -bench . -benchmem ./meshnode/... | tee artifacts/bench/meshnode.txt
 
 .PHONY: bench-bpf
-bench-bpf: ## run the benchmarks of the verifier, side by side with their bare counterparts
+bench-bpf: ## run the benchmarks of the verifier and its pool, side by side with their bare counterparts
 	@mkdir -p artifacts/bench
-	$(GO) test -run '^$$' -bench . -count 10 ./bpf/... | tee artifacts/bench/bpf.txt
+	$(GO) test -run '^$$' -bench . -count 10 ./bpf/... ./meshnode/internal/attest | tee artifacts/bench/bpf.txt
 
 .PHONY: deps
 deps: runner ## install what is missing from the distribution (Debian and Ubuntu, as root)

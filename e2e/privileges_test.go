@@ -78,12 +78,14 @@ func capabilities(set ...uint) string {
 // privileges prints what the kernel says of each process of a container, a line
 // per fact. It runs in the Chaos Mesh daemon, which sees the processes of its
 // machine: a node's image holds nothing that could run there.
-const privileges = `
+const privileges = `set -e
+host=$(readlink /proc/1/ns/net) || { echo "cannot see the network namespace of the machine" >&2; exit 1; }
 for d in /proc/[0-9]*; do
   grep -qs -e "$1" "$d/cgroup" || continue
   echo "Process: $(cat "$d/comm")"
   grep -E '^(Cap(Inh|Prm|Eff|Bnd)|NoNewPrivs|Seccomp):' "$d/status"
-  if [ "$d/ns/net" -ef /proc/1/ns/net ]; then echo "Network: the host's"; else echo "Network: its own"; fi
+  net=$(readlink "$d/ns/net")
+  if [ "$net" = "$host" ]; then echo "Network: the host's"; else echo "Network: its own"; fi
   while read -r _ _ _ _ at options _; do [ "$at" != / ] || root=${options%%,*}; done <"$d/mountinfo"
   echo "Root: $root"
 done

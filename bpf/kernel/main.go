@@ -16,6 +16,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -92,35 +94,32 @@ func run(ctx context.Context, pkg string) (err error) {
 	return boot(ctx, vmlinuz, initramfs)
 }
 
-// fetchKernel downloads and unpacks the package and returns its kernel and its
-// veth module. Nothing is installed.
+// fetchKernel downloads and unpacks the package, with what it depends on of the
+// kernel, and returns the kernel and its veth module. Nothing is installed.
 func fetchKernel(ctx context.Context, work, pkg string) (vmlinuz, veth string, err error) {
-	depends, err := exec.CommandContext(ctx, "apt-cache", "depends", pkg).Output()
+	packages, err := kernelPackages(ctx, pkg)
 	if err != nil {
-		return "", "", fmt.Errorf("apt-cache depends %s: %w; run apt-get update first", pkg, err)
+		return "", "", err
 	}
-	for line := range strings.Lines(string(depends)) { // a metapackage depends on the kernel
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: linux-image-"); ok {
-			pkg = "linux-image-" + name
-		}
-	}
-	fmt.Println("kernel: downloading", pkg)
-	download := exec.CommandContext(ctx, "apt-get", "download", "-qq", pkg)
+	fmt.Println("kernel: downloading", strings.Join(packages, ", "))
+	download := exec.CommandContext(ctx, "apt-get", append([]string{"download", "-qq"}, packages...)...)
 	download.Dir, download.Stderr = work, os.Stderr
 	if err := download.Run(); err != nil {
 		return "", "", fmt.Errorf("apt-get download %s: %w", pkg, err)
 	}
 	debs, err := filepath.Glob(filepath.Join(work, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return "", "", fmt.Errorf("apt-get download %s left %d packages (%v)", pkg, len(debs), err)
-	}
-	if err := command(ctx, nil, "dpkg-deb", "-x", debs[0], filepath.Join(work, "root")); err != nil {
+	if err != nil {
 		return "", "", err
 	}
+	for _, deb := range debs {
+		if err := command(ctx, nil, "dpkg-deb", "-x", deb, filepath.Join(work, "root")); err != nil {
+			return "", "", err
+		}
+	}
 	for pattern, path := range map[string]*string{
-		"root/boot/vmlinuz-*":                               &vmlinuz,
-		"root/lib/modules/*/kernel/drivers/net/veth.ko":     &veth,
-		"root/usr/lib/modules/*/kernel/drivers/net/veth.ko": &veth,
+		"root/boot/vmlinuz-*":                                &vmlinuz,
+		"root/lib/modules/*/kernel/drivers/net/veth.ko*":     &veth,
+		"root/usr/lib/modules/*/kernel/drivers/net/veth.ko*": &veth,
 	} {
 		found, err := filepath.Glob(filepath.Join(work, pattern))
 		if err != nil {
@@ -131,10 +130,37 @@ func fetchKernel(ctx context.Context, work, pkg string) (vmlinuz, veth string, e
 		}
 	}
 	if vmlinuz == "" || veth == "" {
-		return "", "", fmt.Errorf("%s has no kernel or no uncompressed veth module", pkg)
+		return "", "", fmt.Errorf("%s has no kernel or no veth module", strings.Join(packages, ", "))
+	}
+	if plain, ok := strings.CutSuffix(veth, ".xz"); ok { // Debian 13 and later
+		if err := command(ctx, nil, "xz", "--decompress", veth); err != nil {
+			return "", "", err
+		}
+		veth = plain
 	}
 	return vmlinuz, veth, nil
 }
+
+// kernelPackages returns pkg and the packages that make up its kernel: a
+// metapackage depends on one, and newer ones are split.
+func kernelPackages(ctx context.Context, pkg string) ([]string, error) {
+	packages := []string{pkg}
+	for i := 0; i < len(packages); i++ {
+		depends, err := exec.CommandContext(ctx, "apt-cache", "depends", packages[i]).Output()
+		if err != nil {
+			return nil, fmt.Errorf("apt-cache depends %s: %w; run apt-get update first", packages[i], err)
+		}
+		for line := range strings.Lines(string(depends)) {
+			name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: ")
+			if ok && kernelPart.MatchString(name) && !slices.Contains(packages, name) {
+				packages = append(packages, name)
+			}
+		}
+	}
+	return packages, nil
+}
+
+var kernelPart = regexp.MustCompile(`^linux-(image|binary|modules)-`)
 
 // boot runs the machine and copies its console to standard output.
 func boot(ctx context.Context, vmlinuz, initramfs string) error {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -21,12 +22,20 @@ type Host struct {
 	IPv4, IPv6 netip.Addr
 }
 
-// TwoHosts makes two network namespaces joined by a cable.
+// TwoHosts makes two network namespaces joined by a cable with one queue, as pods
+// have.
 func TwoHosts(t testing.TB) (node, peer *Host) {
+	t.Helper()
+	return TwoHostsWithQueues(t, 1)
+}
+
+// TwoHostsWithQueues makes two network namespaces joined by a cable that can be
+// used by so many CPUs at once.
+func TwoHostsWithQueues(t testing.TB, queues int) (node, peer *Host) {
 	t.Helper()
 	node = newHost(t, "10.99.0.1", "fd00:99::1")
 	peer = newHost(t, "10.99.0.2", "fd00:99::2")
-	Cable(t, node, peer)
+	cable(t, node, peer, queues)
 	return node, peer
 }
 
@@ -70,9 +79,15 @@ func NeedsTCX(t testing.TB) {
 // Cable connects the eth0 of two hosts.
 func Cable(t testing.TB, a, b *Host) {
 	t.Helper()
+	cable(t, a, b, 1)
+}
+
+func cable(t testing.TB, a, b *Host, queues int) {
+	t.Helper()
 	a.Do(t, func() error {
 		return netlink.LinkAdd(&netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(b.ns),
+			LinkAttrs: netlink.LinkAttrs{Name: "eth0", NumTxQueues: queues, NumRxQueues: queues},
+			PeerName:  "eth0", PeerNamespace: netlink.NsFd(b.ns),
 		})
 	})
 	for _, h := range []*Host{a, b} {
@@ -91,9 +106,34 @@ func Cable(t testing.TB, a, b *Host) {
 					return err
 				}
 			}
-			return netlink.LinkSetUp(eth0)
+			if err := netlink.LinkSetUp(eth0); err != nil || queues == 1 {
+				return err
+			}
+			return spread(queues)
 		})
 	}
+}
+
+// spread gives each CPU a queue of eth0 to send by, as network cards' drivers do
+// (Linux, Documentation/networking/scaling.rst, XPS). It sees the namespace's
+// devices in a sysfs of its own, and the mount ends with the thread.
+func spread(queues int) error {
+	for _, step := range []func() error{
+		func() error { return unix.Unshare(unix.CLONE_NEWNS) },
+		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+		func() error { return unix.Mount("sysfs", "/sys", "sysfs", 0, "") },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("see the namespace's devices: %w", err)
+		}
+	}
+	for q := range queues {
+		file := fmt.Sprintf("/sys/class/net/eth0/queues/tx-%d/xps_cpus", q)
+		if err := os.WriteFile(file, fmt.Appendf(nil, "%x", 1<<q), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Do runs f in the host's namespace and fails the test if f fails.
