@@ -187,3 +187,35 @@ func TestLockNamesItsHolder(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnswerTellsWhatIsWrong(t *testing.T) {
+	for name, tc := range map[string]struct {
+		script string // of the docker command; empty: there is none
+		want   error
+	}{
+		"answers":       {"echo 20.10.24", nil},
+		"refuses":       {"echo 'Got permission denied while trying to connect to the Docker daemon socket' >&2; exit 1", ErrDenied},
+		"does not run":  {"echo 'Cannot connect to the Docker daemon. Is the docker daemon running?' >&2; exit 1", ErrNone},
+		"not installed": {"", ErrNone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tc.script != "" {
+				if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"+tc.script+"\n"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("PATH", dir+":/bin")
+			if tc.script == "" {
+				t.Setenv("PATH", dir)
+			}
+			e, err := answer(t.Context(), "")
+			if !errors.Is(err, tc.want) {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+			if err == nil && e.Version != "20.10.24" {
+				t.Errorf("version %q", e.Version)
+			}
+		})
+	}
+}
