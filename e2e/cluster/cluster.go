@@ -159,7 +159,7 @@ func (c *Cluster) up(ctx context.Context, project string, steps *progress.Report
 	}
 	step = steps.Step("deploy Chaos Mesh, Prometheus and metrics-server")
 	return step.End("", within(ctx, deployTimeout, "deploy", func(ctx context.Context) error {
-		return c.deploy(ctx, set, step.Detail)
+		return c.deploy(ctx, step.Detail)
 	}))
 }
 

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/e2e-framework/klient/k8s"
 	"sigs.k8s.io/e2e-framework/klient/wait"
 
-	"github.com/x0tta6bl4/mesh/e2e/image"
 	"github.com/x0tta6bl4/mesh/manifests"
 )
 
@@ -28,7 +27,7 @@ const (
 )
 
 // deploy applies the system's manifests and waits until all of it works.
-func (c *Cluster) deploy(ctx context.Context, _ image.Set, detail func(string, ...any)) error {
+func (c *Cluster) deploy(ctx context.Context, detail func(string, ...any)) error {
 	detail("certificates")
 	ca, err := newWebhookCA(webhookService, chaosNamespace)
 	if err != nil {
