@@ -19,14 +19,18 @@ export E2E_STARTED := $(shell date -u +%Y-%m-%dT%H:%M:%S.%NZ)
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | sort | awk -F'\t' '{printf "  %-24s %s\n", $$1, $$2}'
+	@printf '  %-24s %s\n' e2e-SCENARIO 'run one scenario: $(SCENARIOS)'
 
 .PHONY: e2e
 e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, ARGS=…)
 	@.bin/e2e run -profile $(PROFILE) $(ARGS)
 
-.PHONY: e2e-network-partition
-e2e-network-partition: runner ## run one scenario
-	@.bin/e2e run -profile $(PROFILE) -ginkgo.label-filter=network-partition $(ARGS)
+# the labels of the scenarios
+SCENARIOS := fault-free network-partition pqc-failures node-crash node-crash-recurring latency resource-stress
+
+.PHONY: $(SCENARIOS:%=e2e-%)
+$(SCENARIOS:%=e2e-%): e2e-%: runner
+	@.bin/e2e run -profile $(PROFILE) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector
@@ -37,7 +41,7 @@ test-long: ## run the long tests: more seeds, more virtual time
 	MESH_TEST_LONG=1 $(GO) test -race -timeout 60m $(PACKAGES)
 
 .PHONY: test-kernel
-test-kernel: ## run the verifier's tests in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)
+test-kernel: ## run the verifier's tests, and the netem stand-in beside the real one, in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)
 	$(GO) run ./bpf/kernel -package $(KERNEL)
 
 .PHONY: test-cleanup
@@ -45,9 +49,10 @@ test-cleanup: images ## interrupt and kill real runs at several steps and see th
 	$(GO) test -tags cleanup -count 1 -timeout 30m -run NothingStaysBehind ./e2e/cmd/e2e
 
 .PHONY: bench
-bench: ## run the benchmarks of the node
+bench: ## run the benchmarks of the node, side by side with their bare counterparts and with memberlist
 	@mkdir -p artifacts/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./meshnode/... | tee artifacts/bench/meshnode.txt
+	$(GO) test -run BesideMemberlist -v ./meshnode/internal/detect | tee artifacts/bench/memberlist.txt
 
 .PHONY: bench-bpf
 bench-bpf: ## run the benchmarks of the verifier and its pool, side by side with their bare counterparts

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Mutation check of the verifier: takes one check after the other out of the C
-# source, compiles it, and requires that the named test then fails. Needs clang
-# and what the tests need. Prints a line per mutation; fails if one survives.
+# source, compiles it, and requires that the named test then fails. Needs clang (or
+# BPF2GO_CC=clang-14) and what the tests need. Prints a line per mutation; fails
+# if one survives.
 set -eu
 cd "$(dirname "$0")"
 work=$(mktemp -d)
@@ -24,7 +25,7 @@ mutate() {
 		survivors=$((survivors + 1))
 		return
 	fi
-	clang -O2 -g -mcpu=v3 -target bpf -I "$work/bpf/headers" \
+	"${BPF2GO_CC:-clang}" -O2 -g -mcpu=v3 -target bpf -I "$work/bpf/headers" \
 		-idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu \
 		-c "$work/bpf/verifier/verifier.c" -o "$work/mutant.o"
 	printf '{"Replace":{"%s/verifier/bpf_bpfel.o":"%s/mutant.o"}}' "$PWD" "$work" >"$work/overlay.json"

@@ -27,6 +27,9 @@ import (
 const (
 	flagKubeconfig = "kubeconfig"
 
+	// nightly is the label of scenarios that run only when they are named.
+	nightly = "nightly"
+
 	// reachWithin is how long an existing cluster may take to answer.
 	reachWithin = 10 * time.Second
 )
@@ -40,6 +43,7 @@ type options struct {
 	prefix      string
 	fixtureDir  string
 	checkOnly   bool
+	mapek       string
 
 	profile   scenario.Profile
 	fixtures  fs.FS
@@ -57,6 +61,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.artifacts, "artifacts", "", "write artefacts below this `directory` (default: artifacts in the repository)")
 	f.StringVar(&o.prefix, "namespace", mesh.Documented, "begin the scenarios' namespaces with this `prefix`")
 	f.BoolVar(&o.checkOnly, "check", false, "check the other flags, the fixtures and the kubeconfig, and run nothing")
+	f.StringVar(&o.mapek, "mapek", "on", "`off` runs the nodes without their loop: the control, in which what healing brings about has to fail")
 	f.StringVar(&o.fixtureDir, "fixtures", "", "read the faults from this `directory` instead of the built-in ones")
 }
 
@@ -70,6 +75,9 @@ func (o *options) check() error {
 	var err error
 	if o.profile, err = scenario.FindProfile(o.profileName); err != nil {
 		return fmt.Errorf("-profile: %w", err)
+	}
+	if o.mapek != "on" && o.mapek != "off" {
+		return fmt.Errorf("-mapek %q: on or off", o.mapek)
 	}
 	root, err := cluster.Project()
 	if err != nil {
@@ -114,6 +122,13 @@ func asTyped(root, path string) string {
 // their fixtures must be there.
 func (o *options) checkSpecs() error {
 	config, _ := GinkgoConfiguration()
+	if config.LabelFilter == "" {
+		// What takes too long for every run has to be asked for.
+		if err := flag.Set("ginkgo.label-filter", "!"+nightly); err != nil {
+			return err
+		}
+		config, _ = GinkgoConfiguration()
+	}
 	if _, err := types.ParseLabelFilter(config.LabelFilter); err != nil {
 		return fmt.Errorf("-ginkgo.label-filter %q: is no label filter", config.LabelFilter)
 	}

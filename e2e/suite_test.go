@@ -44,7 +44,7 @@ const (
 	preflightWithin = 2 * time.Minute
 	// reserve is how long before the test binary's own deadline the suite
 	// stops, so that it can still clean up: Go's deadline kills without.
-	reserve = 90 * time.Second
+	reserve = 30 * time.Second
 )
 
 // suite is what the nodes of this process share.
@@ -89,7 +89,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", suite.usage)
 		return report.ExitUsage
 	}
-	if suite.dir == "" { // TestE2E did not run, or only dry
+	if suite.dir == "" || GinkgoParallelProcess() > 1 { // TestE2E did not run, or only dry; or the first process reports for all
 		return code
 	}
 	if suite.written != nil {
@@ -188,6 +188,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p,
 		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Profile: suite.options.profile,
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
+		NodeArgs: []string{"--mapek=" + suite.options.mapek},
 	}
 	ready := time.Since(commandStarted())
 	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
@@ -225,6 +226,7 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 	}
 	s := &suite.summary
 	s.Version, s.Profile, s.Started = report.Version, suite.options.profile.Name, suite.started.UTC()
+	s.Mapek = suite.options.mapek
 	s.WallSeconds = time.Since(suite.started).Seconds()
 	var err error
 	s.Machine, err = report.ThisMachine()
@@ -236,27 +238,50 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 	suite.written = errors.Join(suite.written, err)
 })
 
-// begin starts a scenario: a fresh mesh, the proof that it is well, the fault,
-// the proof that it bites. Whatever goes wrong up to there makes the scenario
-// invalid.
-func begin(ctx SpecContext, name, fixture string) *scenario.Run {
+// begin starts a scenario: a fresh mesh, and the proof that it is well. What
+// goes wrong up to there makes the scenario invalid. The arguments are further
+// flags of the nodes.
+func begin(ctx SpecContext, name string, nodeArgs ...string) *scenario.Run {
 	GinkgoHelper()
-	s, err := scenario.New(suite.env, name, fixture)
+	s, err := scenario.New(suite.env, name, nodeArgs...)
 	scenario.Conclusive(err)
 	DeferCleanup(func(ctx SpecContext) { finish(ctx, s) }, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
 	scenario.Conclusive(scenario.Phase(name+": mesh", func() error { return s.Deploy(ctx) }))
-	scenario.Conclusive(scenario.Phase(name+": inject", func() error { return s.Inject(ctx) }))
 	return s
 }
 
-// heal waits until the fault is over.
-func heal(ctx SpecContext, s *scenario.Run) {
+// attach puts the outside probers into the scenario's pods.
+func attach(ctx SpecContext, s *scenario.Run) {
 	GinkgoHelper()
-	if s.Fault.Recovered != nil {
-		scenario.Conclusive(s.AwaitHeal(ctx))
+	scenario.Conclusive(scenario.Phase(s.Name+": probers", func() error { return s.Attach(ctx) }))
+}
+
+// observe waits until there is a baseline to compare with: so many critical
+// verifications of each node.
+func observe(ctx SpecContext, s *scenario.Run, least int) {
+	GinkgoHelper()
+	scenario.Conclusive(scenario.Phase(s.Name+": baseline", func() error { return s.Observe(ctx, least) }))
+}
+
+// disturb injects a fault and proves that it bites. What goes wrong up to there
+// makes the scenario invalid.
+func disturb[F any](ctx SpecContext, s *scenario.Run, inject func(context.Context, string) (F, error), fixture string) F {
+	GinkgoHelper()
+	var f F
+	scenario.Conclusive(scenario.Phase(s.Name+": inject "+fixture, func() (err error) {
+		f, err = inject(ctx, fixture)
+		return err
+	}))
+	return f
+}
+
+// heal waits until a fault is over.
+func heal(ctx SpecContext, e *scenario.Episode) {
+	GinkgoHelper()
+	if e.Healed() {
 		return
 	}
-	scenario.Conclusive(scenario.Phase(s.Name+": fault", func() error { return s.AwaitHeal(ctx) }))
+	scenario.Conclusive(scenario.Phase(e.Name+": until it is over", func() error { return e.AwaitHeal(ctx) }))
 }
 
 // remove takes the fault back and looks for what it left, then removes the
@@ -280,7 +305,7 @@ func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
 // finish keeps what can be known of a scenario and removes it. It runs in a
 // context of its own, also after a failure, a panic or an interrupt.
 func finish(ctx SpecContext, s *scenario.Run) {
-	AddReportEntry(report.EntryFault, s.Fault, ReportEntryVisibilityNever)
+	AddReportEntry(report.EntryFault, s.Fault(), ReportEntryVisibilityNever)
 	collect(ctx, s)
 	if kept(s) {
 		fmt.Fprintf(os.Stderr, "e2e: kept for you to look at: namespace %s\n", s.Mesh.Namespace)

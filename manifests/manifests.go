@@ -9,3 +9,8 @@ import "embed"
 //
 //go:embed chaos-mesh/*.yaml prometheus/*.yaml metrics-server/*.yaml
 var System embed.FS
+
+// Dashboard is the Grafana dashboard, as Grafana imports it.
+//
+//go:embed grafana/mesh.json
+var Dashboard []byte

@@ -65,7 +65,7 @@ func runCA(ctx context.Context, args []string, out io.Writer) error {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var published atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
-	if err := serve(ctx, group, *probes, server.Probes(reg, func() []string {
+	if _, err := serve(ctx, group, *probes, server.Probes(reg, func() []string {
 		if published.Load() {
 			return nil
 		}
@@ -73,7 +73,7 @@ func runCA(ctx context.Context, args []string, out io.Writer) error {
 	}), nil, logger); err != nil {
 		return err
 	}
-	if err := serve(ctx, group, *listen, ca.Handler(), tls, logger); err != nil {
+	if _, err := serve(ctx, group, *listen, ca.Handler(), tls, logger); err != nil {
 		return err
 	}
 	group.Go(func() error {

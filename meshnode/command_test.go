@@ -22,6 +22,9 @@ func TestExitCodesAndHelp(t *testing.T) {
 	runArgs := func(extra ...string) []string {
 		return append([]string{"run", "--name=a", "--peers=a=10.0.0.1:26970", "--ca=https://x", "--token-file=x", "--trust-dir=x", "--data-dir=x", "--api-token-file=x"}, extra...)
 	}
+	injectArgs := func(extra ...string) []string {
+		return append([]string{"chaos", "inject", "--name=a", "--peers=c=10.0.0.1:26970", "--ca=https://x", "--token-file=x", "--trust-dir=x"}, extra...)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
@@ -34,6 +37,21 @@ func TestExitCodesAndHelp(t *testing.T) {
 		{[]string{"ca", "--help"}, 0, "example:\n  meshnode ca"},
 		{[]string{"client", "--help"}, 0, "example:\n  meshnode client"},
 		{[]string{"status", "--help"}, 0, "example:\n  meshnode status"},
+		{[]string{"chaos", "--help"}, 0, "example:\n  meshnode chaos"},
+		{[]string{"chaos", "corrupt", "--help"}, 0, "example:\n  meshnode chaos corrupt"},
+		{[]string{"chaos", "inject", "--help"}, 0, "example:\n  meshnode chaos inject"},
+		{[]string{"chaos"}, 2, "corrupt, inject"},
+		{[]string{"chaos", "dance"}, 2, `unknown command "dance"`},
+		{[]string{"chaos", "corrupt", "--rate=0"}, 2, "--rate"},
+		{[]string{"chaos", "corrupt", "--rate=2"}, 2, "--rate"},
+		{[]string{"chaos", "corrupt", "--duration=0s"}, 2, "--duration"},
+		{[]string{"chaos", "corrupt", "--peers=10.0.0.1,"}, 2, "empty name"},
+		{[]string{"chaos", "corrupt", "--interface=nosuch0"}, 1, "nosuch0"},
+		{[]string{"chaos", "inject"}, 2, "--peers, --ca"},
+		{injectArgs("--kinds=dances"), 2, "none of signatures, keys"},
+		{injectArgs("--interval=1ms"), 2, "--interval"},
+		{injectArgs("--targets=b"), 1, "only [] are peers"},
+		{injectArgs(), 1, "enrolment of a"},
 		{[]string{"version", "--help"}, 0, "example:\n  meshnode version"},
 		{[]string{"version"}, 0, ""},
 		{[]string{"version", "extra"}, 2, `unexpected argument "extra"`},
@@ -42,11 +60,15 @@ func TestExitCodesAndHelp(t *testing.T) {
 		{runArgs("--peers=a=nowhere"), 2, "is not NAME=IP:PORT"},
 		{runArgs("--mapek=maybe"), 2, "want on or off"},
 		{runArgs("--listen=here"), 2, "--listen"},
+		{runArgs("--reattest-interval=1ms"), 2, "--reattest-interval is 1ms, want 0 or at least 5ms"},
 		{runArgs("--policy=/does/not/exist"), 2, "no such file"},
 		{runArgs("--policy=" + bad), 2, `unknown field "settel"`},
 		{[]string{"ca"}, 2, "--dir must be set"},
 		{[]string{"client", "--nodes=http://x", "--token-file=x", "--trust-dir=x", "--history=" + filepath.Join(t.TempDir(), "h")}, 2, "want a URL"},
 		{[]string{"client", "--nodes=https://x", "--token-file=x", "--trust-dir=x", "--history=x", "--size=0"}, 2, "--size"},
+		{[]string{"client", "--nodes=https://x", "--token-file=x", "--trust-dir=x", "--history=x", "--sessions=-1"}, 2, "--sessions"},
+		{[]string{"client", "--nodes=https://x", "--token-file=x", "--trust-dir=x", "--history=" + filepath.Join(t.TempDir(), "h"), "--sessions=1"}, 2, "through a service"},
+		{[]string{"client", "--token-file=x", "--trust-dir=x", "--history=" + filepath.Join(t.TempDir(), "h")}, 2, "no nodes and no service"},
 		{[]string{"status", "--api-token-file=x", "--trust-dir=/does/not/exist", "--name=a"}, 1, "trust bundle"},
 	} {
 		var out, errOut bytes.Buffer
@@ -88,7 +110,7 @@ func TestStatusIsReadable(t *testing.T) {
 	var out bytes.Buffer
 	err := printStatus(&out, &api.Status{
 		Node: "a-0", Zone: "zone-a", Version: "v1", Started: now.Add(-90 * time.Second), NotReady: []string{"verifier was detached"},
-		Verifier: "xdp-native", Records: 12,
+		Verifier: "xdp-native", Records: 12, Sessions: map[string]int{"b-0": 3, "a-0": 4},
 		Peers:  []api.Peer{{Name: "a-1", Address: "10.0.0.2:26970", Status: "unreachable", RTTSeconds: 0.00123, Quality: 200, Session: "unverified"}},
 		Routes: []api.Route{{Destination: "a-1", NextHop: "a-2", Quality: 180, Standby: "b-0"}},
 		Incidents: []api.Incident{
@@ -101,6 +123,7 @@ func TestStatusIsReadable(t *testing.T) {
 	}
 	const want = `a-0  zone-a  up 1m30s  NOT READY: verifier was detached
 verifier xdp-native  MAPE-K off (watching only)  records 12  version v1
+client sessions 7  a-0 4  b-0 3
 
 PEER  STATUS       SESSION     RTT     QUALITY  ADDRESS
 a-1   unreachable  unverified  1.23ms  200      10.0.0.2:26970

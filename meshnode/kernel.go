@@ -34,7 +34,8 @@ type kernelSignatures struct{ v *verifier.Verifier }
 func (s kernelSignatures) ReadFragment(ctx context.Context) (attest.Fragment, error) {
 	f, err := s.v.ReadSignature(ctx)
 	return attest.Fragment{
-		Session: f.Session, Sequence: f.Sequence, Fragment: f.Fragment, Fragments: f.Fragments, Time: f.Time, Payload: f.Payload,
+		Session: f.Session, Sequence: f.Sequence, Fragment: f.Fragment, Fragments: f.Fragments, Time: f.Time,
+		More: f.More, Payload: f.Payload,
 	}, err
 }
 

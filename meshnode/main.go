@@ -1,5 +1,5 @@
 // Command meshnode is a node of the x0tta6bl4 mesh, its certificate authority,
-// its recording client and a tool to look at a node.
+// its recording client, a tool to look at a node and one to attack it.
 //
 // Exit codes: 0 done, 1 failed, 2 usage.
 package main
@@ -32,7 +32,8 @@ type command struct {
 var commands = []command{
 	{"run", "run a mesh node", runNode},
 	{"ca", "run the mesh's certificate authority", runCA},
-	{"client", "write and read records at nodes and keep the history", runClient},
+	{"client", "write and read records, keep client sessions, and record the history", runClient},
+	{"chaos", "attack: corrupt signatures on their way out, or inject bad ones", runChaos},
 	{"status", "print a node's peers, sessions, routes and incidents", runStatus},
 	{"version", "print the version", runVersion},
 }

@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
@@ -45,7 +47,8 @@ func objects(t *testing.T) map[string]any {
 				"ServiceAccount": &corev1.ServiceAccount{}, "Service": &corev1.Service{}, "Deployment": &appsv1.Deployment{},
 				"StatefulSet": &appsv1.StatefulSet{}, "Role": &rbacv1.Role{}, "RoleBinding": &rbacv1.RoleBinding{},
 				"ClusterRole": &rbacv1.ClusterRole{}, "ClusterRoleBinding": &rbacv1.ClusterRoleBinding{},
-				"PodDisruptionBudget": &policyv1.PodDisruptionBudget{},
+				"PodDisruptionBudget": &policyv1.PodDisruptionBudget{}, "NetworkPolicy": &networkingv1.NetworkPolicy{},
+				"Namespace": &corev1.Namespace{}, "HorizontalPodAutoscaler": &autoscalingv2.HorizontalPodAutoscaler{},
 			}[head.Kind]
 			if !ok {
 				t.Errorf("%s: unexpected kind %q", f, head.Kind)
@@ -54,7 +57,7 @@ func objects(t *testing.T) map[string]any {
 			if err := yaml.UnmarshalStrict(doc, o); err != nil {
 				t.Errorf("%s, %s %s: %v", f, head.Kind, head.Metadata.Name, err)
 			}
-			if cluster := strings.HasPrefix(head.Kind, "Cluster"); cluster != (head.Metadata.Namespace == "") || !cluster && head.Metadata.Namespace != "x0tta6bl4" {
+			if cluster := strings.HasPrefix(head.Kind, "Cluster") || head.Kind == "Namespace"; cluster != (head.Metadata.Namespace == "") || !cluster && head.Metadata.Namespace != "x0tta6bl4" {
 				t.Errorf("%s %s is in namespace %q", head.Kind, head.Metadata.Name, head.Metadata.Namespace)
 			}
 			all[head.Kind+"/"+head.Metadata.Name] = o
@@ -152,6 +155,9 @@ func TestManifestsFitTheBinary(t *testing.T) {
 	}
 	if args := pods["Deployment/mesh-client"].Spec.Containers[0].Args; !slices.Contains(args, "--nodes="+strings.Join(want, ",")) {
 		t.Errorf("the client does not use %v", want)
+	}
+	if api, ok := all["Service/mesh-api"].(*corev1.Service); !ok || !slices.Contains(pods["Deployment/mesh-client"].Spec.Containers[0].Args, fmt.Sprintf("--service=https://mesh-api:%d", api.Spec.Ports[0].Port)) {
+		t.Error("the client does not use the Service")
 	}
 	if len(want) != 5 {
 		t.Errorf("%d nodes", len(want))

@@ -31,6 +31,16 @@ const podFiles = "MESHNODE_TEST_POD_FILES"
 const asMeshnode = "MESHNODE_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
+	if err := join(); err != nil {
+		fmt.Fprintln(os.Stderr, "control groups:", err)
+		os.Exit(1)
+	}
+	if os.Getenv(burn) != "" {
+		burnCPU()
+	}
+	if address := os.Getenv(asMemberlist); address != "" {
+		os.Exit(runMemberlist(address))
+	}
 	if os.Getenv(asMeshnode) != "" {
 		if dir := os.Getenv(podFiles); dir != "" {
 			if err := mountPodFiles(dir); err != nil {
@@ -64,7 +74,7 @@ func mountPodFiles(dir string) error {
 // a namespace that stands for the cluster's network, with a real certificate
 // authority before an API server that is played.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	hub   string
 	names []string
@@ -83,7 +93,7 @@ type process struct {
 }
 
 // needRoot skips where namespaces and programs cannot be had; never in CI.
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	why := ""
 	if os.Geteuid() != 0 {
@@ -107,28 +117,31 @@ func (c *cluster) ip(args ...string) {
 	}
 }
 
-// inHub runs f on a thread in the hub's namespace: what sockets f makes stay
-// there. The thread goes back afterwards and lives on: a process that it started
-// would die with it (Pdeathsig).
-func (c *cluster) inHub(f func() error) (err error) {
+// inHub runs f on a thread in the hub's namespace.
+func (c *cluster) inHub(f func() error) error { return inNamespace(c.hub, f) }
+
+// inNamespace runs f on a thread in a namespace: what sockets f makes stay there.
+// The thread goes back afterwards and lives on: a process that it started would
+// die with it (Pdeathsig).
+func inNamespace(name string, f func() error) (err error) {
 	runtime.LockOSThread()
 	home, err := netns.Get()
 	if err != nil {
 		return err
 	}
-	hub, err := netns.GetFromName(c.hub)
+	ns, err := netns.GetFromName(name)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if back := netns.Set(home); back != nil {
-			c.t.Errorf("thread lost in namespace %s: %v", c.hub, back) // stays locked
+			err = fmt.Errorf("thread lost in namespace %s: %w", name, back) // stays locked
 		} else {
 			runtime.UnlockOSThread()
 		}
-		err = errors.Join(err, hub.Close(), home.Close())
+		err = errors.Join(err, ns.Close(), home.Close())
 	}()
-	if err := netns.Set(hub); err != nil {
+	if err := netns.Set(ns); err != nil {
 		return err
 	}
 	return f()
@@ -137,7 +150,7 @@ func (c *cluster) inHub(f func() error) (err error) {
 // hubIP is the address of what is not a node.
 const hubIP = "10.99.0.254"
 
-func newCluster(t *testing.T, names ...string) *cluster {
+func newCluster(t testing.TB, names ...string) *cluster {
 	needRoot(t)
 	c := &cluster{t: t, dir: t.TempDir(), hub: fmt.Sprintf("mesh%d-hub", os.Getpid()), names: names, procs: map[string]*process{}}
 	c.ip("netns", "add", c.hub)

@@ -215,7 +215,7 @@ func TestRealNodes(t *testing.T) {
 		}
 	}
 	out := c.command("status", "--url=https://10.99.0.1:8443", "--name=a-0", "--api-token-file="+filepath.Join(c.dir, "api-token"), "--trust-dir="+filepath.Join(c.dir, "trust"))
-	for _, want := range []string{"a-0", "b-1", "verified", "network_partition", "xdp"} {
+	for _, want := range []string{"a-0", "b-1", "verified", "network_partition", "tcx"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status does not show %q", want)
 		}

@@ -24,7 +24,9 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/resource"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -38,8 +40,12 @@ type options struct {
 	apiTokenFile, debugAddr    string
 	mapek                      onOff
 	enrolTimeout               time.Duration
+	drain, reattest            time.Duration
 	logger                     func() *slog.Logger
 }
+
+// minReattest keeps the rate of attestations below what the schedule can serve.
+const minReattest = 5 * time.Millisecond
 
 const runExample = `meshnode run --interface eth0 --peers mesh-nodes.x0tta6bl4.svc --ca https://mesh-ca.x0tta6bl4.svc:8443 \
       --token-file /var/run/secrets/mesh/token --trust-dir /etc/mesh/trust --api-token-file /etc/mesh/api/token --data-dir /data`
@@ -65,13 +71,15 @@ func (o *options) flags(out io.Writer) *flags {
 	f.StringVar(&o.apiTokenFile, "api-token-file", "", "`file` with the bearer token of the client API")
 	f.StringVar(&o.probeAddr, "metrics-listen", ":8080", "`address` of /metrics, /healthz and /readyz (plain)")
 	f.StringVar(&o.debugAddr, "debug-listen", "", "`address` of pprof, for instance localhost:6060; empty: off")
+	f.DurationVar(&o.reattest, "reattest-interval", 0, "time between attestations of a peer on top of the one per second that its session needs; 0: none")
+	f.DurationVar(&o.drain, "drain", 3*time.Second, "how long to serve on, not ready, before leaving: the time in which clients learn of it")
 	f.Var(&o.mapek, "mapek", "`on` or off: the loop's Plan and Execute; off only watches")
 	f.StringVar(&o.policyFile, "policy", "", "`file` with the loop's policy (YAML); empty: the built-in one")
 	o.logger = f.logLevel()
 	return f
 }
 
-func runNode(ctx context.Context, args []string, out io.Writer) error {
+func runNode(stopped context.Context, args []string, out io.Writer) error {
 	var o options
 	f := o.flags(out)
 	if err := f.parse(args); err != nil {
@@ -92,45 +100,54 @@ func runNode(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.reattest != 0 && o.reattest < minReattest {
+		return fmt.Errorf("%w: --reattest-interval is %v, want 0 or at least %v", errUsage, o.reattest, minReattest)
+	}
 	logger := o.logger().With("node", o.name)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	// The end of stopped is the wish to leave; ctx ends when the node has left.
+	base, stop := context.WithCancel(context.WithoutCancel(stopped))
+	defer stop()
+	group, ctx := errgroup.WithContext(base)
+	starting, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(stopped, cancel)()
 	// Probes answer from the first moment on: what is not ready says why.
 	var running atomic.Pointer[node.Node]
 	var waiting atomic.Value
 	waiting.Store("no certificate yet")
-	group, ctx := errgroup.WithContext(ctx)
-	if err := serve(ctx, group, o.probeAddr, server.Probes(reg, func() []string {
+	if _, err := serve(ctx, group, o.probeAddr, server.Probes(reg, func() []string {
 		if n := running.Load(); n != nil {
-			return n.NotReady()
+			return n.Unready()
 		}
 		return []string{waiting.Load().(string)}
 	}), nil, logger); err != nil {
 		return err
 	}
 	if o.debugAddr != "" {
-		if err := serve(ctx, group, o.debugAddr, debugHandler(), nil, logger); err != nil {
+		if _, err := serve(ctx, group, o.debugAddr, debugHandler(), nil, logger); err != nil {
 			return err
 		}
 	}
 	group.Go(func() error {
+		defer stop()
 		enroller := &identity.Enroller{URL: o.ca, TokenFile: o.tokenFile, TrustDir: o.trustDir, Name: o.name, Zone: o.zone, Logger: logger}
-		enrol, cancel := context.WithTimeout(ctx, o.enrolTimeout)
+		enrol, cancel := context.WithTimeout(starting, o.enrolTimeout)
 		defer cancel()
 		id, err := enroller.Enrol(enrol)
 		if err != nil {
-			if ctx.Err() != nil {
+			if starting.Err() != nil {
 				return nil // stopped before it began
 			}
 			return err
 		}
-		gate, err := openGate(ctx, o.iface, logger, func(why string) { waiting.Store(why) })
+		gate, err := openGate(starting, o.iface, logger, func(why string) { waiting.Store(why) })
 		if gate == nil {
 			return err
 		}
 		metric.RegisterVerifier(reg, gate)
-		err = o.mesh(ctx, group, mesh{id, enroller, gate, discover, policy, listen, reg, logger, &running})
+		err = o.mesh(ctx, stopped, group, mesh{id, enroller, gate, discover, policy, listen, reg, logger, &running})
 		// The gate goes last: without it nothing may listen.
 		return errors.Join(err, gate.Close())
 	})
@@ -174,33 +191,68 @@ type mesh struct {
 	running  *atomic.Pointer[node.Node]
 }
 
-// mesh runs the node until ctx ends.
-func (o *options) mesh(ctx context.Context, group *errgroup.Group, m mesh) error {
+// mesh runs the node until ctx ends, or until stopped ends and the node has left.
+func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m mesh) error {
 	conn, err := transport.ListenUDP(m.listen)
 	if err != nil {
 		return err
 	}
+	limits := resource.Open(os.DirFS("/"))
+	for _, what := range limits.Missing() {
+		m.logger.Info("not watched", "resource", what)
+	}
 	n, err := node.New(node.Config{
 		Identity: m.id, Transport: conn, Gate: kernelGate{m.gate}, Signatures: kernelSignatures{m.gate}, Reports: kernelReports{m.gate},
 		Now: verifier.Now, Dir: o.dataDir, Discover: m.discover, Policy: m.policy, Heal: bool(o.mapek),
-		Registry: m.reg, Logger: m.logger, Version: versionString(),
+		Group: limits, Registry: m.reg, Logger: m.logger, Version: versionString(), Limits: session.Limits{Reattest: o.reattest},
 	})
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	group.Go(func() error { m.enroller.KeepRenewed(ctx, m.id); return nil })
 	group.Go(func() error { followTrust(ctx, m.enroller, m.id, m.logger); return nil })
-	if err := serve(ctx, group, o.apiAddr, server.API(n, readToken(o.apiTokenFile), m.logger), m.id.TLSConfig(), m.logger); err != nil {
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	served, err := serve(serving, group, o.apiAddr, server.API(n, readToken(o.apiTokenFile), m.logger), m.id.TLSConfig(), m.logger)
+	if err != nil {
 		return errors.Join(err, n.Close(), conn.Close())
 	}
 	m.running.Store(n)
 	m.logger.Info("node runs", "zone", o.zone, "verifier", m.gate.Mode(), "mapek", o.mapek.String(), "version", versionString())
-	return n.Run(ctx)
+	running, stopRunning := context.WithCancel(ctx)
+	defer context.AfterFunc(stopped, func() {
+		o.leave(ctx, n, m.logger)
+		stopServing()
+		<-served // requests in hand may need other nodes
+		stopRunning()
+	})()
+	return n.Run(running)
+}
+
+// drainTimeout bounds the handing over.
+const drainTimeout = 3 * time.Second
+
+// leave prepares a node to be gone without anyone missing it: it turns not ready
+// and serves on until clients have learned of it, and then hands over what only
+// it can. A node that is killed meanwhile has crashed, and is healed as such.
+func (o *options) leave(ctx context.Context, n *node.Node, logger *slog.Logger) {
+	logger.Info("node leaves", "drain", o.drain.String())
+	n.Leave()
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(o.drain):
+	}
+	limit, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	if err := n.Drain(limit); err != nil {
+		logger.Warn("not everything was handed over", "error", err)
+	}
 }
 
 func (o *options) discoverer() (node.Discoverer, error) {
 	if !strings.Contains(o.peers, "=") {
-		return node.DNS{Service: o.peers, Resolver: &net.Resolver{PreferGo: true}}, nil
+		return node.DNS{Service: o.peers, Resolver: &net.Resolver{PreferGo: true}, Self: o.name}, nil
 	}
 	var s node.Static
 	for _, p := range strings.Split(o.peers, ",") {

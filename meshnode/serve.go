@@ -13,12 +13,17 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
 )
 
-// serve listens on addr now and serves in the group until ctx ends.
-func serve(ctx context.Context, group *errgroup.Group, addr string, h http.Handler, t *tls.Config, logger *slog.Logger) error {
+// serve listens on addr now and serves in the group until ctx ends. The channel
+// is closed once no request is in hand any more.
+func serve(ctx context.Context, group *errgroup.Group, addr string, h http.Handler, t *tls.Config, logger *slog.Logger) (<-chan struct{}, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen: %w", err)
 	}
-	group.Go(func() error { return server.Serve(ctx, ln, h, t, logger) })
-	return nil
+	ended := make(chan struct{})
+	group.Go(func() error {
+		defer close(ended)
+		return server.Serve(ctx, ln, h, t, logger)
+	})
+	return ended, nil
 }

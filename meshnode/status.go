@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -98,6 +100,12 @@ func printStatus(out io.Writer, s *api.Status, now time.Time) error {
 	}
 	fmt.Fprintf(&b, "%s  %s  up %s  %s\nverifier %s  MAPE-K %s  records %d  version %s\n",
 		s.Node, s.Zone, now.Sub(s.Started).Round(time.Second), ready, s.Verifier, heals, s.Records, s.Version)
+	total, homes := 0, []string{}
+	for _, home := range slices.Sorted(maps.Keys(s.Sessions)) {
+		total += s.Sessions[home]
+		homes = append(homes, fmt.Sprintf("%s %d", home, s.Sessions[home]))
+	}
+	fmt.Fprintf(&b, "client sessions %d  %s\n", total, strings.Join(homes, "  "))
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
 	row("\nPEER", "STATUS", "SESSION", "RTT", "QUALITY", "ADDRESS")

@@ -84,6 +84,7 @@ const (
 	Data    = ClassData | 1
 	DataAck = ClassData | 2
 	Relay   = ClassData | 3
+	Client  = ClassData | 4 // what nodes say to each other about client sessions
 )
 
 // Class returns the class of t; it may be none of the known ones.

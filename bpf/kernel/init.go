@@ -6,8 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
+)
+
+// Where modules are in the initramfs.
+const (
+	moduleDir = "/lib/modules"
+	netemFile = "/lib/sch_netem.ko"
 )
 
 // initialise is process 1: it prepares the machine, runs every test binary, says
@@ -39,13 +46,8 @@ func prepare() error {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
-	module, err := os.Open("/lib/veth.ko")
-	if err != nil {
+	if err := loadModules(); err != nil {
 		return err
-	}
-	defer module.Close()
-	if err := unix.FinitModule(int(module.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("load the veth module: %w", err)
 	}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -55,8 +57,30 @@ func prepare() error {
 	return nil
 }
 
+// loadModules loads the modules in the order of their names.
+func loadModules() error {
+	paths, err := filepath.Glob(moduleDir + "/*")
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		module, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		err = unix.FinitModule(int(module.Fd()), "", 0)
+		if err := module.Close(); err != nil {
+			return err
+		}
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("load %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
 func runTests() error {
-	binaries, err := filepath.Glob("/bpf/*/*.test")
+	binaries, err := filepath.Glob("/*/*/*.test")
 	if err != nil {
 		return err
 	}
@@ -65,9 +89,9 @@ func runTests() error {
 	}
 	var failed error
 	for _, binary := range binaries {
-		cmd := exec.Command(binary, "-test.v", "-test.timeout", "30m")
+		cmd := exec.Command(binary, "-test.v", "-test.timeout", "30m", "-test.run", strings.Join(os.Args[1:], " "))
 		cmd.Dir = filepath.Dir(binary)
-		cmd.Env = []string{"CI=true", "PATH=/", "HOME=/tmp", "TMPDIR=/tmp"}
+		cmd.Env = []string{"CI=true", "KERNEL_TEST=1", "NETEM_TEST_MODULE=" + netemFile, "PATH=/sbin", "HOME=/tmp", "TMPDIR=/tmp"}
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 		if err := cmd.Run(); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", binary, err))

@@ -1,9 +1,10 @@
-// Command kernel runs the tests of the eBPF programs on another kernel: it takes
-// the kernel out of a Debian package, makes an initramfs of itself and the test
-// binaries, and boots both in QEMU without hardware acceleration. In the machine
-// it is process 1.
+// Command kernel runs the tests of the eBPF programs, and of the netem stand-in
+// beside the kernel's own netem, on another kernel: it takes the kernel out of a
+// Debian package, makes an initramfs of itself and the test binaries, and boots both
+// in QEMU without hardware acceleration. In the machine it is process 1.
 //
 //	go run ./bpf/kernel -package linux-image-amd64
+//	go run ./bpf/kernel -only e2e/netem -run AgainstTheKernel
 package main
 
 import (
@@ -26,7 +27,7 @@ import (
 const passed = "kernel-test: passed"
 
 // testPackages are the packages whose tests are run.
-var testPackages = []string{"bpf/frame", "bpf/verifier", "bpf/corruptor"}
+var testPackages = []string{"bpf/frame", "bpf/verifier", "bpf/corruptor", "e2e/netem"}
 
 func main() {
 	if os.Getpid() == 1 {
@@ -34,21 +35,30 @@ func main() {
 		return
 	}
 	pkg := flag.String("package", "linux-image-amd64", "Debian `package` of the kernel, or one that depends on it")
+	only := flag.String("only", "", "run the tests of one `directory` only")
+	tests := flag.String("run", "", "run only the tests that match `regexp`")
 	limit := flag.Duration("timeout", 40*time.Minute, "how long the machine may run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
-	if err := run(ctx, *pkg); err != nil {
+	if *only != "" {
+		if !slices.Contains(testPackages, *only) {
+			fmt.Fprintf(os.Stderr, "kernel: -only wants one of %s\n", strings.Join(testPackages, ", "))
+			os.Exit(2)
+		}
+		testPackages = []string{*only}
+	}
+	if err := run(ctx, *pkg, *tests); err != nil {
 		fmt.Fprintln(os.Stderr, "kernel:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, pkg string) (err error) {
+func run(ctx context.Context, pkg, tests string) (err error) {
 	for tool, from := range map[string]string{
-		"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt", "dpkg-deb": "dpkg",
+		"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt", "dpkg-deb": "dpkg", "tc": "iproute2", "ldd": "libc-bin",
 	} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is missing: install the Debian package %s", tool, from)
@@ -60,11 +70,15 @@ func run(ctx context.Context, pkg string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
-	vmlinuz, veth, err := fetchKernel(ctx, work, pkg)
+	vmlinuz, modules, err := fetchKernel(ctx, work, pkg)
 	if err != nil {
 		return err
 	}
-	files := []entry{{name: "lib/veth.ko", source: veth, mode: 0o644}}
+	files, err := withLibraries(ctx, "tc", "sbin/tc")
+	if err != nil {
+		return err
+	}
+	files = append(files, modules...)
 	if err := command(ctx, nil, "go", "build", "-o", filepath.Join(work, "init"), "./bpf/kernel"); err != nil {
 		return err
 	}
@@ -91,54 +105,55 @@ func run(ctx context.Context, pkg string) (err error) {
 	if err := writeArchive(initramfs, files); err != nil {
 		return fmt.Errorf("write the initramfs: %w", err)
 	}
-	return boot(ctx, vmlinuz, initramfs)
+	return boot(ctx, vmlinuz, initramfs, tests)
 }
 
 // fetchKernel downloads and unpacks the package, with what it depends on of the
-// kernel, and returns the kernel and its veth module. Nothing is installed.
-func fetchKernel(ctx context.Context, work, pkg string) (vmlinuz, veth string, err error) {
+// kernel, and returns the kernel and its modules as entries of the initramfs, in the order
+// in which they are to be loaded. Nothing is installed.
+func fetchKernel(ctx context.Context, work, pkg string) (vmlinuz string, modules []entry, err error) {
 	packages, err := kernelPackages(ctx, pkg)
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
 	fmt.Println("kernel: downloading", strings.Join(packages, ", "))
 	download := exec.CommandContext(ctx, "apt-get", append([]string{"download", "-qq"}, packages...)...)
 	download.Dir, download.Stderr = work, os.Stderr
 	if err := download.Run(); err != nil {
-		return "", "", fmt.Errorf("apt-get download %s: %w", pkg, err)
+		return "", nil, fmt.Errorf("apt-get download %s: %w", pkg, err)
 	}
 	debs, err := filepath.Glob(filepath.Join(work, "*.deb"))
 	if err != nil {
-		return "", "", err
+		return "", nil, err
 	}
+	root := filepath.Join(work, "root")
 	for _, deb := range debs {
-		if err := command(ctx, nil, "dpkg-deb", "-x", deb, filepath.Join(work, "root")); err != nil {
-			return "", "", err
+		if err := command(ctx, nil, "dpkg-deb", "-x", deb, root); err != nil {
+			return "", nil, err
 		}
 	}
-	for pattern, path := range map[string]*string{
-		"root/boot/vmlinuz-*":                                &vmlinuz,
-		"root/lib/modules/*/kernel/drivers/net/veth.ko*":     &veth,
-		"root/usr/lib/modules/*/kernel/drivers/net/veth.ko*": &veth,
-	} {
-		found, err := filepath.Glob(filepath.Join(work, pattern))
-		if err != nil {
-			return "", "", err
-		}
-		if len(found) == 1 {
-			*path = found[0]
-		}
+	found, err := filepath.Glob(filepath.Join(root, "boot/vmlinuz-*"))
+	if err != nil {
+		return "", nil, err
 	}
-	if vmlinuz == "" || veth == "" {
-		return "", "", fmt.Errorf("%s has no kernel or no veth module", strings.Join(packages, ", "))
+	if len(found) != 1 {
+		return "", nil, fmt.Errorf("%s has no kernel", strings.Join(packages, ", "))
 	}
-	if plain, ok := strings.CutSuffix(veth, ".xz"); ok { // Debian 13 and later
-		if err := command(ctx, nil, "xz", "--decompress", veth); err != nil {
-			return "", "", err
-		}
-		veth = plain
+	paths, err := modulePaths(ctx, root, loadedModules)
+	if err != nil {
+		return "", nil, err
 	}
-	return vmlinuz, veth, nil
+	for i, p := range paths {
+		modules = append(modules, entry{name: fmt.Sprintf("%s/%02d-%s", strings.TrimPrefix(moduleDir, "/"), i, filepath.Base(p)), source: p, mode: 0o644})
+	}
+	netem, err := modulePaths(ctx, root, []string{netemModule})
+	if err != nil {
+		return "", nil, err
+	}
+	if len(netem) == 1 { // it depends on none
+		modules = append(modules, entry{name: strings.TrimPrefix(netemFile, "/"), source: netem[0], mode: 0o644})
+	}
+	return found[0], modules, nil
 }
 
 // kernelPackages returns pkg and the packages that make up its kernel: a
@@ -162,13 +177,13 @@ func kernelPackages(ctx context.Context, pkg string) ([]string, error) {
 
 var kernelPart = regexp.MustCompile(`^linux-(image|binary|modules)-`)
 
-// boot runs the machine and copies its console to standard output.
-func boot(ctx context.Context, vmlinuz, initramfs string) error {
+// boot runs the machine, which is to run the tests that match, and copies its console to standard output.
+func boot(ctx context.Context, vmlinuz, initramfs, tests string) error {
 	console := &strings.Builder{}
 	err := command(ctx, io.MultiWriter(os.Stdout, console), "qemu-system-x86_64",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048", "-nographic", "-no-reboot", "-nic", "none",
 		"-kernel", vmlinuz, "-initrd", initramfs,
-		"-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on")
+		"-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on -- "+tests) // process 1 gets what follows the dashes
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// The ways in which the program is attached, in order of preference.
+// The ways in which the program is attached.
 const (
 	ModeXDPNative  = "xdp-native"  // in the interface's driver
 	ModeXDPGeneric = "xdp-generic" // in the kernel's receive path, before anything else
@@ -80,10 +80,11 @@ func (v *Verifier) Reattach() error {
 		return &Error{Op: "attach to " + v.cfg.Interface, Err: err}
 	}
 	var failed []error
-	for _, mode := range []string{ModeXDPNative, ModeXDPGeneric, ModeTCX} {
-		if v.cfg.Mode != "" && v.cfg.Mode != mode {
-			continue
-		}
+	modes := preference(driver(v.cfg.Interface))
+	if v.cfg.Mode != "" {
+		modes = []string{v.cfg.Mode}
+	}
+	for _, mode := range modes {
 		l, err := v.attach(mode, iface.Index)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", mode, err))

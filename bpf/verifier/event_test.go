@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -223,5 +224,39 @@ func TestReadContextAndClose(t *testing.T) {
 	}
 	if err := v.Healthy(); err == nil {
 		t.Error("a closed verifier says that it is healthy")
+	}
+}
+
+// The end of each call's context interrupts that call, whatever contexts came
+// before, and a fragment tells whether another waits behind it.
+func TestReadAfterOtherContexts(t *testing.T) {
+	v := loaded(t, Config{})
+	r := newRunner(v, "xdp")
+	r.put(t, testID, testKey)
+	for turn := range 20 { // a cancel that comes before the reader sleeps proves little
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 2 {
+			r.send(t, lab.Packet{Payload: lab.Sealed(frame.AttestationSignature, testID, testKey, uint64(2*turn+i+1), 9)}.Bytes())
+		}
+		for _, more := range []bool{true, false} {
+			if f, err := v.ReadSignature(ctx); err != nil || f.More != more || len(f.Payload) != 9 {
+				t.Fatalf("turn %d: %+v, %v, want more %t", turn, f, err, more)
+			}
+		}
+		read := make(chan error, 1)
+		go func() { _, err := v.ReadSignature(ctx); read <- err }()
+		for v.signatures.mu.TryLock() { // until the reader has it
+			v.signatures.mu.Unlock()
+			runtime.Gosched()
+		}
+		cancel()
+		select {
+		case err := <-read:
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("turn %d: %v, want %v", turn, err, context.Canceled)
+			}
+		case <-soon(t).Done():
+			t.Fatalf("turn %d: the read outlives its context", turn)
+		}
 	}
 }

@@ -26,7 +26,8 @@ type Fragment struct {
 	Fragment  uint8
 	Fragments uint8
 	Time      time.Duration // when the kernel saw it, on the clock of Now
-	Payload   []byte
+	More      bool          // others wait behind it
+	Payload   []byte        // valid until the next call of ReadSignature
 }
 
 // Report tells of a dropped packet. Session is zero if no header could be read,
@@ -39,8 +40,8 @@ type Report struct {
 	Time    time.Duration // when the kernel saw it, on the clock of Now
 }
 
-// ReadSignature waits for the next signature fragment. It returns the context's
-// error when that ends and ErrClosed after Close.
+// ReadSignature waits for the next signature fragment, one caller at a time. It
+// returns the context's error when that ends and ErrClosed after Close.
 func (v *Verifier) ReadSignature(ctx context.Context) (Fragment, error) {
 	var f Fragment
 	err := v.signatures.read(ctx, func(raw []byte) error {
@@ -51,7 +52,7 @@ func (v *Verifier) ReadSignature(ctx context.Context) (Fragment, error) {
 		f = Fragment{
 			Session: event.Session, Type: frame.Type(event.Type), Sequence: event.Sequence,
 			Fragment: event.Fragment, Fragments: event.Fragments, Time: time.Duration(event.Time),
-			Payload: append([]byte(nil), event.Payload[:event.Length]...),
+			More: v.signatures.record.Remaining > 0, Payload: event.Payload[:event.Length],
 		}
 		return nil
 	})
@@ -93,6 +94,11 @@ type eventReader struct {
 	mu     sync.Mutex
 	ring   *ringbuf.Reader
 	record ringbuf.Record
+
+	// What interrupts a waiting reader when the context of its call ends. It
+	// serves the next call, too, if that has the same context.
+	done <-chan struct{}
+	stop func() bool
 }
 
 // read waits for a record and hands it to decode, which must not keep it.
@@ -102,10 +108,13 @@ func (r *eventReader) read(ctx context.Context, decode func([]byte) error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Flush is what interrupts a waiting reader. It fails only on a closed ring,
-	// whose reader is on its way out anyway.
-	stop := context.AfterFunc(ctx, func() { _ = r.ring.Flush() })
-	defer stop()
+	if done := ctx.Done(); done != r.done {
+		if r.stop != nil {
+			r.stop()
+		}
+		// It fails only on a closed ring, whose reader is on its way out anyway.
+		r.done, r.stop = done, context.AfterFunc(ctx, func() { _ = r.ring.Flush() })
+	}
 	for {
 		err := r.ring.ReadInto(&r.record)
 		switch {

@@ -13,18 +13,20 @@ import (
 // many forged frames as one sender can make flood an equal pair of hosts beside
 // them, and while they flood these. The attacker's own work takes a CPU, which
 // in truth is none of the node's: "beside" has that and "flood" too, so the
-// ratios of these two are what a flood costs the node's sessions. Over a cable
-// with one queue it also costs a hand-over: whichever CPU serves the flood
-// serves the valid frames, too. A network card has a queue per CPU.
+// ratios of these two are what a flood costs the node's sessions. It runs over a
+// cable with one queue, as pods have, in every mode, and over one with a queue
+// per CPU.
 func BenchmarkUnderFlood(b *testing.B) {
 	for _, queues := range []int{1, runtime.NumCPU()} {
-		b.Run(fmt.Sprintf("queues=%d", queues), func(b *testing.B) { underFlood(b, queues) })
+		for _, mode := range modes {
+			b.Run(fmt.Sprintf("queues=%d/%s", queues, mode), func(b *testing.B) { underFlood(b, mode, queues) })
+		}
 	}
 }
 
-func underFlood(b *testing.B, queues int) {
+func underFlood(b *testing.B, mode string, queues int) {
 	const pings, windows, window = 2000, 200, 32
-	p, beside := newPair(b, "", queues), newPair(b, "", queues)
+	p, beside := newPair(b, mode, queues), newPair(b, mode, queues)
 	var (
 		times  [3][]time.Duration // of one frame from the peer's send to the node's hands
 		frames [3]time.Duration   // what all windows took

@@ -57,7 +57,7 @@ func TestLeastPrivilege(t *testing.T) {
 		want    string
 		fails   bool
 	}{
-		"three": {capabilities, fmt.Sprintf("CapEff:\t%016x\nattached xdp-native\n", bits), false},
+		"three": {capabilities, fmt.Sprintf("CapEff:\t%016x\nattached %s\n", bits, onVeth(t)), false},
 		"none": {nil, fmt.Sprintf("CapEff:\t%016x\nverifier: probe the kernel: XDP programs: %s "+
 			"(needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)\n", 0, probed), true},
 	} {

@@ -31,7 +31,7 @@ type Config struct {
 	// Interface is the name of the network interface; required.
 	Interface string
 	// Mode forces a way to attach, one of ModeXDPNative, ModeXDPGeneric and
-	// ModeTCX; empty tries them in this order.
+	// ModeTCX; empty tries them all, first what serves the interface best.
 	Mode string
 	// HandshakeRate is how many handshake frames per second one source address
 	// may send, HandshakeBurst how many at once.

@@ -3,10 +3,10 @@ package fault
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -18,80 +18,111 @@ const (
 	pollEvery = 200 * time.Millisecond
 	// forcedFor is how long a forced deletion may take.
 	forcedFor = 20 * time.Second
-
-	cleanFinalizer       = "chaos-mesh.chaos-mesh.org/cleanFinalizer"
-	cleanFinalizerForced = "forced"
 )
 
 // Injection is a fault in the cluster.
 type Injection struct {
 	client client.Client
 	object Object
+	kind   lifecycle
 }
 
-// Apply creates the object. What the webhooks or the schema refuse comes back
-// as the API server's error.
+// lifecycle is what differs between the kinds of faults. What injected, recovered
+// and victims say is as of the last look.
+type lifecycle interface {
+	// apply brings the fault into the cluster.
+	apply(ctx context.Context) error
+	// look reads the state of the fault. That the object is gone is NotFound.
+	look(ctx context.Context) error
+	// injected and recovered tell how far it is; an error says that it will never
+	// come so far.
+	injected() (bool, error)
+	recovered() (bool, error)
+	// victims are the pods that the fault was put into.
+	victims() []string
+	// explain tells in one line how far the fault came and why no further.
+	explain(ctx context.Context) error
+	// remove deletes it; see Injection.Delete.
+	remove(ctx context.Context, patience time.Duration) (forced bool, err error)
+}
+
+// Apply brings the object into the cluster. What the webhooks or the schema refuse
+// comes back as the API server's error.
 func Apply(ctx context.Context, c client.Client, o Object) (*Injection, error) {
-	if err := c.Create(ctx, o); err != nil {
+	i := &Injection{client: c, object: o}
+	switch o := o.(type) {
+	case *v1alpha1.Schedule:
+		i.kind = &scheduled{client: c, object: o}
+	case *batchv1.Job:
+		i.kind = &job{client: c, object: o}
+	case *corev1.Pod:
+		i.kind = &container{client: c, patch: o}
+	case experiment:
+		i.kind = &chaos{client: c, object: o}
+	default:
+		return nil, fmt.Errorf("%T is no fault", o)
+	}
+	if err := i.kind.apply(ctx); err != nil {
 		return nil, fmt.Errorf("apply %s: %w", name(o), err)
 	}
-	return &Injection{client: c, object: o}, nil
+	return i, nil
 }
 
-func name(o Object) string {
-	// The client clears the kind of what it reads, so the type has to tell.
-	kind := strings.TrimPrefix(fmt.Sprintf("%T", o), "*v1alpha1.")
-	return fmt.Sprintf("%s %s/%s", kind, o.GetNamespace(), o.GetName())
-}
-
-// WaitInjected waits until Chaos Mesh says that the fault is on in every
-// selected pod. The error quotes what Chaos Mesh recorded; it is
-// ErrSelectsNothing if that is no pod at all, which cannot be told earlier:
-// Chaos Mesh says so, too, before it has looked.
+// WaitInjected waits until the fault is on in every selected pod: Chaos Mesh says so,
+// and paused containers run the pause image; of a Schedule, until its first experiment is
+// that far; a Job's or an ephemeral container's process runs. The error quotes the
+// reason; it is ErrSelectsNothing if no pod at all is selected, which cannot be told
+// earlier: Chaos Mesh says so, too, before it has looked.
 func (i *Injection) WaitInjected(ctx context.Context) error {
-	err := i.waitFor(ctx, "injected", func(s *v1alpha1.ChaosStatus) bool {
-		return condition(s, v1alpha1.ConditionAllInjected) == corev1.ConditionTrue
-	})
-	s := i.object.GetStatus()
-	if err != nil && condition(s, v1alpha1.ConditionSelected) == corev1.ConditionFalse && len(s.Experiment.Records) == 0 {
-		return fmt.Errorf("%s: %w", name(i.object), ErrSelectsNothing)
-	}
-	return err
+	return i.waitFor(ctx, "injected", i.kind.injected)
 }
 
-// WaitRecovered waits until the fault is over and taken back everywhere.
+// WaitRecovered waits until the fault is over and taken back everywhere: Chaos Mesh
+// says so, and paused pods are ready again. A kill is over when the pod that comes after it
+// is ready; a Job or an ephemeral container when its process ended well.
 func (i *Injection) WaitRecovered(ctx context.Context) error {
-	return i.waitFor(ctx, "recovered", recovered)
+	return i.waitFor(ctx, "recovered", i.kind.recovered)
 }
 
-// recovered looks at the desired phase too: before the injection nothing is
-// injected either, and AllRecovered is true then.
-func recovered(s *v1alpha1.ChaosStatus) bool {
-	return condition(s, v1alpha1.ConditionAllRecovered) == corev1.ConditionTrue &&
-		s.Experiment.DesiredPhase == v1alpha1.StoppedPhase
-}
+// Victims returns the names of the pods that the fault was put into, sorted, as
+// of the last wait. They are the selected ones, also where the mode leaves the choice
+// to Chaos Mesh; a Job has none.
+func (i *Injection) Victims() []string { return i.kind.victims() }
 
-func condition(s *v1alpha1.ChaosStatus, kind v1alpha1.ChaosConditionType) corev1.ConditionStatus {
-	for _, c := range s.Conditions {
-		if c.Type == kind {
-			return c.Status
-		}
+// Earliest returns a time shortly before a Schedule made its first experiment, as of
+// the last wait; zero of other faults, which begin when they are applied.
+func (i *Injection) Earliest() time.Time {
+	if s, ok := i.kind.(*scheduled); ok {
+		return s.none
 	}
-	return corev1.ConditionUnknown
+	return time.Time{}
 }
 
-func (i *Injection) waitFor(ctx context.Context, what string, done func(*v1alpha1.ChaosStatus) bool) error {
+// Delete deletes the object and waits until it is gone. If that takes longer
+// than patience, its finalizers are forced away, which leaves the fault in
+// the pods: forced tells the caller to say so and to remove the pods. Of an ephemeral
+// container, which cannot be deleted, it waits for the end, and deletes the pod if
+// that takes longer than patience.
+func (i *Injection) Delete(ctx context.Context, patience time.Duration) (forced bool, err error) {
+	return i.kind.remove(ctx, patience)
+}
+
+func (i *Injection) waitFor(ctx context.Context, what string, done func() (bool, error)) error {
 	seen := false
 	var last error // a look that failed; the next may not
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
-		if last = i.client.Get(ctx, client.ObjectKeyFromObject(i.object), i.object); last != nil {
+		if last = i.kind.look(ctx); last != nil {
 			if apierrors.IsNotFound(last) {
 				return false, fmt.Errorf("%s is gone: somebody deleted it", name(i.object))
 			}
 			return false, nil
 		}
 		seen = true
-		return done(i.object.GetStatus()), nil
+		ok, err := done()
+		if err != nil {
+			return false, fmt.Errorf("%s is not %s: %w", name(i.object), what, err)
+		}
+		return ok, nil
 	})
 	if err == nil || !wait.Interrupted(err) {
 		return err
@@ -102,65 +133,16 @@ func (i *Injection) waitFor(ctx context.Context, what string, done func(*v1alpha
 	if !seen {
 		return fmt.Errorf("%s is not %s in time: it cannot be read: %w", name(i.object), what, last)
 	}
-	return fmt.Errorf("%s is not %s in time: %s", name(i.object), what, i.explain(explainCtx))
+	return fmt.Errorf("%s is not %s in time: %w", name(i.object), what, i.kind.explain(explainCtx))
 }
 
-// explain tells in one line how far Chaos Mesh came and why no further.
-func (i *Injection) explain(ctx context.Context) string {
-	s := i.object.GetStatus()
-	parts := []string{fmt.Sprintf("desired phase %q", s.Experiment.DesiredPhase)}
-	if len(s.Experiment.Records) == 0 {
-		parts = append(parts, "no pod recorded (is the controller manager running, and does its API match the CRDs?)")
-	}
-	for _, r := range s.Experiment.Records {
-		line := fmt.Sprintf("%s %s", r.Id, r.Phase)
-		for n := len(r.Events) - 1; n >= 0; n-- {
-			if e := r.Events[n]; e.Type == v1alpha1.TypeFailed {
-				line += fmt.Sprintf(" (%s: %s)", e.Operation, e.Message)
-				break
-			}
-		}
-		parts = append(parts, line)
-	}
-	var network v1alpha1.PodNetworkChaosList
-	if err := i.client.List(ctx, &network, client.InNamespace(i.object.GetNamespace())); err != nil {
-		parts = append(parts, fmt.Sprintf("PodNetworkChaos: %v", err))
-	}
-	for _, p := range network.Items {
-		if p.Status.FailedMessage != "" {
-			parts = append(parts, fmt.Sprintf("PodNetworkChaos %s: %s", p.Name, p.Status.FailedMessage))
-		}
-	}
-	return strings.Join(parts, "; ")
-}
-
-// Delete deletes the object and waits until it is gone. If that takes longer
-// than patience, its finalizers are forced away, which leaves the fault in
-// the pods: forced tells the caller to say so and to remove the pods.
-func (i *Injection) Delete(ctx context.Context, patience time.Duration) (forced bool, err error) {
-	if err := i.client.Delete(ctx, i.object); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("delete %s: %w", name(i.object), err)
-	}
-	if i.gone(ctx, patience) == nil {
-		return false, nil
-	}
-	patch := client.RawPatch("application/merge-patch+json",
-		fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, cleanFinalizer, cleanFinalizerForced))
-	if err := i.client.Patch(ctx, i.object, patch); client.IgnoreNotFound(err) != nil {
-		return true, fmt.Errorf("force the deletion of %s: %w", name(i.object), err)
-	}
-	if err := i.gone(ctx, forcedFor); err != nil {
-		return true, fmt.Errorf("%s does not go away, not even by force: %s", name(i.object), i.explain(ctx))
-	}
-	return true, nil
-}
-
-func (i *Injection) gone(ctx context.Context, within time.Duration) error {
+// gone waits until an object is no more.
+func gone(ctx context.Context, c client.Client, o client.Object, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	key := client.ObjectKeyFromObject(i.object)
+	key := client.ObjectKeyFromObject(o)
 	return wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
-		err := i.client.Get(ctx, key, i.object)
+		err := c.Get(ctx, key, o)
 		return apierrors.IsNotFound(err), nil
 	})
 }

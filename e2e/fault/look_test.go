@@ -4,17 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/x0tta6bl4/mesh/bpf/corruptor"
 )
 
 // here is an Execer that runs the command on this machine, as the Chaos Mesh
@@ -37,8 +41,11 @@ func unable(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// fakePod runs a script in a network namespace of its own and in a cgroup that
-// is named like a pod's, then keeps it.
+// idle ends a script for fakePod.
+const idle = "\necho ready; exec sleep 600"
+
+// fakePod runs a script in a network namespace of its own, until the test ends, and
+// in a cgroup that is named like a pod's from when it says "ready".
 func fakePod(t *testing.T, uid, script string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -57,7 +64,7 @@ func fakePod(t *testing.T, uid, script string) {
 	if err := os.Mkdir(group, 0o755); err != nil {
 		unable(t, "needs a cgroup of its own: "+err.Error())
 	}
-	c := exec.Command("unshare", "-n", "sh", "-c", script+"\necho ready; exec sleep 600")
+	c := exec.Command("unshare", "-n", "sh", "-c", script)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -100,7 +107,7 @@ ip link set lo up
 iptables-legacy -N CHAOS-INPUT
 iptables-legacy -A INPUT -j CHAOS-INPUT
 iptables-legacy -A CHAOS-INPUT -s 192.0.2.1 -j DROP
-tc qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms`)
+tc qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms`+idle)
 	s, err := lookHere(t, uid)
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +117,33 @@ tc qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms`)
 	}
 	if !strings.Contains(strings.Join(s.Qdiscs, "\n"), "tbf") {
 		t.Errorf("qdiscs %q", s.Qdiscs)
+	}
+}
+
+// holdVariable makes the test binary hold a program at tcx egress until it is killed.
+const holdVariable = "FAULT_TEST_HOLDS_A_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(holdVariable) == "" {
+		os.Exit(m.Run())
+	}
+	if _, err := corruptor.Open(corruptor.Config{Interface: "lo", Mask: 1, Rate: 1}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	if err := syscall.Pause(); err != nil {
+		os.Exit(1)
+	}
+}
+
+func TestLookFindsProgramsAtEgress(t *testing.T) {
+	const uid = "3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f12"
+	t.Setenv(holdVariable, "yes")
+	fakePod(t, uid, "ip link set lo up && exec "+os.Args[0])
+	s, err := lookHere(t, uid)
+	if err != nil || len(s.Programs) != 1 || !strings.HasPrefix(s.Programs[0], "tcx egress program held by") {
+		t.Fatalf("programs %q, error %v", s.Programs, err)
 	}
 }
 

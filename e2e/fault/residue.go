@@ -14,14 +14,18 @@ import (
 // daemonLabels find Chaos Mesh's daemon in whatever namespace it runs.
 var daemonLabels = client.MatchingLabels{"app.kubernetes.io/component": "chaos-daemon"}
 
-// look prints the packet filters and qdiscs of a pod's network namespace. It
-// runs in the Chaos Mesh daemon of the pod's node, which sees the node's
-// processes and brings the very tools that the faults were made with.
+// look prints the packet filters and qdiscs of a pod's network namespace, and the
+// programs that its processes hold at tcx egress: such a link lives as long as the
+// file that holds it. It runs in the Chaos Mesh daemon of the pod's node, which sees
+// the node's processes and brings the very tools that the faults were made with.
 const look = `
 uid=$1; alt=$(echo "$uid" | tr - _)
+pids=
 for d in /proc/[0-9]*; do
-  grep -qs -e "$uid" -e "$alt" "$d/cgroup" && pid=${d#/proc/} && break
+  grep -qs -e "$uid" -e "$alt" "$d/cgroup" && pids="$pids ${d#/proc/}"
 done
+set -- $pids
+pid=$1
 [ -n "$pid" ] || { echo "no process of pod $uid on this node" >&2; exit 1; }
 inside() { nsenter -t "$pid" -n -- "$@"; }
 found=
@@ -32,12 +36,20 @@ done
 [ -n "$found" ] || { echo "no iptables-save works in this daemon" >&2; exit 1; }
 echo "== qdisc"
 inside tc qdisc show
+echo "== tc programs"
+for p in $pids; do
+  for f in $(grep -ls 'link_type:[[:space:]]*tcx' /proc/$p/fdinfo/*); do
+    grep -qs 'attach_type:.*egress' "$f" && echo "tcx egress program held by $(cat /proc/$p/comm)"
+  done
+done
+echo "== end"
 `
 
 // NetState is what of a pod's network namespace faults may change.
 type NetState struct {
-	Rules  []string // of the chains CHAOS-*
-	Qdiscs []string
+	Rules    []string // of the chains CHAOS-*
+	Qdiscs   []string
+	Programs []string // at tcx egress
 }
 
 // Execer runs a command in a container.
@@ -47,25 +59,13 @@ type Execer interface {
 
 // Look reads the state of the pods' network namespaces by pod name.
 func Look(ctx context.Context, c client.Client, x Execer, pods []corev1.Pod) (map[string]NetState, error) {
-	var daemons corev1.PodList
-	if err := c.List(ctx, &daemons, daemonLabels); err != nil {
-		return nil, fmt.Errorf("list the pods of the Chaos Mesh daemon: %w", err)
-	}
 	states := map[string]NetState{}
 	for _, p := range pods {
-		n := slices.IndexFunc(daemons.Items, func(d corev1.Pod) bool { return d.Spec.NodeName == p.Spec.NodeName })
-		if n < 0 {
-			return nil, fmt.Errorf("no Chaos Mesh daemon on node %s of pod %s", p.Spec.NodeName, p.Name)
-		}
-		d := daemons.Items[n]
-		var out, errOut bytes.Buffer
-		err := x.ExecInPod(ctx, d.Namespace, d.Name, d.Spec.Containers[0].Name,
-			[]string{"sh", "-c", look, "look", string(p.UID)}, &out, &errOut)
+		out, err := OnNodeOf(ctx, c, x, p, look)
 		if err != nil {
-			return nil, fmt.Errorf("look into pod %s from %s/%s: %w: %s", p.Name, d.Namespace, d.Name, err, bytes.TrimSpace(errOut.Bytes()))
+			return nil, fmt.Errorf("look into pod %s: %w", p.Name, err)
 		}
-		states[p.Name], err = parseLook(out.String())
-		if err != nil {
+		if states[p.Name], err = parseLook(out); err != nil {
 			return nil, fmt.Errorf("look into pod %s: %w", p.Name, err)
 		}
 	}
@@ -75,19 +75,16 @@ func Look(ctx context.Context, c client.Client, x Execer, pods []corev1.Pod) (ma
 // parseLook reads the output of look. Chaos Mesh leaves empty chains CHAOS-*
 // and the jumps to them behind by design; only rules in them do anything.
 func parseLook(out string) (NetState, error) {
-	filters, qdiscs, ok := strings.Cut(out, "== qdisc\n")
-	if !ok || !strings.Contains(qdiscs, "qdisc ") {
+	filters, rest, _ := strings.Cut(out, "== qdisc\n")
+	qdiscs, rest, _ := strings.Cut(rest, "== tc programs\n")
+	programs, _, whole := strings.Cut(rest, "== end\n")
+	if !whole || !strings.Contains(qdiscs, "qdisc ") {
 		return NetState{}, fmt.Errorf("the answer is cut short: %q", out)
 	}
-	var s NetState
+	s := NetState{Qdiscs: lines(qdiscs), Programs: lines(programs)}
 	for line := range strings.Lines(filters) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-A CHAOS-") {
 			s.Rules = append(s.Rules, line)
-		}
-	}
-	for line := range strings.Lines(qdiscs) {
-		if line = strings.TrimSpace(line); line != "" {
-			s.Qdiscs = append(s.Qdiscs, line)
 		}
 	}
 	slices.Sort(s.Rules)
@@ -95,17 +92,35 @@ func parseLook(out string) (NetState, error) {
 	return s, nil
 }
 
+// lines returns the lines of a text that are not empty.
+func lines(text string) (all []string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// plainQdisc is what the devices of every pod have, one that has come since too.
+const plainQdisc = "qdisc noqueue 0: "
+
 // Residue tells what faults left in the pods' network namespaces: any rule,
-// and any qdisc that was not there before.
+// and any qdisc or program that was not there before.
 func Residue(before, after map[string]NetState) []string {
 	var left []string
 	for pod, a := range after {
 		for _, r := range a.Rules {
 			left = append(left, fmt.Sprintf("%s: rule %s", pod, r))
 		}
-		for _, q := range a.Qdiscs {
-			if !slices.Contains(before[pod].Qdiscs, q) {
-				left = append(left, fmt.Sprintf("%s: %s", pod, q))
+		b, seen := before[pod]
+		known := slices.Concat(b.Qdiscs, b.Programs)
+		for _, x := range slices.Concat(a.Qdiscs, a.Programs) {
+			if !seen && strings.HasPrefix(x, plainQdisc) {
+				continue
+			}
+			if !slices.Contains(known, x) {
+				left = append(left, fmt.Sprintf("%s: %s", pod, x))
 			}
 		}
 	}
@@ -113,13 +128,14 @@ func Residue(before, after map[string]NetState) []string {
 	return left
 }
 
-// Objects names the Chaos Mesh objects that are still in a namespace and the
-// finalizers that hold them.
+// Objects names the Chaos Mesh objects and Jobs that are still in a namespace and
+// the finalizers that hold them. An ephemeral container that has ended is none: its pod keeps
+// it as long as it lives.
 func Objects(ctx context.Context, c client.Client, namespace string) ([]string, error) {
 	left, err := list(ctx, c, namespace)
 	var names []string
 	for _, o := range left {
-		names = append(names, fmt.Sprintf("%T %s (finalizers: %s)", o, o.GetName(), strings.Join(o.GetFinalizers(), ", ")))
+		names = append(names, fmt.Sprintf("%s %s (finalizers: %s)", kindOf(o), o.GetName(), strings.Join(o.GetFinalizers(), ", ")))
 	}
 	return names, err
 }

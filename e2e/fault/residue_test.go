@@ -16,6 +16,8 @@ COMMIT
 == qdisc
 qdisc noqueue 0: dev lo root refcnt 2
 qdisc noqueue 0: dev eth0 root refcnt 2
+== tc programs
+== end
 `
 
 func state(t *testing.T, out string) map[string]NetState {
@@ -46,6 +48,10 @@ func TestResidue(t *testing.T) {
 			out:  strings.Replace(clean, "qdisc noqueue 0: dev eth0 root refcnt 2", "qdisc netem 1: dev eth0 root refcnt 2 limit 1000 delay 200ms", 1),
 			want: []string{"a-0: qdisc netem 1: dev eth0 root refcnt 2 limit 1000 delay 200ms"},
 		},
+		"a program": {
+			out:  strings.Replace(clean, "== end", "tcx egress program held by meshnode\n== end", 1),
+			want: []string{"a-0: tcx egress program held by meshnode"},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -58,9 +64,20 @@ func TestResidue(t *testing.T) {
 }
 
 func TestParseLookRefusesAShortAnswer(t *testing.T) {
-	for _, out := range []string{"", "*filter\n", "*filter\n== qdisc\n"} {
+	for _, out := range []string{"", "*filter\n", "*filter\n== qdisc\n", strings.TrimSuffix(clean, "== end\n")} {
 		if _, err := parseLook(out); err == nil {
 			t.Errorf("%q was taken for a clean pod", out)
 		}
+	}
+}
+
+func TestResidueOfAPodThatCameLater(t *testing.T) {
+	after := state(t, clean)
+	if left := Residue(nil, after); len(left) > 0 {
+		t.Errorf("a plain pod: %v", left)
+	}
+	after = state(t, strings.Replace(clean, "qdisc noqueue 0: dev eth0", "qdisc netem 1: dev eth0", 1))
+	if left := Residue(nil, after); len(left) != 1 {
+		t.Errorf("a delayed one: %v", left)
 	}
 }

@@ -3,7 +3,6 @@ package fault
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,17 +16,19 @@ type selector struct {
 	pods *v1alpha1.PodSelector
 }
 
-// selectors returns the object's selectors, the source first.
-func selectors(o Object) []selector {
+// experimentSelectors returns an experiment's selectors, the source first.
+func experimentSelectors(e experiment) []selector {
 	var out []selector
-	for key, s := range o.GetSelectorSpecs() {
+	for key, s := range e.GetSelectorSpecs() {
 		path := "spec"
 		if key != "." {
 			path = "spec" + lowerPath(key)
 		}
 		switch s := s.(type) {
 		case *v1alpha1.PodSelector:
-			out = append(out, selector{path, s})
+			if s != nil {
+				out = append(out, selector{path, s})
+			}
 		case *v1alpha1.ContainerSelector:
 			out = append(out, selector{path, &s.PodSelector})
 		}
@@ -41,7 +42,19 @@ func selectors(o Object) []selector {
 // reach the pods of one scenario.
 func Retarget(o Object, namespace string) {
 	o.SetNamespace(namespace)
-	for _, s := range selectors(o) {
+	switch o := o.(type) {
+	case *v1alpha1.Schedule:
+		if e, _, keep, err := template(o); err == nil { // Decode refuses one without
+			moveSelectors(e, namespace)
+			keep()
+		}
+	case experiment:
+		moveSelectors(o, namespace)
+	}
+}
+
+func moveSelectors(e experiment, namespace string) {
+	for _, s := range experimentSelectors(e) {
 		s.pods.Selector.Namespaces = []string{namespace}
 		if len(s.pods.Selector.Pods) > 0 {
 			var names []string
@@ -54,63 +67,42 @@ func Retarget(o Object, namespace string) {
 	}
 }
 
-// duration returns where the object keeps its duration.
-func duration(o Object) (**string, error) {
-	switch o := o.(type) {
-	case *v1alpha1.NetworkChaos:
-		return &o.Spec.Duration, nil
-	case *v1alpha1.PodChaos:
-		return &o.Spec.Duration, nil
-	case *v1alpha1.StressChaos:
-		return &o.Spec.Duration, nil
-	}
-	return nil, fmt.Errorf("%T: the duration of this kind cannot be changed", o)
-}
-
-// Duration returns how long the fault lasts; 0 means until it is deleted.
-func Duration(o Object) (time.Duration, error) {
-	p, err := duration(o)
-	if err != nil || *p == nil {
-		return 0, err
-	}
-	return time.ParseDuration(**p)
-}
-
-// Shorten makes the fault last at most d, but never less than least. A fault
-// that is shorter already stays as it is.
-func Shorten(o Object, d, least time.Duration) error {
-	if d < least {
-		return fmt.Errorf("a fault of %v is too short: alerts need %v to fire", d, least)
-	}
-	p, err := duration(o)
-	if err != nil {
-		return err
-	}
-	now, err := Duration(o)
-	if err != nil {
-		return err
-	}
-	if now == 0 || now > d {
-		s := d.String()
-		*p = &s
-	}
-	return nil
-}
-
 // Sides tells which of the pods the object's source and target selectors
 // match. It reads the fixture, not what Chaos Mesh made of it, so it only
-// knows selectors by namespace, name and label in mode all; anything else is
-// an error. A side that matches no pod is ErrSelectsNothing.
+// knows selectors by namespace, name and label; anything else is an error. A
+// side that matches no pod is ErrSelectsNothing.
+//
+// A source without a target may have another mode than all: then these are the
+// pods among which Chaos Mesh chooses, and Injection.Victims tells which it chose.
+// The source of an ephemeral container is its pod, and a Job has none.
 func Sides(o Object, pods []corev1.Pod) (source, target []string, err error) {
-	for i, s := range selectors(o) {
-		names, err := matches(s, pods)
+	switch o := o.(type) {
+	case *v1alpha1.Schedule:
+		e, _, _, err := template(o)
 		if err != nil {
 			return nil, nil, err
 		}
-		if i == 0 {
-			source = names
-		} else {
-			target = append(target, names...)
+		return Sides(e, pods)
+	case *corev1.Pod:
+		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.Name == o.Name && p.Namespace == o.Namespace }) {
+			return nil, nil, fmt.Errorf("pod %s/%s: %w", o.Namespace, o.Name, ErrSelectsNothing)
+		}
+		return []string{o.Name}, nil, nil
+	case experiment:
+		found := experimentSelectors(o)
+		for i, s := range found {
+			if len(found) > 1 && s.pods.Mode != v1alpha1.AllMode {
+				return nil, nil, fmt.Errorf("%s.mode: what lies between two sides can be foreseen in mode all only", s.path)
+			}
+			names, err := matches(s, pods)
+			if err != nil {
+				return nil, nil, err
+			}
+			if i == 0 {
+				source = names
+			} else {
+				target = append(target, names...)
+			}
 		}
 	}
 	return source, target, nil
@@ -118,8 +110,8 @@ func Sides(o Object, pods []corev1.Pod) (source, target []string, err error) {
 
 func matches(s selector, pods []corev1.Pod) ([]string, error) {
 	spec := s.pods.Selector
-	if s.pods.Mode != v1alpha1.AllMode || len(spec.FieldSelectors)+len(spec.AnnotationSelectors)+len(spec.NodeSelectors)+len(spec.Nodes)+len(spec.PodPhaseSelectors) > 0 {
-		return nil, fmt.Errorf("%s: only selectors by name and label in mode all can be foreseen", s.path)
+	if len(spec.FieldSelectors)+len(spec.AnnotationSelectors)+len(spec.NodeSelectors)+len(spec.Nodes)+len(spec.PodPhaseSelectors) > 0 {
+		return nil, fmt.Errorf("%s: only selectors by name and label can be foreseen", s.path)
 	}
 	want, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{
 		MatchLabels: spec.LabelSelectors, MatchExpressions: spec.ExpressionSelectors,

@@ -7,16 +7,17 @@ import (
 	"slices"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
 
-// list returns the experiments of a namespace, of every kind that the cluster
-// knows.
+// list returns the experiments and schedules of a namespace, of every kind that
+// the cluster knows, and its Jobs: a mesh has none of its own.
 func list(ctx context.Context, c client.Client, namespace string) ([]client.Object, error) {
 	var objects []client.Object
-	kinds := v1alpha1.AllKinds()
+	kinds := v1alpha1.AllKindsIncludeScheduleAndWorkflow()
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		l := kinds[kind].SpawnList()
 		ol, ok := l.(client.ObjectList)
@@ -40,10 +41,17 @@ func list(ctx context.Context, c client.Client, namespace string) ([]client.Obje
 			}
 		}
 	}
+	var jobs batchv1.JobList
+	if err := c.List(ctx, &jobs, client.InNamespace(namespace)); err != nil {
+		return objects, fmt.Errorf("list Jobs: %w", err)
+	}
+	for i := range jobs.Items {
+		objects = append(objects, &jobs.Items[i])
+	}
 	return objects, nil
 }
 
-// Snapshot returns the Chaos Mesh objects of a namespace as YAML with their
+// Snapshot returns the Chaos Mesh objects and Jobs of a namespace as YAML with their
 // status, by file name.
 func Snapshot(ctx context.Context, c client.Client, namespace string) (map[string][]byte, error) {
 	objects, err := list(ctx, c, namespace)
@@ -64,7 +72,7 @@ func Snapshot(ctx context.Context, c client.Client, namespace string) (map[strin
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", o.GetName(), err)
 		}
-		files[fmt.Sprintf("%T-%s.yaml", o, o.GetName())[len("*v1alpha1."):]] = b
+		files[fmt.Sprintf("%s-%s.yaml", kindOf(o), o.GetName())] = b
 	}
 	return files, nil
 }

@@ -130,7 +130,7 @@ func TestMergeReplaces(t *testing.T) {
 
 func TestEveryPreloadHasItsRecipe(t *testing.T) {
 	made := map[string]bool{"k8s-pause": true, "pause": true, "nsexec": true, "memStress": true} // C programs
-	for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, prometheus} {
+	for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, netemTC, prometheus} {
 		for _, p := range b.packages {
 			made[command(b, p)] = true
 		}

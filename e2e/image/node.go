@@ -83,6 +83,7 @@ func preloads(dir string) []preload {
 				"/usr/local/bin/pause":        bin("pause"),
 				"/usr/local/bin/nsexec":       bin("nsexec"),
 				"/usr/local/bin/memStress":    bin("memStress"),
+				"/usr/local/bin/tc":           bin("tc"),
 			},
 			config: staticConfig(),
 		},
@@ -104,7 +105,7 @@ func (s *Store) buildNode(ctx context.Context) (Image, error) {
 	}
 	group, lanes := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, prometheus, containerd} {
+		for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, netemTC, prometheus, containerd} {
 			step := s.progress.Step("build " + b.what)
 			if err := step.End("", s.compile(lanes, b, bin, step)); err != nil {
 				return err

@@ -88,6 +88,8 @@ var (
 		packages: []string{"github.com/prometheus/prometheus/cmd/prometheus"},
 		tags:     "remove_all_sd,enable_kubernetes_sd", // no cloud's service discovery but ours
 	}
+	// netemTC is first in the daemon's PATH; Debian's tc stays where it is.
+	netemTC  = binaries{what: "the netem stand-in", module: ".", packages: []string{"./e2e/cmd/tc"}}
 	meshnode = binaries{what: "the mesh node", module: ".", packages: []string{"./meshnode"}}
 	probe    = binaries{what: "the probe", module: ".", packages: []string{"./e2e/cmd/probe"}}
 )

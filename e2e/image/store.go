@@ -213,7 +213,8 @@ func (s *Store) buildProject(ctx context.Context, name, command string, b binari
 	return img, archive, nil
 }
 
-// recipes are the sources that decide what a node image holds, beside manifests/images.
+// recipes are the sources that decide what a node image holds, beside manifests/images
+// and those of netemTC.
 //
 //go:embed recipe.go node.go assemble.go compose.go
 var recipes embed.FS
@@ -223,9 +224,13 @@ var recipes embed.FS
 func (s *Store) nodeHash() (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version())
-	for _, root := range []fs.FS{recipes, os.DirFS(filepath.Join(s.project, imagesModule))} {
+	roots := []fs.FS{recipes}
+	for _, dir := range []string{imagesModule, "e2e/cmd/tc", "e2e/netem"} {
+		roots = append(roots, os.DirFS(filepath.Join(s.project, dir)))
+	}
+	for _, root := range roots {
 		err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+			if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
 			b, err := fs.ReadFile(root, path)

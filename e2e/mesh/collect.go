@@ -63,10 +63,24 @@ func (m *Mesh) collectPod(ctx context.Context, dir string, p corev1.Pod) error {
 	return errors.Join(errs...)
 }
 
-func (m *Mesh) collectLog(ctx context.Context, dir, pod, container string, previous bool) error {
+// Log reads what a container of a pod has written; the pod's only one if none
+// is named.
+func (m *Mesh) Log(ctx context.Context, pod, container string) ([]byte, error) {
+	return m.log(ctx, pod, container, false)
+}
+
+func (m *Mesh) log(ctx context.Context, pod, container string, previous bool) ([]byte, error) {
 	b, err := m.kube.CoreV1().Pods(m.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Previous: previous}).DoRaw(ctx)
 	if err != nil {
-		return fmt.Errorf("log of %s/%s: %w", pod, container, err)
+		return nil, fmt.Errorf("log of %s/%s: %w", pod, container, err)
+	}
+	return b, nil
+}
+
+func (m *Mesh) collectLog(ctx context.Context, dir, pod, container string, previous bool) error {
+	b, err := m.log(ctx, pod, container, previous)
+	if err != nil {
+		return err
 	}
 	name := pod + "." + container
 	if previous {

@@ -27,6 +27,9 @@ const (
 	// OwnerLabel marks what the suite made, with the scenario's namespace as
 	// its value, so that leftovers can be found.
 	OwnerLabel = "x0tta6bl4.test/scenario"
+
+	// nodeContainer is the node's container in its pod.
+	nodeContainer = "node"
 )
 
 // order is that of creation; kinds that are not listed come last.
@@ -112,6 +115,45 @@ func retarget(objects []*unstructured.Unstructured, namespace string) {
 		labels[OwnerLabel] = namespace
 		o.SetLabels(labels)
 	}
+}
+
+// addNodeArgs appends flags to the command line of every node.
+func addNodeArgs(objects []*unstructured.Unstructured, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	found := false
+	for _, o := range objects {
+		if o.GetKind() != "StatefulSet" {
+			continue
+		}
+		path := []string{"spec", "template", "spec", "containers"}
+		containers, _, err := unstructured.NestedSlice(o.Object, path...)
+		if err != nil {
+			return fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
+		}
+		for _, c := range containers {
+			c, ok := c.(map[string]any)
+			if !ok || c["name"] != nodeContainer {
+				continue
+			}
+			old, _, err := unstructured.NestedStringSlice(c, "args")
+			if err != nil {
+				return fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
+			}
+			if err := unstructured.SetNestedStringSlice(c, slices.Concat(old, args), "args"); err != nil {
+				return fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
+			}
+			found = true
+		}
+		if err := unstructured.SetNestedSlice(o.Object, containers, path...); err != nil {
+			return fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
+		}
+	}
+	if !found {
+		return fmt.Errorf("mesh manifests: no StatefulSet has a container %q to give %v to", nodeContainer, args)
+	}
+	return nil
 }
 
 // rewrite returns v with every mention of the documented namespace replaced.

@@ -137,3 +137,34 @@ func TestLoadRefusesNothing(t *testing.T) {
 		t.Error("broken YAML was accepted")
 	}
 }
+
+func TestNodeArgs(t *testing.T) {
+	load := func() []*unstructured.Unstructured {
+		files := fstest.MapFS{"mesh.yaml": {Data: []byte(strings.Replace(manifests, "name: meshnode", "name: node", 1))}}
+		objects, err := Load(t.Context(), files, "elsewhere")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return objects
+	}
+	objects := load()
+	if err := addNodeArgs(objects, []string{"--mapek=off"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if o.GetKind() != "StatefulSet" {
+			continue
+		}
+		containers, _, err := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+		if err != nil || args[0] != "run" || args[len(args)-1] != "--mapek=off" {
+			t.Errorf("args %v, %v", args, err)
+		}
+	}
+	if err := addNodeArgs(objects[:1], []string{"--mapek=off"}); err == nil {
+		t.Error("flags that no node got are no error")
+	}
+}

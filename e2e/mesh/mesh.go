@@ -36,9 +36,10 @@ const (
 
 const (
 	pollEvery = 250 * time.Millisecond
-	// podsWithin is how long the pods of a mesh get before their namespace is
-	// deleted around them.
-	podsWithin = 10 * time.Second
+	// headStart is what the pods of a mesh get before their namespace is deleted
+	// around them. Its controller first waits five seconds; pods that it still finds
+	// then cost half of their grace period more.
+	headStart = 3 * time.Second
 )
 
 // Mesh is a mesh in a namespace of its own.
@@ -56,11 +57,14 @@ func New(config *rest.Config, kube kubernetes.Interface, c client.Client, namesp
 	return &Mesh{Namespace: namespace, config: config, kube: kube, client: c}
 }
 
-// Deploy creates the namespace, the API token and everything of the manifests.
-// It does not wait.
-func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS) error {
+// Deploy creates the namespace, the API token and everything of the manifests,
+// and gives the nodes further flags. It does not wait.
+func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) error {
 	objects, err := Load(ctx, manifests, m.Namespace)
 	if err != nil {
+		return err
+	}
+	if err := addNodeArgs(objects, nodeArgs); err != nil {
 		return err
 	}
 	m.token, err = newToken()
@@ -243,7 +247,7 @@ func (m *Mesh) Delete(ctx context.Context) error {
 // awaitNoPods gives pods a little time to go. Those that do not are left to the
 // namespace.
 func (m *Mesh) awaitNoPods(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, podsWithin)
+	ctx, cancel := context.WithTimeout(ctx, headStart)
 	defer cancel()
 	_ = wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
 		var pods corev1.PodList

@@ -148,15 +148,10 @@ func (p *podView) peer(name string) *peerView {
 func (v *View) Proof(cut, open []Pair) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if err := v.stale(); err != nil {
+		return err
+	}
 	var errs []error
-	for name, p := range v.pods {
-		if age := v.now().Sub(p.heard); age > staleAfter {
-			errs = append(errs, fmt.Errorf("the prober of %s has said nothing for %v", name, age.Round(time.Second)))
-		}
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
 	check := func(pairs []Pair, up bool, complaint string) {
 		var wrong []string
 		for _, pair := range pairs {
@@ -174,6 +169,67 @@ func (v *View) Proof(cut, open []Pair) error {
 	check(cut, false, "should be cut but are not")
 	check(open, true, "should be open but are not")
 	return errors.Join(errs...)
+}
+
+// RoundTrips checks from both ends that the last round trip of every pair took
+// at least least and at most most. The error names the pairs for which that does
+// not hold.
+func (v *View) RoundTrips(pairs []Pair, least, most time.Duration) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.stale(); err != nil {
+		return err
+	}
+	var wrong []string
+	for _, pair := range pairs {
+		for _, end := range [][2]string{{pair.A, pair.B}, {pair.B, pair.A}} {
+			p := v.find(end[0], end[1])
+			switch {
+			case p == nil || p.rtt == 0:
+				wrong = append(wrong, end[0]+"→"+end[1]+" unknown")
+			case p.rtt < least || p.rtt > most:
+				wrong = append(wrong, fmt.Sprintf("%s→%s %v", end[0], end[1], p.rtt.Round(time.Millisecond)))
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("round trips should take %v to %v: %s", least, most, strings.Join(wrong, ", "))
+	}
+	return nil
+}
+
+// stale names the probers that have fallen silent.
+func (v *View) stale() error {
+	var errs []error
+	for name, p := range v.pods {
+		if age := v.now().Sub(p.heard); age > staleAfter {
+			errs = append(errs, fmt.Errorf("the prober of %s has said nothing for %v", name, age.Round(time.Second)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Lost returns when a peer was first lost after a time by any of the pods, by
+// its own prober.
+func (v *View) Lost(peer string, pods []string, after time.Time) (time.Time, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var first time.Time
+	for _, pod := range pods {
+		p := v.find(pod, peer)
+		if p == nil {
+			continue
+		}
+		for _, c := range p.changes {
+			if !c.Up && c.At.After(after) && (first.IsZero() || c.At.Before(first)) {
+				first = c.At
+			}
+		}
+	}
+	if first.IsZero() {
+		return first, fmt.Errorf("nobody has lost %s", peer)
+	}
+	return first, nil
 }
 
 // Losses returns when a pod lost each of its peers that are down now, sorted.

@@ -150,3 +150,44 @@ func TestALogReadTwiceChangesNothing(t *testing.T) {
 		t.Fatalf("%d changes, %v, %v", n, times, err)
 	}
 }
+
+func TestRoundTrips(t *testing.T) {
+	w := mesh()
+	ab := []Pair{{"a", "b"}}
+	state := func(pod, peer string, rtt time.Duration) {
+		w.say(pod, echo.Line{Kind: echo.State, Peers: []echo.PeerState{{Peer: peer, Up: true, RTT: rtt}}})
+	}
+	if err := w.RoundTrips(ab, 0, time.Second); err == nil || !strings.Contains(err.Error(), "unknown") {
+		t.Errorf("before any: %v", err)
+	}
+	state("a", "b", 200*time.Millisecond)
+	state("b", "a", 20*time.Millisecond)
+	if err := w.RoundTrips(ab, 150*time.Millisecond, time.Second); err == nil || !strings.Contains(err.Error(), "b→a 20ms") {
+		t.Errorf("one end is not slow: %v", err)
+	}
+	state("b", "a", 210*time.Millisecond)
+	if err := w.RoundTrips(ab, 150*time.Millisecond, time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := w.RoundTrips(ab, 0, 100*time.Millisecond); err == nil {
+		t.Error("slow round trips pass for fast ones")
+	}
+	w.clock = at(60_000)
+	if err := w.RoundTrips(ab, 0, time.Second); err == nil {
+		t.Error("silent probers prove something")
+	}
+}
+
+func TestLost(t *testing.T) {
+	w := mesh()
+	w.change("a", "c", false, 5) // a blip before
+	w.change("a", "c", true, 7)
+	if _, err := w.Lost("c", []string{"a", "b"}, at(7)); err == nil {
+		t.Error("lost before it was")
+	}
+	w.change("b", "c", false, 20)
+	w.change("a", "c", false, 15)
+	if got, err := w.Lost("c", []string{"a", "b"}, at(7)); err != nil || !got.Equal(at(15)) {
+		t.Errorf("lost at %v, %v", got, err)
+	}
+}

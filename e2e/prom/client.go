@@ -7,6 +7,7 @@ package prom
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -23,7 +24,8 @@ import (
 
 const (
 	labelNamespace = "namespace"
-	labelPod       = "pod"
+	// LabelPod is the label that the scrape gives every series of a pod.
+	LabelPod = "pod"
 
 	// lookback is how far before a window's start the last sample of a series
 	// may lie: Prometheus' own staleness interval.
@@ -43,8 +45,19 @@ type Labels map[string]string
 type Window struct {
 	Namespace string
 	Pods      []string
-	// Start is when the window opens; it ends now.
+	// Start is when the window opens.
 	Start time.Time
+	// End is when it closes; zero means that it ends now, whenever it is asked
+	// about.
+	End time.Time
+}
+
+// Until returns the window's end, which is now while it is open.
+func (w Window) Until(now time.Time) time.Time {
+	if w.End.IsZero() {
+		return now
+	}
+	return w.End
 }
 
 // New returns a client of the server behind a Service, given as
@@ -84,18 +97,25 @@ func (c *Client) Ready(ctx context.Context) error {
 }
 
 // Growth returns a question for Eventually: by how much has the counter grown
-// in each of the window's pods since the window's start? Series of one pod are
+// in each of the window's pods during the window? Series of one pod are
 // added up; a series that did not exist before the start began at 0; a series
 // that falls was reset and goes on from 0. A pod that has no such series at
 // all is an error: the metric is misspelt, or its pod is not scraped.
 func (c *Client) Growth(metric string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
+	return c.inWindow(metric, labels, w, func(_ string, samples []model.SamplePair) float64 { return Increase(samples, w.Start) })
+}
+
+// inWindow returns a question for Eventually: what does read make of the samples of
+// each of the window's pods? What it makes of the series of one pod is added up.
+func (c *Client) inWindow(metric string, labels Labels, w Window, read func(pod string, samples []model.SamplePair) float64) func(context.Context) (map[string]float64, error) {
 	return func(ctx context.Context) (map[string]float64, error) {
 		query, series, err := c.samples(ctx, metric, labels, w)
 		if err != nil {
 			return nil, err
 		}
 		return byPod(query, w.Pods, series, func(s *model.SampleStream) (string, float64) {
-			return string(s.Metric[labelPod]), Increase(s.Values, w.Start)
+			pod := string(s.Metric[LabelPod])
+			return pod, read(pod, s.Values)
 		})
 	}
 }
@@ -114,7 +134,7 @@ func (c *Client) Grown(ctx context.Context, metric string, labels Labels, w Wind
 			if Increase(s.Values[:i+1], w.Start) == 0 {
 				continue
 			}
-			pod, at := string(s.Metric[labelPod]), s.Values[i].Timestamp.Time()
+			pod, at := string(s.Metric[LabelPod]), s.Values[i].Timestamp.Time()
 			if known, ok := seen[pod]; !ok || at.Before(known) {
 				seen[pod] = at
 			}
@@ -124,12 +144,16 @@ func (c *Client) Grown(ctx context.Context, metric string, labels Labels, w Wind
 	return seen, nil
 }
 
-// samples returns a metric's samples from shortly before the window's start.
+// samples returns a metric's samples from shortly before the window's start to
+// its end.
 func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Window) (string, model.Matrix, error) {
-	now := c.now()
-	span := now.Sub(w.Start) + lookback
+	end := w.Until(c.now())
+	span := end.Sub(w.Start) + lookback
 	query := fmt.Sprintf("%s[%dms]", Selector(metric, w.Namespace, labels), span.Milliseconds())
-	value, _, _, err := c.api.Query(ctx, query, now)
+	if !end.After(w.Start) {
+		return query, nil, fmt.Errorf("%s: the window ends before it opens", query)
+	}
+	value, _, _, err := c.api.Query(ctx, query, end)
 	if err != nil {
 		return query, nil, fmt.Errorf("%s: %w", query, err)
 	}
@@ -155,9 +179,46 @@ func (c *Client) Now(metric string, labels Labels, namespace string, pods []stri
 			return nil, fmt.Errorf("%s: got a %s, want a vector", query, value.Type())
 		}
 		return byPod(query, pods, samples, func(s *model.Sample) (string, float64) {
-			return string(s.Metric[labelPod]), float64(s.Value)
+			return string(s.Metric[LabelPod]), float64(s.Value)
 		})
 	}
+}
+
+// Values returns the values that a label has among a metric's present series,
+// sorted.
+func (c *Client) Values(ctx context.Context, metric, label string, labels Labels, namespace string) ([]string, error) {
+	query := Selector(metric, namespace, labels)
+	value, _, _, err := c.api.Query(ctx, query, c.now())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", query, err)
+	}
+	samples, ok := value.(model.Vector)
+	if !ok {
+		return nil, fmt.Errorf("%s: got a %s, want a vector", query, value.Type())
+	}
+	var values []string
+	for _, s := range samples {
+		if v, ok := s.Metric[model.LabelName(label)]; ok {
+			values = append(values, string(v))
+		}
+	}
+	slices.Sort(values)
+	return slices.Compact(values), nil
+}
+
+// answerStep is the time between two samples that Answers asks for.
+const answerStep = time.Second
+
+// Answers asks a query of any kind over a window. No answer at all is an error.
+func (c *Client) Answers(ctx context.Context, query string, w Window) error {
+	value, _, _, err := c.api.QueryRange(ctx, query, promv1.Range{Start: w.Start, End: w.Until(c.now()), Step: answerStep})
+	if err != nil {
+		return err
+	}
+	if m, ok := value.(model.Matrix); !ok || len(m) == 0 {
+		return errors.New("the answer is empty")
+	}
+	return nil
 }
 
 // byPod adds up series per wanted pod and insists that each has one.

@@ -64,17 +64,18 @@ func TestSelector(t *testing.T) {
 	}
 }
 
-// server answers every query with a result and keeps the last query.
+// server answers every query with a result and keeps the last query and its time.
 type server struct {
 	result any
 	kind   string
 	query  string
+	at     string
 	path   string
 	fail   bool
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.path, s.query = r.URL.Path, r.FormValue("query")
+	s.path, s.query, s.at = r.URL.Path, r.FormValue("query"), r.FormValue("time")
 	if s.fail {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return

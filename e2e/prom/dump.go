@@ -32,14 +32,14 @@ answered at the end of the run.
 `
 
 // Dump writes what the server knows about the run since start into a directory:
-// all series of the mesh, the alerts, and whether pods were scraped, as
+// all series of the mesh, the alerts, the faults, and whether pods were scraped, as
 // OpenMetrics text that promtool turns into a queryable database again.
 func (c *Client) Dump(ctx context.Context, dir string, start time.Time) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	now := c.now()
-	query := fmt.Sprintf(`{__name__=~"x0tta6bl4_.+|ALERTS|ALERTS_FOR_STATE|up"}[%dms]`, now.Sub(start).Milliseconds()+1)
+	query := fmt.Sprintf(`{__name__=~"x0tta6bl4_.+|ALERTS|ALERTS_FOR_STATE|chaos_.+|up"}[%dms]`, now.Sub(start).Milliseconds()+1)
 	value, _, _, err := c.api.Query(ctx, query, now)
 	if err != nil {
 		return fmt.Errorf("%s: %w", query, err)

@@ -36,6 +36,7 @@ const (
 type Summary struct {
 	Version     string     `json:"version"`
 	Profile     string     `json:"profile"`
+	Mapek       string     `json:"mapek"` // on, or off in a control
 	Started     time.Time  `json:"started"`
 	WallSeconds float64    `json:"wall_seconds"`
 	Machine     Machine    `json:"machine"`

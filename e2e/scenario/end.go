@@ -26,19 +26,12 @@ func (r *Run) Collect(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Withdraw deletes the fault and looks into the pods for what it left there.
-// What it could only force is residue, too.
+// Withdraw deletes the faults and looks into the pods for what they left
+// there. What it could only force is residue, too.
 func (r *Run) Withdraw(ctx context.Context) ([]string, error) {
-	var left []string
-	if r.injection != nil {
-		forced, err := r.injection.Delete(ctx, Wait.Patience)
-		if err != nil {
-			return nil, err
-		}
-		if forced {
-			left = append(left, "the fault could only be deleted by force")
-		}
-		r.injection = nil
+	left, err := r.withdraw(ctx)
+	if err != nil {
+		return left, err
 	}
 	x := r.env.Client.Resources()
 	c := x.GetControllerRuntimeClient()
@@ -46,11 +39,26 @@ func (r *Run) Withdraw(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return left, err
 	}
-	after, err := fault.Look(ctx, c, x, r.pods)
+	pods, err := r.Mesh.Nodes(ctx)
+	if err != nil {
+		return left, err
+	}
+	after, err := fault.Look(ctx, c, x, pods)
 	if err != nil {
 		return left, err
 	}
 	return slices.Concat(left, objects, fault.Residue(r.before, after)), nil
+}
+
+func (r *Run) withdraw(ctx context.Context) (left []string, err error) {
+	for _, e := range r.episodes {
+		more, err := e.withdraw(ctx)
+		left = append(left, more...)
+		if err != nil {
+			return left, err
+		}
+	}
+	return left, nil
 }
 
 // Remove deletes the mesh and everything with it and tells what is left. It
@@ -59,16 +67,11 @@ func (r *Run) Remove(ctx context.Context) ([]string, error) {
 	if r.Probes != nil {
 		r.Probes.Close()
 	}
-	if r.injection != nil {
-		if forced, err := r.injection.Delete(ctx, Wait.Patience); err != nil || forced {
-			err = errors.Join(err, r.Mesh.Delete(ctx))
-			return []string{"the fault could only be deleted by force"}, err
-		}
-		r.injection = nil
-	}
-	if err := r.Mesh.Delete(ctx); err != nil {
-		return nil, err
+	forced, err := r.withdraw(ctx)
+	if err = errors.Join(err, r.Mesh.Delete(ctx)); err != nil {
+		return forced, err
 	}
 	r.deleted = true
-	return r.Mesh.Left(ctx)
+	left, err := r.Mesh.Left(ctx)
+	return append(forced, left...), err
 }

@@ -3,6 +3,8 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -45,6 +47,58 @@ func JudgeTime(what string, r Reactions, bar time.Duration) {
 	}
 	if took > bar {
 		ginkgo.Fail(fmt.Sprintf("%s: %s took %v, at most %v is allowed", what, who, took.Round(time.Millisecond), bar))
+	}
+}
+
+// Measured reports a time that no bar is set for.
+func Measured(what string, took time.Duration) {
+	ginkgo.GinkgoHelper()
+	ginkgo.AddReportEntry(what, took, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	ginkgo.AddReportEntry(report.EntryMeasurement, report.Measurement{
+		Expected: "yes", Measured: took.Seconds(), Unit: "s",
+	}, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+}
+
+// JudgeLeast holds what each of several, nodes mostly, reached against a bar,
+// the least of them counting.
+func JudgeLeast(what string, reached map[string]float64, bar float64, unit string) {
+	ginkgo.GinkgoHelper()
+	who, least := "", 0.0
+	for _, name := range slices.Sorted(maps.Keys(reached)) {
+		if v := reached[name]; who == "" || v < least {
+			who, least = name, v
+		}
+	}
+	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	ginkgo.AddReportEntry(report.EntryMeasurement, report.Measurement{
+		Expected: fmt.Sprintf("≥ %g", bar), Measured: least, Unit: unit,
+	}, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	if who == "" {
+		ginkgo.Fail(what + ": nothing was measured")
+	}
+	if least < bar {
+		ginkgo.Fail(fmt.Sprintf("%s: %s has %g %s, at least %g is wanted", what, who, least, unit, bar))
+	}
+}
+
+// JudgeEqual holds what each of several reached against the one right number.
+func JudgeEqual(what string, reached map[string]float64, want float64, unit string) {
+	ginkgo.GinkgoHelper()
+	wrong, measured := "", want
+	for _, name := range slices.Sorted(maps.Keys(reached)) {
+		if v := reached[name]; v != want && wrong == "" {
+			wrong, measured = fmt.Sprintf("%s: %s has %g %s, not %g", what, name, v, unit, want), v
+		}
+	}
+	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	ginkgo.AddReportEntry(report.EntryMeasurement, report.Measurement{
+		Expected: fmt.Sprintf("= %g", want), Measured: measured, Unit: unit,
+	}, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	if len(reached) == 0 {
+		ginkgo.Fail(what + ": nothing was measured")
+	}
+	if wrong != "" {
+		ginkgo.Fail(wrong)
 	}
 }
 

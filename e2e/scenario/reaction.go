@@ -62,6 +62,12 @@ func Verified(peer string) func(event.Entry) bool {
 	return func(e event.Entry) bool { return e.Kind == event.SessionVerified && e.Subject == peer }
 }
 
+// Relayed matches the entry that tells that a peer, whose link was lost, is heard
+// through a relay.
+func Relayed(peer string) func(event.Entry) bool {
+	return func(e event.Entry) bool { return e.Kind == event.PeerRelayed && e.Subject == peer }
+}
+
 // Kinds says which kinds of entries a journal holds after a time, for messages
 // that something is missing from it.
 func Kinds(journal []event.Entry, after time.Time) string {
@@ -75,12 +81,4 @@ func Kinds(journal []event.Entry, after time.Time) string {
 		return "nothing at all"
 	}
 	return strings.Join(kinds, ", ")
-}
-
-// CutMoment returns when a node's partition began, given when it lost each of
-// its peers, at least one, in order: with the second loss, since the loss of a single peer is
-// not a partition. It is the earliest moment at which anybody could tell, and
-// so the one that makes the node's reaction longest.
-func CutMoment(losses []time.Time) time.Time {
-	return losses[min(1, len(losses)-1)]
 }

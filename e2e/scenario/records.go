@@ -7,15 +7,16 @@ import (
 	"fmt"
 
 	"github.com/x0tta6bl4/mesh/e2e/verify"
+	"github.com/x0tta6bl4/mesh/meshnode/api"
 )
 
 // Operations returns what the recording clients have done so far.
-func (r *Run) Operations(ctx context.Context) ([]verify.Operation, error) {
+func (r *Run) Operations(ctx context.Context) ([]api.Operation, error) {
 	b, err := r.Mesh.History(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return verify.ParseHistory(bytes.NewReader(b))
+	return api.ReadHistory(bytes.NewReader(b))
 }
 
 // Records holds what every node lists against what the clients were promised.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +34,9 @@ type Env struct {
 	Artifacts string // of this run
 	Prefix    string // of namespaces
 	Keep      bool   // leave the namespace of a failed scenario
+	// NodeArgs are further flags of every node, such as --mapek=off for a
+	// control.
+	NodeArgs []string
 }
 
 // InvalidError says why nothing can be concluded from a scenario.
@@ -48,67 +51,44 @@ func invalid(err error) error {
 	return &InvalidError{Reason: err.Error()}
 }
 
-// Run is one scenario under way.
+// Run is one scenario under way: a mesh of its own and the faults in it.
 type Run struct {
 	Name   string
 	Mesh   *mesh.Mesh
-	Probes *probe.Probes
+	Probes *probe.Probes // nil before Attach
 	Prom   *prom.Client
-	// Nodes are the names of the mesh's pods, sorted.
+	// Nodes are the names of the mesh's pods as it was deployed, sorted.
 	Nodes []string
-	// Cut are the pairs that the fault cuts, Open the others.
-	Cut, Open []probe.Pair
-	// Window opens right before the fault.
-	Window prom.Window
-	// Fault tells when it was injected, proven and recovered.
-	Fault report.Fault
-	// CutAt is when each node's partition began, by the prober in its own pod:
-	// see CutMoment.
-	CutAt map[string]time.Time
+	// Baseline is the part of the run before its first fault.
+	Baseline prom.Window
 
 	env       Env
+	nodeArgs  []string
 	pods      []corev1.Pod
-	object    fault.Object
-	lasts     time.Duration
 	before    map[string]fault.NetState
-	injection *fault.Injection
-	healed    bool
+	episodes  []*Episode
 	collected bool
 	deleted   bool
 }
 
-// New prepares a scenario with a fixture. It touches nothing yet.
-func New(env Env, name, fixture string) (*Run, error) {
-	o, err := fault.Load(env.Fixtures, fixture)
-	if err != nil {
-		return nil, err
-	}
-	if env.Profile.Fault > 0 {
-		if err := fault.Shorten(o, env.Profile.Fault, AlertFor); err != nil {
-			return nil, err
-		}
-	}
-	lasts, err := fault.Duration(o)
-	if err != nil {
-		return nil, err
-	}
+// New prepares a scenario. It touches nothing yet. The arguments are further
+// flags of the nodes.
+func New(env Env, name string, nodeArgs ...string) (*Run, error) {
 	suffix := make([]byte, 2)
 	if _, err := rand.Read(suffix); err != nil {
 		return nil, err
 	}
 	namespace := env.Prefix + "-" + name + "-" + hex.EncodeToString(suffix)
-	fault.Retarget(o, namespace)
 	return &Run{
-		Name: name, env: env, object: o, lasts: lasts, Prom: env.Prom,
+		Name: name, env: env, nodeArgs: slices.Concat(nodeArgs, env.NodeArgs), Prom: env.Prom,
 		Mesh: mesh.New(env.Config, env.Kube, env.Client.Resources().GetControllerRuntimeClient(), namespace),
 	}, nil
 }
 
-// Deploy makes the mesh and puts probers into its pods, then checks that it is
-// well without a fault: every pair of pods reaches each other, every session
-// is verified, no incident is open.
+// Deploy makes the mesh and waits until it is well without a fault: every
+// session is verified, no incident is open.
 func (r *Run) Deploy(ctx context.Context) error {
-	if err := r.Mesh.Deploy(ctx, r.env.Manifests); err != nil {
+	if err := r.Mesh.Deploy(ctx, r.env.Manifests, r.nodeArgs...); err != nil {
 		return invalid(err)
 	}
 	err := within(ctx, Wait.Ready, func(ctx context.Context) error { return r.Mesh.WaitReady(ctx) })
@@ -121,33 +101,58 @@ func (r *Run) Deploy(ctx context.Context) error {
 	for _, p := range r.pods {
 		r.Nodes = append(r.Nodes, p.Name)
 	}
-	// Before the probers start, so that a selector that matches nothing is
-	// said at once.
-	source, target, err := fault.Sides(r.object, r.pods)
-	if err != nil {
-		return invalid(err)
-	}
-	all := probe.All(r.Nodes)
-	r.Cut = probe.Between(source, target)
-	r.Open = probe.Without(all, r.Cut)
-	err = within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
-		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
-			return err
-		}
-		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, all) })
-	})
-	if err != nil {
+	if err := r.AwaitWell(ctx); err != nil {
 		return invalid(fmt.Errorf("without a fault: %w", err))
 	}
-	err = within(ctx, Wait.Baseline, func(ctx context.Context) error { return until(ctx, r.well) })
-	if err != nil {
-		return invalid(fmt.Errorf("without a fault: %w", err))
-	}
+	r.Baseline = prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}
 	x := r.env.Client.Resources()
 	if r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods); err != nil {
 		return invalid(err)
 	}
 	return nil
+}
+
+// Attach puts probers into the pods and waits until each sees every other.
+func (r *Run) Attach(ctx context.Context) error {
+	err := within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
+		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
+			return err
+		}
+		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })
+	})
+	if err != nil {
+		return invalid(fmt.Errorf("without a fault: %w", err))
+	}
+	return nil
+}
+
+// Observe waits until each node has made at least so many critical verifications, and
+// ends the baseline.
+func (r *Run) Observe(ctx context.Context, least int) error {
+	err := within(ctx, Wait.Observe, func(ctx context.Context) error {
+		return until(ctx, func(ctx context.Context) error {
+			seen, err := r.Prom.Growth(metric.VerificationsTotal, critical, r.Baseline)(ctx)
+			if err != nil {
+				return err
+			}
+			for _, n := range r.Nodes {
+				if seen[n] < float64(least) {
+					return fmt.Errorf("%s has verified %v signatures of high priority only, %d are needed to compare with", n, seen[n], least)
+				}
+			}
+			return nil
+		})
+	})
+	r.Baseline.End = time.Now()
+	return invalid(err)
+}
+
+// critical are the verifications that sessions need to stay verified.
+var critical = prom.Labels{metric.LabelPriority: metric.PriorityCritical}
+
+// AwaitWell waits until the mesh is well.
+func (r *Run) AwaitWell(ctx context.Context) error {
+	return within(ctx, Wait.Baseline, func(ctx context.Context) error { return until(ctx, r.well) })
 }
 
 // well checks that every session is verified and no incident is open.
@@ -184,61 +189,11 @@ func (r *Run) SessionsVerified(ctx context.Context) error {
 	return nil
 }
 
-// Inject applies the fault and proves from outside that it bites: every pair
-// that it should cut is cut, and no other.
-func (r *Run) Inject(ctx context.Context) error {
-	r.Window = prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}
-	var err error
-	c := r.env.Client.Resources().GetControllerRuntimeClient()
-	if r.injection, err = fault.Apply(ctx, c, r.object); err != nil {
-		return invalid(err)
+// Fault tells when the scenario's first fault, the document's own, was
+// injected, proven and recovered.
+func (r *Run) Fault() report.Fault {
+	if len(r.episodes) == 0 {
+		return report.Fault{}
 	}
-	if err := within(ctx, Wait.Inject, r.injection.WaitInjected); err != nil {
-		return invalid(err)
-	}
-	r.Fault.Injected = now()
-	err = within(ctx, Wait.Bite, func(ctx context.Context) error {
-		return until(ctx, func(context.Context) error { return r.Probes.Proof(r.Cut, r.Open) })
-	})
-	if err != nil {
-		return invalid(fmt.Errorf("the fault does not bite: %w", err))
-	}
-	r.Fault.Proven = now()
-	r.CutAt = map[string]time.Time{}
-	for _, n := range r.Nodes {
-		peers := probe.PeersOf(n, r.Cut)
-		if len(peers) == 0 {
-			continue
-		}
-		losses, err := r.Probes.Losses(n, peers)
-		if err != nil { // healed in the same breath
-			return invalid(fmt.Errorf("the fault does not last: %w", err))
-		}
-		r.CutAt[n] = CutMoment(losses)
-	}
-	return nil
-}
-
-// AwaitHeal waits until Chaos Mesh has taken the fault back and the probers
-// see it. It does so once; later calls return at once.
-func (r *Run) AwaitHeal(ctx context.Context) error {
-	if r.healed {
-		return nil
-	}
-	if r.Fault.Injected == nil {
-		return invalid(errors.New("there was no fault"))
-	}
-	left := time.Until(r.Window.Start.Add(r.lasts + Wait.Recover))
-	if err := within(ctx, left, r.injection.WaitRecovered); err != nil {
-		return invalid(err)
-	}
-	r.Fault.Recovered = now()
-	err := within(ctx, Wait.Heal, func(ctx context.Context) error {
-		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })
-	})
-	if err != nil {
-		return invalid(fmt.Errorf("after the recovery that Chaos Mesh reports: %w", err))
-	}
-	r.healed = true
-	return nil
+	return r.episodes[0].Times
 }

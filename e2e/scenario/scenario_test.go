@@ -50,6 +50,40 @@ func TestFirst(t *testing.T) {
 	}
 }
 
+func TestFailedTimes(t *testing.T) {
+	var attack []event.Entry
+	for i, incident := range []string{"1", "1", "2", "2", "2"} {
+		attack = append(attack, event.Entry{Time: at(100 * (i + 1)), Kind: event.SessionFailed, Subject: "b-0", Incident: incident},
+			event.Entry{Time: at(100*i + 150), Kind: event.SessionFailed, Subject: "b-1", Incident: "3"})
+	}
+	if e, ok := FailedTimes(attack, at(0), "b-0", 3); !ok || !e.Time.Equal(at(500)) {
+		t.Errorf("third failure of one incident: %v, %v", e, ok)
+	}
+	if e, ok := FailedTimes(attack, at(300), "b-0", 3); ok {
+		t.Errorf("three since then, got %v", e)
+	}
+}
+
+func TestMissingPhases(t *testing.T) {
+	journal := []event.Entry{
+		{Incident: "1", Phase: event.Monitor}, {Incident: "1", Phase: event.Analyze}, {Incident: "2", Phase: event.Plan},
+		{Incident: "1", Phase: event.Execute}, {Incident: "1", Phase: event.Knowledge},
+	}
+	if got := MissingPhases(journal, "1"); len(got) != 1 || got[0] != event.Plan {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestComparisons(t *testing.T) {
+	before, after := map[string]float64{"a": 2, "b": 0, "c": 1}, map[string]float64{"a": 3, "b": 1}
+	if d := Differences(before, after); len(d) != 2 || d["a"] != 1 || d["b"] != 1 {
+		t.Errorf("differences %v", d)
+	}
+	if r := Ratios(before, after); len(r) != 1 || r["a"] != 1.5 {
+		t.Errorf("ratios %v", r)
+	}
+}
+
 func TestCutMoment(t *testing.T) {
 	if got := CutMoment([]time.Time{at(1)}); !got.Equal(at(1)) {
 		t.Errorf("one peer: %v", got)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
 )
 
 // maxShown bounds how many records an error names.
@@ -39,18 +41,18 @@ type Defect struct{ ID, Node string }
 // The guarantee that it checks: "accepted when fsynced locally and held by one
 // reachable peer (locally alone if none is reachable); both sides of a
 // partition stay writable and merge after it".
-func Set(ops []Operation, settled time.Time, listed map[string][]string) Verdict {
+func Set(ops []api.Operation, settled time.Time, listed map[string][]string) Verdict {
 	acknowledged := map[string]bool{}
 	attempted := map[string]bool{}
 	firstAck := map[Defect]time.Time{}
 	for _, o := range ops {
-		if o.Op != Write {
+		if o.Op != api.OpWrite {
 			continue
 		}
-		if o.Result != Fail {
+		if o.Result != api.Failed {
 			attempted[o.ID] = true
 		}
-		if o.Result == OK && !o.Returned.After(settled) {
+		if o.Result == api.OK && !o.Returned.After(settled) {
 			acknowledged[o.ID] = true
 			key := Defect{o.ID, o.Node}
 			if at, ok := firstAck[key]; !ok || o.Returned.Before(at) {
@@ -80,7 +82,7 @@ func Set(ops []Operation, settled time.Time, listed map[string][]string) Verdict
 	}
 	for _, o := range ops {
 		at, acked := firstAck[Defect{o.ID, o.Node}]
-		if o.Op == Read && o.Result == OK && !o.Found && acked && !o.Invoked.Before(at) {
+		if o.Op == api.OpRead && o.Result == api.OK && !o.Found && acked && !o.Invoked.Before(at) {
 			v.Forgotten = append(v.Forgotten, Defect{o.ID, o.Node})
 		}
 	}
@@ -122,15 +124,15 @@ func (v Verdict) Err() error {
 type Tally struct{ Tried, Acknowledged int }
 
 // Writes tallies per node the writes that began and ended between two times.
-func Writes(ops []Operation, from, to time.Time) map[string]Tally {
+func Writes(ops []api.Operation, from, to time.Time) map[string]Tally {
 	tallies := map[string]Tally{}
 	for _, o := range ops {
-		if o.Op != Write || o.Invoked.Before(from) || o.Returned.After(to) {
+		if o.Op != api.OpWrite || o.Invoked.Before(from) || o.Returned.After(to) {
 			continue
 		}
 		t := tallies[o.Node]
 		t.Tried++
-		if o.Result == OK {
+		if o.Result == api.OK {
 			t.Acknowledged++
 		}
 		tallies[o.Node] = t
@@ -139,7 +141,7 @@ func Writes(ops []Operation, from, to time.Time) map[string]Tally {
 }
 
 // Last returns when the last operation of a history returned.
-func Last(ops []Operation) time.Time {
+func Last(ops []api.Operation) time.Time {
 	var last time.Time
 	for _, o := range ops {
 		if o.Returned.After(last) {

@@ -1,35 +1,38 @@
 package verify
 
 import (
-	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
 )
 
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func op(kind, id, node string, result Result, second int) Operation {
+func op(kind, id, node string, result api.Result, second int) api.Operation {
 	at := epoch.Add(time.Duration(second) * time.Second)
-	return Operation{Op: kind, ID: id, Node: node, Invoked: at, Returned: at.Add(10 * time.Millisecond), Result: result}
+	return api.Operation{Op: kind, ID: id, Node: node, Invoked: at, Returned: at.Add(10 * time.Millisecond), Result: result, Attempts: 1}
 }
 
-func found(o Operation) Operation {
+func found(o api.Operation) api.Operation {
 	o.Found = true
 	return o
 }
 
 func TestSet(t *testing.T) {
-	history := []Operation{
-		op(Write, "r1", "a", OK, 1),
-		op(Write, "r2", "b", OK, 2),
-		op(Write, "r3", "a", Unknown, 3),
-		op(Write, "r4", "b", Fail, 4),
+	history := []api.Operation{
+		op(api.OpWrite, "r1", "a", api.OK, 1),
+		op(api.OpWrite, "r2", "b", api.OK, 2),
+		op(api.OpWrite, "r3", "a", api.Unknown, 3),
+		op(api.OpWrite, "r4", "b", api.Failed, 4),
 	}
-	with := func(more ...Operation) []Operation { return append(append([]Operation{}, history...), more...) }
+	with := func(more ...api.Operation) []api.Operation {
+		return append(append([]api.Operation{}, history...), more...)
+	}
 	cases := map[string]struct {
-		ops  []Operation
+		ops  []api.Operation
 		a, b string // what the nodes list
 		want Verdict
 	}{
@@ -41,21 +44,21 @@ func TestSet(t *testing.T) {
 		"an unknown write, twice":     {ops: history, a: "r1 r2 r3 r3", b: "r1 r2", want: Verdict{Acknowledged: 2, Doubled: []Defect{{"r3", "a"}}}},
 		"a refused write that landed": {ops: history, a: "r1 r2 r4", b: "r1 r2", want: Verdict{Acknowledged: 2, Phantom: []Defect{{"r4", "a"}}}},
 		"a record nobody wrote":       {ops: history, a: "r1 r2", b: "r1 r2 x", want: Verdict{Acknowledged: 2, Phantom: []Defect{{"x", "b"}}}},
-		"a retried write is one": {ops: with(op(Write, "r1", "b", OK, 5)), a: "r1 r2", b: "r1 r2",
+		"a retried write is one": {ops: with(op(api.OpWrite, "r1", "b", api.OK, 5)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
-		"a late acknowledgement counts": {ops: with(op(Write, "r4", "b", OK, 9)), a: "r1 r2 r4", b: "r1 r2",
+		"a late acknowledgement counts": {ops: with(op(api.OpWrite, "r4", "b", api.OK, 9)), a: "r1 r2 r4", b: "r1 r2",
 			want: Verdict{Acknowledged: 3, Lost: []Defect{{"r4", "b"}}}},
-		"a stale read where it was written": {ops: with(op(Read, "r1", "a", OK, 2)), a: "r1 r2", b: "r1 r2",
+		"a stale read where it was written": {ops: with(op(api.OpRead, "r1", "a", api.OK, 2)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2, Forgotten: []Defect{{"r1", "a"}}}},
-		"a read elsewhere may be early": {ops: with(op(Read, "r1", "b", OK, 2)), a: "r1 r2", b: "r1 r2",
+		"a read elsewhere may be early": {ops: with(op(api.OpRead, "r1", "b", api.OK, 2)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
-		"a read before the acknowledgement": {ops: with(op(Read, "r1", "a", OK, 1)), a: "r1 r2", b: "r1 r2",
+		"a read before the acknowledgement": {ops: with(op(api.OpRead, "r1", "a", api.OK, 1)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
-		"a read that found it": {ops: with(found(op(Read, "r1", "a", OK, 2))), a: "r1 r2", b: "r1 r2",
+		"a read that found it": {ops: with(found(op(api.OpRead, "r1", "a", api.OK, 2))), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
-		"a read that failed says nothing": {ops: with(op(Read, "r1", "a", Fail, 5)), a: "r1 r2", b: "r1 r2",
+		"a read that failed says nothing": {ops: with(op(api.OpRead, "r1", "a", api.Failed, 5)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
-		"a read without an answer says nothing": {ops: with(op(Read, "r1", "a", Unknown, 5)), a: "r1 r2", b: "r1 r2",
+		"a read without an answer says nothing": {ops: with(op(api.OpRead, "r1", "a", api.Unknown, 5)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
 	}
 	for name, c := range cases {
@@ -73,7 +76,7 @@ func TestSet(t *testing.T) {
 }
 
 func TestSetWhileClientsGoOn(t *testing.T) {
-	ops := []Operation{op(Write, "r1", "a", OK, 1), op(Write, "r2", "a", OK, 2), op(Write, "r3", "a", OK, 3)}
+	ops := []api.Operation{op(api.OpWrite, "r1", "a", api.OK, 1), op(api.OpWrite, "r2", "a", api.OK, 2), op(api.OpWrite, "r3", "a", api.OK, 3)}
 	settled := Last(ops[:2])
 	// r3 came after: on a already, not yet on b. Neither is a defect.
 	v := Set(ops, settled, map[string][]string{"a": {"r1", "r2", "r3"}, "b": {"r1", "r2"}})
@@ -98,38 +101,12 @@ func TestErrNamesRecordsButNotAllOfThem(t *testing.T) {
 }
 
 func TestWrites(t *testing.T) {
-	ops := []Operation{
-		op(Write, "r1", "a", OK, 1), op(Write, "r2", "a", OK, 5), op(Write, "r3", "b", OK, 5),
-		op(Write, "r4", "b", Unknown, 5), op(Read, "r1", "b", OK, 5), op(Write, "r5", "a", OK, 10),
+	ops := []api.Operation{
+		op(api.OpWrite, "r1", "a", api.OK, 1), op(api.OpWrite, "r2", "a", api.OK, 5), op(api.OpWrite, "r3", "b", api.OK, 5),
+		op(api.OpWrite, "r4", "b", api.Unknown, 5), op(api.OpRead, "r1", "b", api.OK, 5), op(api.OpWrite, "r5", "a", api.OK, 10),
 	}
 	got := Writes(ops, epoch.Add(4*time.Second), epoch.Add(10*time.Second))
 	if !reflect.DeepEqual(got, map[string]Tally{"a": {1, 1}, "b": {2, 1}}) {
 		t.Fatalf("got %v", got)
-	}
-}
-
-func TestParseHistory(t *testing.T) {
-	good, err := json.Marshal(op(Write, "r1", "a", OK, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ops, err := ParseHistory(strings.NewReader(string(good) + "\n" + string(good) + "\n"))
-	if err != nil || len(ops) != 2 || !reflect.DeepEqual(ops[0], op(Write, "r1", "a", OK, 1)) {
-		t.Fatalf("got %+v, %v", ops, err)
-	}
-	for name, change := range map[string][2]string{
-		"cut short":         {`"}`, ``},
-		"unknown operation": {`"write"`, `"wrote"`},
-		"unknown result":    {`"ok"`, `"fine"`},
-		"no id":             {`"r1"`, `""`},
-		"time runs back":    {"01.01Z", "00.01Z"},
-	} {
-		bad := strings.Replace(string(good), change[0], change[1], 1)
-		if bad == string(good) {
-			t.Errorf("%s: nothing was changed in %s", name, good)
-		}
-		if _, err := ParseHistory(strings.NewReader(string(good) + "\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") {
-			t.Errorf("%s: got %v", name, err)
-		}
 	}
 }

@@ -4,12 +4,18 @@
 //	PUT  /v1/records/{id}     store the body under id; idempotent; 201 and a Record
 //	GET  /v1/records/{id}     the body
 //	GET  /v1/records?after=ID RecordList, ordered by id
+//	POST /v1/sessions         a new client session with the body as its state; 201 and a Session
+//	GET  /v1/sessions/{id}    Session with its state
+//	PUT  /v1/sessions/{id}    replace the state; with If-Match: "VERSION" only that version; Session
 //	GET  /v1/status           Status
 //	GET  /v1/events?after=N   journal entries as JSON lines (package event)
 //
 // Errors are problem documents (RFC 9457). Over a limit the answer is 413,
 // malformed input 400, no or a wrong token 401, an id that is already taken by
-// other content 409, not ready 503 with Retry-After in seconds.
+// other content 409, not ready or busy 503 with Retry-After in seconds. A
+// session that is not there, or has ended unused, is 404; one that has another
+// version than If-Match says is 412, with the present version as ETag. A PUT
+// with If-Match can be repeated: where it was applied already, it succeeds again.
 package api
 
 import "time"
@@ -25,13 +31,16 @@ const (
 	MaxID   = 128
 	MaxBody = 64 << 10
 	MaxList = 1000
+	// MaxSession is the largest state of a client session.
+	MaxSession = 4 << 10
 )
 
 // Paths.
 const (
-	RecordsPath = "/v1/records"
-	StatusPath  = "/v1/status"
-	EventsPath  = "/v1/events"
+	RecordsPath  = "/v1/records"
+	SessionsPath = "/v1/sessions"
+	StatusPath   = "/v1/status"
+	EventsPath   = "/v1/events"
 )
 
 // Record describes an accepted record.
@@ -53,20 +62,35 @@ type RecordList struct {
 	More bool `json:"more"`
 }
 
+// Session is a client session: a small state that lives in the memory of the
+// mesh and ends when it is not used for a while.
+type Session struct {
+	ID string `json:"id"`
+	// Home is the node that orders what is done to the session; Node is the one
+	// that answered, which may have asked the home.
+	Home    string `json:"home"`
+	Node    string `json:"node"`
+	Epoch   uint64 `json:"epoch"`          // grows when the home changes
+	Version uint64 `json:"version"`        // grows by one with every update, from 1
+	Body    []byte `json:"body,omitempty"` // the state; only in the answer to GET
+}
+
 // Status is a node's view of the mesh.
 type Status struct {
-	Node      string     `json:"node"`
-	Zone      string     `json:"zone,omitempty"`
-	Version   string     `json:"version"`
-	Started   time.Time  `json:"started"`
-	Ready     bool       `json:"ready"`
-	NotReady  []string   `json:"not_ready,omitempty"` // reasons
-	Verifier  string     `json:"verifier"`            // how the eBPF program is attached
-	MAPEK     bool       `json:"mapek"`               // Plan and Execute are on
-	Records   int        `json:"records"`
-	Peers     []Peer     `json:"peers"`
-	Routes    []Route    `json:"routes"`
-	Incidents []Incident `json:"incidents"`
+	Node     string    `json:"node"`
+	Zone     string    `json:"zone,omitempty"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Ready    bool      `json:"ready"`
+	NotReady []string  `json:"not_ready,omitempty"` // reasons
+	Verifier string    `json:"verifier"`            // how the eBPF program is attached
+	MAPEK    bool      `json:"mapek"`               // Plan and Execute are on
+	Records  int       `json:"records"`
+	// Sessions is the number of client sessions by their homes.
+	Sessions  map[string]int `json:"sessions"`
+	Peers     []Peer         `json:"peers"`
+	Routes    []Route        `json:"routes"`
+	Incidents []Incident     `json:"incidents"`
 }
 
 // Peer is a node's view of another node and of the session with it.

@@ -46,6 +46,9 @@ func (p *Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // maxProblem bounds what ReadProblem reads, in bytes.
 const maxProblem = 16 << 10
 
+// maxRetryAfter is the longest wait in seconds that is believed.
+const maxRetryAfter = 3600
+
 // ReadProblem decodes the error of a response with a status of 400 or more. A
 // body that is no problem document gives one made from the status alone.
 func ReadProblem(resp *http.Response) *Problem {
@@ -55,7 +58,7 @@ func ReadProblem(resp *http.Response) *Problem {
 	}
 	p.Status = resp.StatusCode
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
-		p.RetryAfter = time.Duration(s) * time.Second
+		p.RetryAfter = time.Duration(min(s, maxRetryAfter)) * time.Second
 	}
 	return p
 }

@@ -33,11 +33,14 @@ const (
 	PeerReturned    = "peer_returned"    // heard again, both ways
 	PeerRestarted   = "peer_restarted"   // heard again with a new incarnation
 	PeerLeft        = "peer_left"        // said goodbye
+	PeerRelayed     = "peer_relayed"     // heard through a relay after the link was lost; DetailSeconds without a frame
 	SessionVerified = "session_verified" // first attestation of a session, or the first after a gap
 	SessionFailed   = "session_failed"   // an attestation signature did not verify
 	SessionTimeout  = "session_timeout"  // a challenge was not answered in time
 	LatencyHigh     = "latency_high"     // every round trip of late took longer than the policy allows
 	LatencyNormal   = "latency_normal"   // none of late did
+	ResourcesShort  = "resources_short"  // this node, the subject, lacks what DetailReason says
+	ResourcesNormal = "resources_normal" // it has enough again
 	VerifierLost    = "verifier_lost"    // the eBPF program is no longer attached
 	VerifierBack    = "verifier_back"    // it is attached again
 )
@@ -58,11 +61,12 @@ const (
 
 // Keys of an entry's detail.
 const (
-	DetailOutcome = "outcome" // "started", "done" or "failed"
+	DetailOutcome = "outcome" // "started", "done", "failed", or "ended" of one that lasts
 	DetailError   = "error"
 	DetailSeconds = "seconds" // decimal
 	DetailPeers   = "peers"   // comma-separated, sorted
-	DetailType    = "type"    // incident type
+	DetailReason  = "reason"
+	DetailType    = "type" // incident type
 	DetailSeen    = "reachable_by_others"
 )
 

@@ -23,9 +23,14 @@ type Set struct {
 	PeerStatus         *prometheus.GaugeVec   // peer, status
 	RoutesRecalculated prometheus.Counter
 	RouteMetric        *prometheus.GaugeVec // destination, next_hop
-	RTT                *prometheus.GaugeVec // peer
+	FramesRelayed      prometheus.Counter
+	FramesByRelay      *prometheus.CounterVec // peer
+	RelayRefused       *prometheus.CounterVec // reason
+	RTT                *prometheus.GaugeVec   // peer
 	Records            prometheus.Gauge
 	RecordsReplicated  prometheus.Counter
+	ScaleRequests      prometheus.Counter
+	SessionsMigrated   prometheus.Counter
 
 	Detected          *prometheus.CounterVec   // type
 	Healing           *prometheus.CounterVec   // action, outcome
@@ -41,10 +46,10 @@ func New(reg prometheus.Registerer) *Set {
 		Verifications:       counters(reg, VerificationsTotal, "Attestation signatures verified, by result and priority.", LabelResult, LabelPriority),
 		VerificationsFailed: counter(reg, VerificationsFailed, "Attestation signatures that did not verify."),
 		Anomalies:           counters(reg, AnomaliesTotal, "Anomalies of the PQC layer, by type.", LabelType),
-		VerificationLatency: histogram(reg, VerificationLatency, "Time from a challenge sent to its verdict.",
+		VerificationLatency: histogram(reg, VerificationLatency, "Time from a critical challenge sent to its verdict.",
 			[]float64{.001, .002, .005, .01, .02, .05, .1, .15, .2, .25, .3, .4, .5, .75, 1, 2, 5}),
 		Timeouts:    counter(reg, VerificationTimeouts, "Challenges whose deadline passed without being extended."),
-		Shed:        counters(reg, VerificationsShed, "Verifications shed under load, by priority.", LabelPriority),
+		Shed:        counters(reg, VerificationsShed, "Attestations not asked for, signed or verified under load, by priority.", LabelPriority),
 		Sessions:    gauges(reg, Sessions, "Sessions with peers, by state.", LabelState),
 		Established: counters(reg, SessionsEstablishedTotal, "Sessions established, by reason.", LabelReason),
 		Invalidated: counters(reg, SessionsInvalidatedTotal, "Sessions invalidated, by reason.", LabelReason),
@@ -54,9 +59,14 @@ func New(reg prometheus.Registerer) *Set {
 		PeerStatus:         gauges(reg, PeerStatus, "1 for the peer's present status, 0 for the others.", LabelPeer, LabelStatus),
 		RoutesRecalculated: counter(reg, RoutesRecalculated, "Changes of a destination's next hop."),
 		RouteMetric:        gauges(reg, RouteMetric, "Transmit quality (0 to 255) of the route in use.", LabelDestination, LabelNextHop),
+		FramesRelayed:      counter(reg, FramesRelayedTotal, "Frames passed on for other nodes."),
+		FramesByRelay:      counters(reg, FramesByRelayTotal, "Sealed frames of a peer that came by relay.", LabelPeer),
+		RelayRefused:       counters(reg, RelayRefusedTotal, "Relayed frames dropped, by reason.", LabelReason),
 		RTT:                gauges(reg, RTTSeconds, "Smoothed round-trip time of heartbeats.", LabelPeer),
 		Records:            gauge(reg, Records, "Records held by this node."),
 		RecordsReplicated:  counter(reg, RecordsReplicatedTotal, "Records received from other nodes and stored."),
+		ScaleRequests:      counter(reg, ScaleRequestsTotal, "Requests for more nodes by a node that lacks resources."),
+		SessionsMigrated:   counter(reg, SessionsMigratedTotal, "Client sessions that this node took over from another."),
 
 		Detected: counters(reg, AnomaliesDetected, "Incidents opened by Analyze, by type.", LabelType),
 		Healing:  counters(reg, HealingActionsTotal, "Healing actions that ended, by action and outcome.", LabelAction, LabelOutcome),
@@ -76,6 +86,7 @@ func New(reg prometheus.Registerer) *Set {
 	zero(s.Detected, IncidentTypes)
 	zero(s.Established, []string{"connect", "accept", "reverify", "ttl", "sequence"})
 	zero(s.Invalidated, []string{VerificationFailed})
+	zero(s.RelayRefused, RefusedReasons)
 	zero(s.Rotations, []string{"ttl", "sequence", ReasonCompromise})
 	for _, v := range States {
 		s.Sessions.WithLabelValues(v)
@@ -97,12 +108,13 @@ func New(reg prometheus.Registerer) *Set {
 // AddPeer makes the peer's series exist at 0.
 func (s *Set) AddPeer(peer string) {
 	s.PeerUnreachable.WithLabelValues(peer)
+	s.FramesByRelay.WithLabelValues(peer)
 	for _, st := range Statuses {
 		s.PeerStatus.WithLabelValues(peer, st)
 	}
 }
 
-// RemovePeer drops the peer's gauges; its counter stays.
+// RemovePeer drops the peer's gauges; its counters stay.
 func (s *Set) RemovePeer(peer string) {
 	s.PeerStatus.DeletePartialMatch(prometheus.Labels{LabelPeer: peer})
 	s.RTT.DeleteLabelValues(peer)

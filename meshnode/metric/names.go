@@ -27,14 +27,25 @@ const (
 	PeerStatus               = Namespace + "_mesh_peer_status"
 	RoutesRecalculated       = Namespace + "_mesh_routes_recalculated"
 	RouteMetric              = Namespace + "_mesh_route_metric"
+	FramesRelayedTotal       = Namespace + "_mesh_frames_relayed_total"
+	FramesByRelayTotal       = Namespace + "_mesh_frames_received_by_relay_total"
+	RelayRefusedTotal        = Namespace + "_mesh_relay_refused_total"
 	RTTSeconds               = Namespace + "_mesh_rtt_seconds"
 	Records                  = Namespace + "_mesh_records"
 	RecordsReplicatedTotal   = Namespace + "_mesh_records_replicated_total"
+	ScaleRequestsTotal       = Namespace + "_mesh_scale_requests_total"
+	SessionsMigratedTotal    = Namespace + "_mesh_sessions_migrated_total"
 	AnomaliesDetected        = Namespace + "_mapek_anomalies_detected"
 	HealingActionsTotal      = Namespace + "_mapek_healing_actions_total"
 	PhaseDuration            = Namespace + "_mapek_phase_duration_seconds"
 	IncidentDetection        = Namespace + "_mapek_incident_detection_seconds"
 	IncidentRecovery         = Namespace + "_mapek_incident_recovery_seconds"
+)
+
+// Full names of the recording client's metrics.
+const (
+	ClientOperationsTotal = Namespace + "_client_operations_total"
+	ClientLastOK          = Namespace + "_client_last_ok_timestamp_seconds"
 )
 
 // Exceptions are the names that the design document fixes although they break
@@ -101,6 +112,20 @@ const (
 	StatusUnreachable = "unreachable"
 )
 
+// Values of label "reason" of RelayRefusedTotal: why a relayed frame was
+// dropped, in the words of the verifier where it judges alike.
+const (
+	RefusedMalformed   = "malformed"
+	RefusedNoSession   = "no_session"
+	RefusedExpired     = "expired" // the session is not verified
+	RefusedBadTag      = "bad_tag"
+	RefusedReplay      = "replay"
+	RefusedRateLimited = "rate_limited"
+	RefusedTampered    = "tampered" // the tag is good and the seal is not
+	RefusedHops        = "hop_limit"
+	RefusedNoRoute     = "no_route" // or only back to where it came from
+)
+
 // Values of label "action".
 const (
 	ActivateBackupRoutes = "activate_backup_routes"
@@ -121,13 +146,18 @@ const (
 	OutcomeFailed = "failed"
 )
 
+// VerdictRevoked is the value of label "verdict" of frames of an invalidated
+// session.
+const VerdictRevoked = "revoked"
+
 // The label values that exist at 0 from start-up.
 var (
-	AnomalyTypes  = []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
-	IncidentTypes = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate}
-	States        = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
-	Statuses      = []string{StatusReachable, StatusSuspect, StatusUnreachable}
-	Verdicts      = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
-	Phases        = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
-	Actions       = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, RequestScaleUp, BlockPeer}
+	AnomalyTypes   = []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
+	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate}
+	States         = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
+	Statuses       = []string{StatusReachable, StatusSuspect, StatusUnreachable}
+	Verdicts       = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
+	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
+	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
+	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, RequestScaleUp, BlockPeer}
 )

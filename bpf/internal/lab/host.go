@@ -64,15 +64,22 @@ func newHost(t testing.TB, ipv4, ipv6 string) *Host {
 	return h
 }
 
-// NeedsTCX skips the test on kernels that are too old for tcx, and only there.
-func NeedsTCX(t testing.TB) {
+// HasTCX tells whether the kernel is new enough for tcx.
+func HasTCX(t testing.TB) bool {
 	t.Helper()
 	version, err := features.LinuxVersionCode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if major, minor := version>>16, version>>8&0xff; major < 6 || major == 6 && minor < 6 {
-		t.Skipf("tcx needs Linux 6.6, this is %d.%d", major, minor)
+	major, minor := version>>16, version>>8&0xff
+	return major > 6 || major == 6 && minor >= 6
+}
+
+// NeedsTCX skips the test on kernels that are too old for tcx, and only there.
+func NeedsTCX(t testing.TB) {
+	t.Helper()
+	if !HasTCX(t) {
+		t.Skip("tcx needs Linux 6.6")
 	}
 }
 

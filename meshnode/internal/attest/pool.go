@@ -8,6 +8,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Priority orders the pool's work.
@@ -18,7 +19,7 @@ const (
 	// would soon stop carrying data. It is never shed; whoever submits it
 	// bounds how much of it can be outstanding.
 	Critical Priority = iota
-	// Low is a re-attestation of a session that stays verified without it.
+	// Low is an attestation on top of those that keep a session verified.
 	Low
 )
 
@@ -46,9 +47,17 @@ type Pool struct {
 	workers int
 
 	mu       sync.Mutex
-	queues   [2][]func()
+	queues   [Low + 1][]work
+	busy     int  // jobs in hand
+	attended bool // Attend tells the workers what they are needed for
 	shedding bool
 	wake     chan struct{} // holds a token per job, up to its capacity
+}
+
+// work is a job and since when it waits.
+type work struct {
+	job   func()
+	since time.Time
 }
 
 // NewPool returns a pool of the given number of workers; 0 means one per core.
@@ -72,13 +81,46 @@ func (p *Pool) Submit(priority Priority, job func()) error {
 		p.mu.Unlock()
 		return ErrShed
 	}
-	p.queues[priority] = append(p.queues[priority], job)
+	p.queues[priority] = append(p.queues[priority], work{job, time.Now()})
+	attended := p.attended
 	p.mu.Unlock()
+	if !attended {
+		p.tell()
+	}
+	return nil
+}
+
+// tell wakes a worker.
+func (p *Pool) tell() {
 	select {
 	case p.wake <- struct{}{}:
 	default: // every worker has been told already
 	}
-	return nil
+}
+
+// Attend calls handle, which may submit jobs. If the pool was idle and no fragment
+// waits behind f, one of them then runs right here: the caller is awake, and to
+// wake a worker can take as long as the job. One caller at a time.
+func (p *Pool) Attend(f Fragment, handle func(Fragment)) {
+	p.mu.Lock()
+	idle := !f.More && p.busy+len(p.queues[Critical])+len(p.queues[Low]) == 0
+	p.attended = idle
+	p.mu.Unlock()
+	handle(f)
+	if !idle {
+		return
+	}
+	p.mu.Lock()
+	p.attended = false
+	p.mu.Unlock()
+	job := p.next()
+	critical, low := p.Waiting()
+	for range min(critical+low, p.workers) {
+		p.tell()
+	}
+	if job != nil {
+		p.run(job)
+	}
 }
 
 // SetShedding turns early shedding of low-priority work on or off.
@@ -93,6 +135,19 @@ func (p *Pool) Waiting() (critical, low int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.queues[Critical]), len(p.queues[Low])
+}
+
+// Delay returns for how long the oldest job has been waiting for a worker.
+func (p *Pool) Delay() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var d time.Duration
+	for _, q := range p.queues {
+		if len(q) > 0 {
+			d = max(d, time.Since(q[0].since))
+		}
+	}
+	return d
 }
 
 // Run starts the workers and returns when ctx has ended and they are done with
@@ -117,20 +172,29 @@ func (p *Pool) work(ctx context.Context) {
 			if job == nil {
 				break
 			}
-			job()
+			p.run(job)
 		}
 	}
 }
 
-// next takes the oldest job of the highest priority, nil if there is none.
+// run runs a job that next took.
+func (p *Pool) run(job func()) {
+	job()
+	p.mu.Lock()
+	p.busy--
+	p.mu.Unlock()
+}
+
+// next takes the oldest job of the highest priority in hand, nil if there is none.
 func (p *Pool) next() func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.queues {
 		if q := p.queues[i]; len(q) > 0 {
-			job := q[0]
-			q[0] = nil
+			job := q[0].job
+			q[0] = work{}
 			p.queues[i] = q[1:]
+			p.busy++
 			return job
 		}
 	}

@@ -15,12 +15,13 @@ type Fragment struct {
 	Fragment  uint8
 	Fragments uint8
 	Time      time.Duration // CLOCK_MONOTONIC at arrival
+	More      bool          // others wait behind it
 	Payload   []byte
 }
 
 // Source yields signature fragments, in a real node from the kernel's ring
-// buffer. ReadFragment blocks until one is there or ctx ends; the payload
-// belongs to the caller.
+// buffer. ReadFragment blocks until one is there or ctx ends; the payload is
+// valid until the next call.
 type Source interface {
 	ReadFragment(ctx context.Context) (Fragment, error)
 }

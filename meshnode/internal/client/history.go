@@ -2,62 +2,17 @@ package client
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
-
-// Kinds of operations.
-const (
-	Write = "write"
-	Read  = "read"
-)
-
-// Results of operations. A write whose result is unknown may have taken place.
-const (
-	OK      = "ok"
-	Failed  = "fail"
-	Unknown = "unknown"
-)
-
-// Operation is one line of the history.
-type Operation struct {
-	Op   string `json:"op"`
-	ID   string `json:"id"`
-	Node string `json:"node"`
-	// Times have nanoseconds (RFC 3339).
-	Invoked  time.Time `json:"invoked"`
-	Returned time.Time `json:"returned"`
-	Result   string    `json:"result"`
-	// Found says that a read returned the record, with the right content. A
-	// node that answers that it has no such record makes the read ok, not found.
-	Found    bool     `json:"found,omitempty"`
-	Status   int      `json:"status"` // of the last attempt; 0 without an answer
-	Attempts int      `json:"attempts"`
-	Errors   []string `json:"errors,omitempty"` // of the attempts that failed
-}
-
-// outcome judges a failed attempt: a write failed for sure only if it was not
-// sent, or refused as wrong. An earlier unknown stays unknown.
-func (o *Operation) outcome(status int, err error) string {
-	if o.Result == Unknown {
-		return Unknown
-	}
-	if o.Op == Read || errors.Is(err, errNotSent) || permanent(status) || status == http.StatusUnauthorized {
-		return Failed
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
-		return Failed
-	}
-	return Unknown
-}
 
 // History is an append-only file of operations as JSON lines.
 type History struct {
@@ -76,22 +31,22 @@ func OpenHistory(path string, reg prometheus.Registerer) (*History, error) {
 	h := &History{
 		f: f,
 		ops: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "x0tta6bl4_client_operations_total", Help: "Operations of the recording client, by kind, node and result.",
+			Name: metric.ClientOperationsTotal, Help: "Operations of the recording client, by kind, node and result.",
 		}, []string{"op", "node", "result"}),
-		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: "x0tta6bl4_client_last_ok_timestamp_seconds", Help: "When an operation last succeeded."}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: metric.ClientLastOK, Help: "When an operation last succeeded."}),
 	}
 	reg.MustRegister(h.ops, h.last)
 	return h, nil
 }
 
 // Append writes an operation.
-func (h *History) Append(o Operation) error {
+func (h *History) Append(o api.Operation) error {
 	line, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
-	h.ops.WithLabelValues(o.Op, o.Node, o.Result).Inc()
-	if o.Result == OK {
+	h.ops.WithLabelValues(o.Op, o.Node, string(o.Result)).Inc()
+	if o.Result == api.OK {
 		h.last.SetToCurrentTime()
 	}
 	h.mu.Lock()

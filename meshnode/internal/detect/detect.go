@@ -183,6 +183,21 @@ func (d *Detector) Links() []Link {
 	return links
 }
 
+// Ask sends a peer a heartbeat out of turn.
+func (d *Detector) Ask(now time.Time, name string) Output {
+	var out Output
+	if p := d.peers[name]; p != nil {
+		d.beat(now, p, false, &out)
+	}
+	return out
+}
+
+// Echoed reports whether a heartbeat that was sent at a time or later came back.
+func (d *Detector) Echoed(name string, since time.Time) bool {
+	p := d.peers[name]
+	return p != nil && !p.answered.Before(since)
+}
+
 // Goodbye returns the messages that tell every peer that this node leaves.
 func (d *Detector) Goodbye() []Message {
 	var out Output
@@ -192,11 +207,22 @@ func (d *Detector) Goodbye() []Message {
 	return out.Send
 }
 
+// Farewell returns the message that tells one peer the same: that it should not
+// expect to hear from this node.
+func (d *Detector) Farewell(name string) []Message {
+	var out Output
+	if p := d.peers[name]; p != nil {
+		d.beat(time.Time{}, p, true, &out)
+	}
+	return out.Send
+}
+
 // peer is the state of one watched peer.
 type peer struct {
 	name        string
 	status      Status
 	incarnation uint64
+	missed      bool // it was lost or said goodbye, and has sent no heartbeat since
 	lastHeard   time.Time
 	suspectAt   time.Time
 	nextBeat    time.Time
@@ -207,6 +233,8 @@ type peer struct {
 	gapTime time.Time
 	rtt     time.Duration
 	lastRTT time.Duration
+	// answered is when the newest heartbeat that came back was sent.
+	answered time.Time
 
 	seq   uint64 // of the last heartbeat sent
 	since uint64 // last heartbeat of before the peer was lost or met

@@ -67,11 +67,13 @@ func (d *Detector) incarnation(now time.Time, p *peer, inc uint64, out *Output) 
 		return false
 	}
 	if p.incarnation != 0 && inc > p.incarnation {
-		if p.status != Unreachable {
+		// Nobody is surprised by one that said goodbye, or was missed already.
+		if !p.missed && (p.status == Reachable || p.status == Suspect) {
 			out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: p.status, Time: now, LastHeard: p.lastHeard, Restarted: true})
 		}
 		p.rtt, p.lastRTT = 0, 0
 	}
+	p.missed = false
 	p.incarnation = inc
 	return true
 }
@@ -107,6 +109,9 @@ func (d *Detector) echo(now time.Time, p *peer, h heartbeat, out *Output) {
 		return
 	}
 	p.echoed[i] = true
+	if p.sent[i].After(p.answered) {
+		p.answered = p.sent[i]
+	}
 	rtt := now.Sub(p.sent[i])
 	p.lastRTT = rtt
 	if p.rtt == 0 {
@@ -129,7 +134,7 @@ func (d *Detector) left(now time.Time, p *peer, out *Output) {
 		return
 	}
 	out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: Unknown, Time: now, LastHeard: p.lastHeard, Left: true})
-	p.status = Unknown
+	p.status, p.missed = Unknown, true
 	// Late echoes of earlier heartbeats must not bring it back.
 	p.since = p.seq
 }
@@ -139,6 +144,7 @@ func (d *Detector) change(now time.Time, p *peer, to Status, out *Output) {
 	c := Change{Peer: p.name, From: p.status, To: to, Time: now, LastHeard: p.lastHeard}
 	if to == Unreachable {
 		c.SeenBy = slices.Clone(p.seenBy)
+		p.missed = true
 		p.since = p.seq
 	}
 	p.status = to

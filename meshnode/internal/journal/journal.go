@@ -5,14 +5,17 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +44,7 @@ type Journal struct {
 	size    int64
 	seq     uint64
 	entries []event.Entry // the newest, in order
-	broken  bool          // the file could not be written; said once
+	broken  bool          // the last entry could not be written
 }
 
 // Open continues the journal in dir, which must exist; an empty dir keeps it in
@@ -63,7 +66,7 @@ func Open(dir, node string, clock func() time.Time, logger *slog.Logger) (*Journ
 	return j, nil
 }
 
-// load reads what is there and leaves f at the end of the last whole line.
+// load reads what is there and cuts f off after the last whole line.
 func (j *Journal) load(f *os.File) error {
 	r := bufio.NewReader(f)
 	for {
@@ -81,14 +84,13 @@ func (j *Journal) load(f *os.File) error {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("entry after %d is damaged: %w; move the file away to start anew", j.seq, err)
 		}
+		if e.Seq <= j.seq || e.Seq == math.MaxUint64 {
+			return fmt.Errorf("entry %d after %d is damaged; move the file away to start anew", e.Seq, j.seq)
+		}
 		j.size += int64(len(line))
 		j.remember(e)
 	}
-	if err := f.Truncate(j.size); err != nil {
-		return err
-	}
-	_, err := f.Seek(j.size, io.SeekStart)
-	return err
+	return f.Truncate(j.size)
 }
 
 func (j *Journal) remember(e event.Entry) {
@@ -99,8 +101,8 @@ func (j *Journal) remember(e event.Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// Append numbers, stamps, keeps and logs an entry. A file that cannot be
-// written costs the next run its past, not this run its journal: it is logged.
+// Append numbers, stamps, keeps and logs an entry. A disk that cannot be written
+// costs the next run this entry, not this run its journal: it is logged.
 func (j *Journal) Append(e event.Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -119,10 +121,14 @@ func (j *Journal) Append(e event.Entry) {
 	if j.f == nil {
 		return
 	}
-	if err := j.write(e); err != nil && !j.broken {
-		j.broken = true
-		j.logger.Error("journal: not written to disk any more", "error", err)
+	err := j.write(e)
+	switch {
+	case err != nil && !j.broken:
+		j.logger.Error("journal: entries are not written to disk", "first", e.Seq, "error", err)
+	case err == nil && j.broken:
+		j.logger.Info("journal: entries are written to disk again", "first", e.Seq)
 	}
+	j.broken = err != nil
 }
 
 func (j *Journal) write(e event.Entry) error {
@@ -135,37 +141,37 @@ func (j *Journal) write(e event.Entry) error {
 			return err
 		}
 	}
-	n, err := j.f.Write(b.Bytes())
+	n, err := j.f.WriteAt(b.Bytes(), j.size)
+	if err != nil { // a full disk: leave no half of a line
+		return errors.Join(err, j.f.Truncate(j.size))
+	}
 	j.size += int64(n)
-	return err
+	return nil
 }
 
+// rotate begins a new file. It may fail at any step and be tried again.
 func (j *Journal) rotate() error {
-	if err := j.f.Close(); err != nil {
-		return err
-	}
 	path := filepath.Join(j.dir, file)
-	if err := os.Rename(path, filepath.Join(j.dir, oldFile)); err != nil {
+	if err := os.Rename(path, filepath.Join(j.dir, oldFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
+	old := j.f
 	j.f, j.size = f, 0
-	return nil
+	return old.Close()
 }
 
 // After returns the entries after number n, at most max, oldest first.
 func (j *Journal) After(n uint64, max int) []event.Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.entries) == 0 || n >= j.seq {
-		return nil
-	}
-	start := 0
-	if first := j.entries[0].Seq; n >= first {
-		start = int(n - first + 1)
+	// Numbers are in order; some are missing if the disk was full before a restart.
+	start, found := slices.BinarySearchFunc(j.entries, n, func(e event.Entry, n uint64) int { return cmp.Compare(e.Seq, n) })
+	if found {
+		start++
 	}
 	end := min(start+max, len(j.entries))
 	return append([]event.Entry(nil), j.entries[start:end]...)

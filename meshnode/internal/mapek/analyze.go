@@ -18,14 +18,19 @@ import (
 //	two or more, or all that this node knows   network_partition
 //	one, and another peer still hears it       link_failure
 //	one, and no other peer hears it            node_crash
+//	one, back with a new incarnation           node_crash, at once
 //
-// An incident that turns out to be worse changes its type and keeps its id.
+// A lone peer is judged after policy.Settle, or at once if another hears it and
+// no one else is suspected: every wait delays the way around the link. An
+// incident that turns out to be worse changes its type and keeps its id.
 func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []Finding {
 	var findings []Finding
 	for _, s := range symptoms {
 		switch s.Kind {
 		case event.PeerUnreachable:
 			findings = append(findings, c.fell(p, s)...)
+		case event.PeerRestarted:
+			findings = append(findings, c.restarted(now, s)...)
 		case event.PeerReturned, event.PeerLeft, event.SessionVerified:
 			findings = append(findings, c.recovered(now, s)...)
 		case event.SessionFailed:
@@ -36,6 +41,10 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 			findings = append(findings, c.slow(now, s))
 		case event.LatencyNormal, event.PeerUnreachable, event.PeerLeft:
 			findings = append(findings, c.normal(now, s)...)
+		case event.ResourcesShort:
+			findings = append(findings, c.strained(now, s)...)
+		case event.ResourcesNormal:
+			findings = append(findings, c.rested(now, s)...)
 		}
 	}
 	for _, i := range slices.Clone(c.open) {
@@ -66,6 +75,21 @@ func (c *Cases) fell(p *Policy, s Symptom) []Finding {
 		return nil
 	}
 	return []Finding{{Moment: extended, Incident: i, Peers: []string{s.Peer}}}
+}
+
+// restarted files a peer that came back with a new incarnation before anybody
+// missed it, and without a goodbye: it crashed all the same, and what it held in
+// memory is gone.
+func (c *Cases) restarted(now time.Time, s Symptom) []Finding {
+	for _, i := range c.open {
+		if sub := i.Subjects[s.Peer]; sub != nil && (i.Type == "" || connectivity(i.Type)) {
+			sub.Verified = false
+			return nil
+		}
+	}
+	i := c.add(&Incident{Type: metric.NodeCrash, Since: s.Since, Opened: now, last: s.Time})
+	i.Subjects[s.Peer] = &Subject{}
+	return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}, {Moment: PeerReturned, Incident: i, Peers: i.Peers()}}
 }
 
 // recovered notes that a peer is back, verified, or no member any more.
@@ -114,14 +138,12 @@ func (c *Cases) classify(now time.Time, p *Policy, v *View, i *Incident) []Findi
 		typ = metric.NetworkPartition
 	case i.Type != "" || n == 0:
 		return nil
-	case now.Before(i.due), v.suspects() && now.Before(i.due.Add(time.Duration(p.Settle))):
+	case now.Before(i.due) && !i.seen(), v.suspects() && now.Before(i.due.Add(time.Duration(p.Settle))):
 		return nil // others may follow
 	default:
 		typ = metric.NodeCrash
-		for _, s := range i.Subjects {
-			if len(s.SeenBy) > 0 {
-				typ = metric.LinkFailure
-			}
+		if i.seen() {
+			typ = metric.LinkFailure
 		}
 	}
 	if i.Type == typ {

@@ -94,6 +94,8 @@ func trips(ms int, peers ...string) []Signal {
 	return s
 }
 
+func loads(l Load) []Signal { return []Signal{{Kind: Loaded, Peer: "a", Load: l}} }
+
 func failed(n int, peer string) []Signal {
 	return slices.Repeat([]Signal{{Kind: VerificationFailed, Peer: peer}}, n)
 }
@@ -112,10 +114,20 @@ func TestAnalyze(t *testing.T) {
 			{6000, back("b"), []string{"returned node_crash b"}},
 			{6100, verified("b"), []string{"resolved node_crash b"}},
 		}},
+		{"one that is back before it was missed crashed, too", []step{
+			{0, append(met("b", "c"), verified("b", "c")...), nil},
+			{1000, []Signal{{Kind: Restarted, Peer: "b"}}, []string{"opened node_crash b", "returned node_crash b"}},
+			{1050, []Signal{{Kind: Restarted, Peer: "b"}}, nil},
+			{1100, verified("b"), []string{"resolved node_crash b"}},
+		}},
 		{"one peer that others hear is behind a failed link", []step{
 			{0, met("b", "c", "d"), nil},
-			{1000, lost("c", "b"), nil},
-			{1200, nil, []string{"opened link_failure b"}},
+			{1000, lost("c", "b"), []string{"opened link_failure b"}},
+		}},
+		{"unless someone else is suspected, too", []step{
+			{0, met("b", "c", "d", "e"), nil},
+			{1000, append(lost("d", "b"), Signal{Kind: Suspected, Peer: "c"}), nil},
+			{1050, lost("d", "c"), []string{"opened network_partition b,c"}},
 		}},
 		{"two at once are a partition, at once", []step{
 			{0, met("b", "c", "d", "e"), nil},
@@ -180,6 +192,15 @@ func TestAnalyze(t *testing.T) {
 			{2200, nil, []string{"quiet verification_failed b"}},
 			{2300, verified("b"), []string{"resolved verification_failed b"}},
 		}},
+		{"the attack goes on: the new session fails as often before it is given up", []step{
+			{0, append(met("b", "c"), slices.Repeat(verified("b"), 100)...), nil},
+			{1000, failed(3, "b"), []string{"opened verification_failed b", "repeated verification_failed b"}},
+			{2000, nil, []string{"quiet verification_failed b"}},
+			{2100, append(verified("b"), failed(2, "b")...), nil},
+			{2200, failed(1, "b"), []string{"repeated verification_failed b"}},
+			{3200, nil, []string{"quiet verification_failed b"}},
+			{3300, verified("b"), []string{"resolved verification_failed b"}},
+		}},
 		{"a single failure is over when the next attestation is good", []step{
 			{0, met("b", "c"), nil},
 			{1000, failed(1, "b"), []string{"opened verification_failed b"}},
@@ -205,6 +226,32 @@ func TestAnalyze(t *testing.T) {
 			{3200, []Signal{{Kind: Gone, Peer: "b"}}, []string{"returned latency_slo b"}},
 			{4000, lost("", "c"), []string{"returned latency_slo c", "resolved latency_slo b,c"}},
 		}},
+		{"a load that lasts is one incident, whichever resource is short, until all have been at rest for long", []step{
+			{0, loads(Load{CPU: 0.95}), nil},
+			{1000, loads(Load{Throttled: 0.4}), nil},
+			{3000, loads(Load{Lag: time.Second}), []string{"opened resource_exhaustion a"}},
+			{4000, loads(Load{Memory: 0.95}), nil},
+			{9000, loads(Load{CPU: 0.8}), nil},
+			{9500, loads(Load{CPU: 0.2}), nil},
+			{14000, loads(Load{CPU: 0.2}), nil},
+			{14500, loads(Load{CPU: 0.2}), []string{"resolved resource_exhaustion a"}},
+			{15000, loads(Load{Queued: time.Second}), nil},
+			{18000, loads(Load{Queued: time.Second}), []string{"opened resource_exhaustion a"}},
+		}},
+		{"a burst is no exhaustion", []step{
+			{0, loads(Load{CPU: 1, Throttled: 1}), nil},
+			{2500, loads(Load{CPU: 1, Throttled: 1}), nil},
+			{2900, loads(Load{CPU: 0.1, Throttled: 0.1, Memory: 0.3, Queued: time.Millisecond, Lag: time.Millisecond}), nil},
+			{3100, loads(Load{CPU: 1, Throttled: 1}), nil},
+			{6000, loads(Load{CPU: 0.1}), nil},
+			{9000, loads(Load{}), nil},
+		}},
+		{"what happens to a peer does not end it, and it is no matter of peers", []step{
+			{0, append(met("b", "c"), loads(Load{CPU: 1})...), nil},
+			{3000, loads(Load{CPU: 1}), []string{"opened resource_exhaustion a"}},
+			{4000, append(verified("b"), failed(1, "c")...), []string{"opened verification_failed c"}},
+			{5000, append(loads(Load{CPU: 1}), verified("c")...), []string{"resolved verification_failed c"}},
+		}},
 		{"a stall is no latency", []step{
 			{0, met("b", "c"), nil},
 			{1000, trips(900, "b"), nil},
@@ -216,6 +263,17 @@ func TestAnalyze(t *testing.T) {
 			{1000, failed(10, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
 			{1100, failed(10, "b"), nil},
 			{62000, nil, []string{"quiet verification_failed b", "resolved high_failure_rate b"}},
+		}},
+		{"a rate that swings around the limit is one episode", []step{
+			{0, append(met("b", "c"), verified("c")...), nil},
+			{1000, failed(5, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
+			{1100, slices.Repeat(verified("b"), 50), nil}, // 5 of 55
+			{1200, failed(2, "b"), nil},                   // 7 of 57
+			{1300, slices.Repeat(verified("b"), 90), []string{"resolved high_failure_rate b"}},
+		}},
+		{"what others verify well hides no one", []step{
+			{0, append(met("b", "c"), slices.Repeat(verified("c"), 500)...), nil},
+			{1000, failed(5, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
 		}},
 	} {
 		v, cases := NewView(), NewCases("x")

@@ -21,7 +21,7 @@ import (
 // SignalKind says what a Signal reports.
 type SignalKind uint8
 
-// The signals. Peer is set in all of them.
+// The signals. Peer is set in all of them; in Loaded it is this node.
 const (
 	Met                SignalKind = iota // heard for the first time
 	Suspected                            // silent for a while
@@ -34,6 +34,7 @@ const (
 	VerificationFailed                   // an attestation was bad
 	TimedOut                             // a challenge was not answered in time
 	RoundTrip                            // a heartbeat's round trip was measured
+	Loaded                               // this node's load was measured
 )
 
 // Signal is one raw observation.
@@ -47,10 +48,12 @@ type Signal struct {
 	SeenBy []string
 	// RTT is the duration of a RoundTrip.
 	RTT time.Duration
+	// Load is that of Loaded.
+	Load Load
 }
 
-// Symptom is what Monitor makes of signals: a change of a peer's condition. Its
-// Kind is one of package event's Monitor kinds.
+// Symptom is what Monitor makes of signals: a change of a peer's condition, or of
+// this node's own. Its Kind is one of package event's Monitor kinds.
 type Symptom struct {
 	Kind   string
 	Peer   string
@@ -59,6 +62,8 @@ type Symptom struct {
 	SeenBy []string
 	// Failures are the attestations that failed in a row.
 	Failures int
+	// Reason says which resource is short.
+	Reason string
 }
 
 // Moment is the point in an incident's life at which a policy's rule applies.
@@ -69,6 +74,7 @@ const (
 	Opened       Moment = "opened"   // recognised, or recognised as something worse
 	PeerReturned Moment = "returned" // one of its peers is reachable again
 	Repeated     Moment = "repeated" // the failures of a peer reached the policy's limit
+	Relapsed     Moment = "relapsed" // they did so again and again
 	Quiet        Moment = "quiet"    // no further failure for the policy's time
 	Over         Moment = "resolved" // all is well again
 	extended     Moment = "extended" // one more peer is concerned

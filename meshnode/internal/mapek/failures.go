@@ -46,7 +46,10 @@ func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
 		i.told = true
 		repeated := false
 		for _, s := range i.Subjects {
-			repeated = repeated || s.Failures >= p.Failures
+			if s.Failures >= p.Failures {
+				repeated = true
+				s.Failures = 0 // those of the session that follows count anew
+			}
 		}
 		if repeated {
 			findings = append(findings, Finding{Moment: Quiet, Incident: i, Peers: i.Peers()})
@@ -58,21 +61,28 @@ func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
 	return findings
 }
 
-// rate opens and ends the incident of a high failure rate: one per episode.
+// rate opens and ends the incident of a high failure rate, which is about the
+// peers whose attestations fail too often: one per episode, whoever joins it. It
+// ends when every peer is at half the rate that opens it, for while an attack
+// goes on and its sessions come and go the rate swings around any one limit.
 func (c *Cases) rate(now time.Time, p *Policy, v *View) []Finding {
 	i := c.find(metric.HighFailureRate, "")
-	failed, total := v.failures(now)
-	high := failed >= p.RateMin && float64(failed) > p.Rate*float64(total)
+	var high []string
+	calm := true
+	for peer, n := range v.shares(now) {
+		if n.failed >= p.RateMin && float64(n.failed) > p.Rate*float64(n.total) {
+			high = append(high, peer)
+		}
+		calm = calm && float64(n.failed) <= p.Rate/2*float64(n.total)
+	}
 	switch {
-	case high && i == nil:
+	case len(high) > 0 && i == nil:
 		i = c.add(&Incident{Type: metric.HighFailureRate, Since: now, Opened: now})
-		for name, peer := range v.Peers {
-			if peer.Failures > 0 {
-				i.Subjects[name] = &Subject{}
-			}
+		for _, peer := range high {
+			i.Subjects[peer] = &Subject{}
 		}
 		return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}}
-	case !high && i != nil:
+	case i != nil && calm:
 		return []Finding{c.resolve(now, i)}
 	}
 	return nil

@@ -30,8 +30,11 @@ func TestPlan(t *testing.T) {
 		running  []Action
 		want     []Action
 	}{
-		{"opened", []Finding{{Opened, i, []string{"b", "c"}}}, nil, nil, []Action{act(metric.ActivateBackupRoutes, "b", 1), act(metric.ActivateBackupRoutes, "c", 1)}},
-		{"one more peer", []Finding{{extended, i, []string{"c"}}}, nil, nil, []Action{act(metric.ActivateBackupRoutes, "c", 1)}},
+		{"opened", []Finding{{Opened, i, []string{"b", "c"}}}, nil, nil, []Action{
+			act(metric.ActivateBackupRoutes, "b", 1), act(metric.ActivateBackupRoutes, "c", 1),
+			act(metric.MigrateSessions, "b", 1), act(metric.MigrateSessions, "c", 1),
+		}},
+		{"one more peer", []Finding{{extended, i, []string{"c"}}}, nil, nil, []Action{act(metric.ActivateBackupRoutes, "c", 1), act(metric.MigrateSessions, "c", 1)}},
 		{"returned", []Finding{{PeerReturned, i, []string{"b"}}}, nil, nil, []Action{act(metric.ReverifySessions, "b", 1)}},
 		{"not twice at a time", []Finding{{PeerReturned, i, []string{"b"}}, {PeerReturned, i, []string{"b"}}}, nil, []Action{act(metric.ReverifySessions, "b", 1)}, nil},
 		{"not twice in a plan", []Finding{{PeerReturned, i, []string{"b"}}, {PeerReturned, i, []string{"b"}}}, nil, nil, []Action{act(metric.ReverifySessions, "b", 1)}},
@@ -41,7 +44,7 @@ func TestPlan(t *testing.T) {
 		{"no retry for ever", nil, []Outcome{{Action: act(metric.ReverifySessions, "b", p.Actions[metric.ReverifySessions].Attempts)}}, nil, nil},
 		{"no retry in another incident", nil, []Outcome{{Action: Action{Name: metric.ReverifySessions, Peer: "b", Incident: "old", Attempt: 1}}}, nil, nil},
 	} {
-		if got := Plan(p, cases, k, c.findings, c.failed, c.running); !slices.Equal(got, c.want) {
+		if got := Plan(t0, p, cases, k, c.findings, c.failed, c.running); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", c.name, got, c.want)
 		}
 	}
@@ -56,7 +59,7 @@ func TestPlanPrefersWhatWorked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := Plan(p, cases, k, []Finding{{Opened, i, []string{"b"}}}, nil, nil)
+	got := Plan(t0, p, cases, k, []Finding{{Opened, i, []string{"b"}}}, nil, nil)
 	if len(got) != 2 || got[0].Name != metric.ReverifySessions {
 		t.Errorf("%+v", got)
 	}
@@ -105,12 +108,12 @@ func TestKnowledgeIsBoundedAndSurvives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.Learn(nil, nil) {
+	if k.Learn(t0, DefaultPolicy(), nil, nil) {
 		t.Error("learned from nothing")
 	}
 	for n := range 2 * maxRecords {
 		i := &Incident{ID: string(rune('a' + n%26)), Type: metric.NodeCrash, Opened: at(n), Resolved: at(n + 1), Subjects: map[string]*Subject{"b": {}}}
-		k.Learn([]Finding{{Moment: Over, Incident: i}, {Moment: Opened, Incident: i}}, []Outcome{{Action: Action{Name: "x"}, Err: ErrNoEffect}})
+		k.Learn(at(n), DefaultPolicy(), []Finding{{Moment: Over, Incident: i}, {Moment: Opened, Incident: i}}, []Outcome{{Action: Action{Name: "x"}, Err: ErrNoEffect}})
 	}
 	if len(k.Incidents) != maxRecords || !k.Incidents[maxRecords-1].Opened.Equal(at(2*maxRecords-1)) {
 		t.Errorf("%d incidents kept", len(k.Incidents))

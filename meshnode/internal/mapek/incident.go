@@ -44,6 +44,16 @@ func (i *Incident) unreachable() int {
 	return n
 }
 
+// seen reports whether other peers hear any of the incident's peers.
+func (i *Incident) seen() bool {
+	for _, s := range i.Subjects {
+		if len(s.SeenBy) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // settled reports whether every peer is back and verified.
 func (i *Incident) settled() bool {
 	for _, s := range i.Subjects {

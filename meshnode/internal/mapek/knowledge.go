@@ -29,6 +29,7 @@ const maxRecords = 256
 type Knowledge struct {
 	Incidents []Record          `json:"incidents"`
 	Actions   map[string]*Tally `json:"actions"`
+	Threats   []Threat          `json:"threats"`
 }
 
 // LoadKnowledge decodes what Encode gave; no bytes give an empty Knowledge.
@@ -58,12 +59,13 @@ func (k *Knowledge) trim() {
 	if n := len(k.Incidents) - maxRecords; n > 0 {
 		k.Incidents = slices.Delete(k.Incidents, 0, n)
 	}
+	k.boundThreats()
 }
 
-// Learn keeps resolved incidents and the outcomes of actions, and reports
-// whether there was anything to keep.
-func (k *Knowledge) Learn(findings []Finding, ended []Outcome) bool {
-	learned := len(ended) > 0
+// Learn keeps resolved incidents, the outcomes of actions and what peers did, and
+// reports whether there was anything to keep.
+func (k *Knowledge) Learn(now time.Time, p *Policy, findings []Finding, ended []Outcome) bool {
+	learned := k.learnThreats(now, p, findings, ended) || len(ended) > 0
 	for _, o := range ended {
 		t := k.Actions[o.Name]
 		if t == nil {

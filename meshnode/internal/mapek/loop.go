@@ -56,6 +56,15 @@ func (l *Loop) Slow(peer string) bool {
 	return l.cfg.Heal && i != nil && !i.Subjects[peer].Verified
 }
 
+// Exhausted reports whether this node's lack of resources is an open incident, and
+// healing is on.
+func (l *Loop) Exhausted() bool {
+	return l.cfg.Heal && l.cases.find(metric.ResourceExhaustion, "") != nil
+}
+
+// Blocked returns the peers that are blocked at a time.
+func (l *Loop) Blocked(now time.Time) []Threat { return l.cfg.Knowledge.Blocked(now) }
+
 // Step runs every phase once over the signals since the last Step. It must be
 // called whenever there are signals, and at least every Tick.
 func (l *Loop) Step(now time.Time, signals []Signal) {
@@ -76,7 +85,7 @@ func (l *Loop) Step(now time.Time, signals []Signal) {
 	if l.cfg.Heal {
 		if len(findings)+len(l.failed) > 0 {
 			l.phase(event.Plan, func() {
-				planned = Plan(l.cfg.Policy, l.cases, l.cfg.Knowledge, findings, l.failed, l.running)
+				planned = Plan(now, l.cfg.Policy, l.cases, l.cfg.Knowledge, findings, l.failed, l.running)
 			})
 			l.failed = nil
 		}
@@ -88,7 +97,7 @@ func (l *Loop) Step(now time.Time, signals []Signal) {
 		}
 		l.journalOutcomes(ended)
 	}
-	l.know(findings, ended)
+	l.know(now, findings, ended)
 }
 
 // phase runs f and observes its duration.
@@ -98,13 +107,13 @@ func (l *Loop) phase(p event.Phase, f func()) {
 	l.cfg.Metrics.PhaseDuration.WithLabelValues(string(p)).Observe(l.cfg.Clock().Sub(start).Seconds())
 }
 
-func (l *Loop) know(findings []Finding, ended []Outcome) {
+func (l *Loop) know(now time.Time, findings []Finding, ended []Outcome) {
 	var learned bool
 	if len(findings)+len(ended) == 0 {
 		return
 	}
 	l.phase(event.Knowledge, func() {
-		if learned = l.cfg.Knowledge.Learn(findings, ended); learned {
+		if learned = l.cfg.Knowledge.Learn(now, l.cfg.Policy, findings, ended); learned {
 			l.cfg.Keep(l.cfg.Knowledge)
 		}
 	})
@@ -147,6 +156,8 @@ func (l *Loop) journalSymptoms(symptoms []Symptom, before []string) {
 			e.Detail = map[string]string{event.DetailSeen: strconv.FormatBool(len(s.SeenBy) > 0), event.DetailSeconds: seconds(s.Time.Sub(s.Since))}
 		case event.SessionFailed:
 			e.Detail = map[string]string{"failures": strconv.Itoa(s.Failures)}
+		case event.ResourcesShort, event.ResourcesNormal:
+			e.Detail = map[string]string{event.DetailReason: s.Reason}
 		}
 		l.cfg.Journal(e)
 	}

@@ -11,24 +11,24 @@ type PeerView struct {
 	Met       bool // reachable at some time and not gone since
 	Suspected bool
 	Reachable bool
-	Verified  bool // attested since it was last met or returned
-	Failures  int  // attestations failed in a row
-	Slow      bool // round trips take too long
-	// turned is since when round trips say the opposite of Slow; zero if the
-	// newest one agrees with it.
-	turned time.Time
+	Verified  bool  // attested since it was last met or returned
+	Failures  int   // attestations failed in a row
+	slow      latch // round trips take too long
 }
 
 // sample is one verdict on an attestation.
 type sample struct {
-	at time.Time
-	ok bool
+	peer string
+	at   time.Time
+	ok   bool
 }
 
 // View is Monitor's memory.
 type View struct {
 	Peers   map[string]*PeerView
 	samples []sample
+	// exhausted is this node's own condition.
+	exhausted latch
 }
 
 // NewView returns a View that knows no peer.
@@ -70,38 +70,26 @@ const (
 	maxSamples = 4096
 )
 
-// failures returns how many attestations of the last minute failed, and of how
-// many.
-func (v *View) failures(now time.Time) (failed, total int) {
+// share counts the attestations of a peer and those of them that failed.
+type share struct{ failed, total int }
+
+// shares counts the attestations of the last minute by peer.
+func (v *View) shares(now time.Time) map[string]share {
 	i := 0
 	for i < len(v.samples) && now.Sub(v.samples[i].at) > rateWindow {
 		i++
 	}
 	v.samples = v.samples[max(i, len(v.samples)-maxSamples):]
+	all := map[string]share{}
 	for _, s := range v.samples {
+		t := all[s.peer]
+		t.total++
 		if !s.ok {
-			failed++
+			t.failed++
 		}
+		all[s.peer] = t
 	}
-	return failed, len(v.samples)
-}
-
-// roundTrip notes a round trip and reports whether the peer turned slow or
-// normal: when every one of the policy's time said so. A single one that does
-// not (a machine that was busy) begins the time anew.
-func (p *PeerView) roundTrip(policy *Policy, s Signal) bool {
-	if slow := s.RTT > time.Duration(policy.Latency); slow == p.Slow {
-		p.turned = time.Time{}
-		return false
-	}
-	if p.turned.IsZero() {
-		p.turned = s.Time
-	}
-	if s.Time.Sub(p.turned) < time.Duration(policy.LatencyFor) {
-		return false
-	}
-	p.Slow, p.turned = !p.Slow, time.Time{}
-	return true
+	return all
 }
 
 // Monitor notes signals in the view and returns the changes of condition among
@@ -109,6 +97,16 @@ func (p *PeerView) roundTrip(policy *Policy, s Signal) bool {
 func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 	var symptoms []Symptom
 	for _, s := range signals {
+		if s.Kind == Loaded {
+			if reason, since, changed := v.loaded(&policy.Resources, s); changed {
+				kind := event.ResourcesNormal
+				if v.exhausted.on {
+					kind = event.ResourcesShort
+				}
+				symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: since, Reason: reason})
+			}
+			continue
+		}
 		p := v.peer(s.Peer)
 		add := func(kind string) {
 			symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: s.Since, SeenBy: s.SeenBy, Failures: p.Failures})
@@ -143,7 +141,7 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 			}
 			delete(v.Peers, s.Peer)
 		case Verified:
-			v.samples = append(v.samples, sample{s.Time, true})
+			v.samples = append(v.samples, sample{s.Peer, s.Time, true})
 			p.Failures = 0
 			// A signature that was under way when the peer fell silent says
 			// nothing about now.
@@ -152,14 +150,17 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 				add(event.SessionVerified)
 			}
 		case VerificationFailed:
-			v.samples = append(v.samples, sample{s.Time, false})
+			v.samples = append(v.samples, sample{s.Peer, s.Time, false})
 			p.Failures++
 			p.Verified = false
 			add(event.SessionFailed)
 		case RoundTrip:
-			if p.Met && p.roundTrip(policy, s) {
+			if !p.Met {
+				break
+			}
+			if _, changed := p.slow.sample(s.Time, s.RTT > time.Duration(policy.Latency), policy.LatencyFor); changed {
 				kind := event.LatencyNormal
-				if p.Slow {
+				if p.slow.on {
 					kind = event.LatencyHigh
 				}
 				add(kind)

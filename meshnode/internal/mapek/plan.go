@@ -20,10 +20,14 @@ func (a *Action) same(b *Action) bool {
 
 // Plan chooses the actions for what Analyze found and for what failed of the
 // last ones. It adds nothing that is running already, and retries an action
-// only while its peer still is in need of it and its attempts last.
-func Plan(p *Policy, c *Cases, k *Knowledge, findings []Finding, failed []Outcome, running []Action) []Action {
+// only while its peer still is in need of it and its attempts last. For a peer that
+// is blocked there is nothing to do.
+func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, failed []Outcome, running []Action) []Action {
 	var plan []Action
 	add := func(a Action) {
+		if k.blocked(now, a.Peer) {
+			return
+		}
 		for i := range running {
 			if running[i].same(&a) {
 				return
@@ -37,7 +41,7 @@ func Plan(p *Policy, c *Cases, k *Knowledge, findings []Finding, failed []Outcom
 		a.Deadline = time.Duration(p.Actions[a.Name].Deadline)
 		plan = append(plan, a)
 	}
-	for _, f := range findings {
+	for _, f := range k.relapses(now, p, findings) {
 		on := f.Moment
 		if on == extended {
 			on = Opened

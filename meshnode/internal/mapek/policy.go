@@ -29,16 +29,36 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 
 // Policy is the loop's data: limits, and what to do at which moment.
 type Policy struct {
-	Settle     Duration         `json:"settle"`
-	Correlate  Duration         `json:"correlate"`
-	Failures   int              `json:"failures"`
-	Quiet      Duration         `json:"quiet"`
-	Rate       float64          `json:"rate"`
-	RateMin    int              `json:"rate_min"`
-	Latency    Duration         `json:"latency"`
-	LatencyFor Duration         `json:"latency_for"`
-	Rules      []Rule           `json:"rules"`
-	Actions    map[string]Limit `json:"actions"`
+	Settle     Duration       `json:"settle"`
+	Correlate  Duration       `json:"correlate"`
+	Failures   int            `json:"failures"`
+	Quiet      Duration       `json:"quiet"`
+	Rate       float64        `json:"rate"`
+	RateMin    int            `json:"rate_min"`
+	Latency    Duration       `json:"latency"`
+	LatencyFor Duration       `json:"latency_for"`
+	Resources  ResourceLimits `json:"resources"`
+	// A peer that reaches Failures for the Strikes-th time, with no more than
+	// StrikeWindow between two, has relapsed. Block is how long block_peer lasts.
+	Strikes      int              `json:"strikes"`
+	StrikeWindow Duration         `json:"strike_window"`
+	Block        Duration         `json:"block"`
+	Rules        []Rule           `json:"rules"`
+	Actions      map[string]Limit `json:"actions"`
+}
+
+// ResourceLimits say when this node lacks resources: when at least one of them is reached
+// in every sample of For, until all are below Release of theirs in every sample
+// of Rest. See Load.
+type ResourceLimits struct {
+	CPU       float64  `json:"cpu"`
+	Throttled float64  `json:"throttled"`
+	Memory    float64  `json:"memory"`
+	Queued    Duration `json:"queued"`
+	Lag       Duration `json:"lag"`
+	Release   float64  `json:"release"`
+	For       Duration `json:"for"`
+	Rest      Duration `json:"rest"`
 }
 
 // Rule names the actions for one moment of incidents of one type.
@@ -68,12 +88,23 @@ func DefaultPolicy() *Policy {
 }
 
 // Supported are the actions that a rule may name.
-var Supported = []string{metric.ActivateBackupRoutes, metric.ReverifySessions, metric.InvalidateSession, metric.RotateKeys, metric.ExtendTimeouts, metric.UpdateRouteWeights}
+var Supported = []string{
+	metric.ActivateBackupRoutes,
+	metric.ReverifySessions,
+	metric.InvalidateSession,
+	metric.RotateKeys,
+	metric.ExtendTimeouts,
+	metric.UpdateRouteWeights,
+	metric.ShedLowPriority,
+	metric.RequestScaleUp,
+	metric.BlockPeer,
+	metric.MigrateSessions,
+}
 
 // analyzed are the incident types that Analyze knows.
-var analyzed = []string{metric.NetworkPartition, metric.NodeCrash, metric.LinkFailure, metric.VerificationFailed, metric.HighFailureRate, metric.LatencySLO}
+var analyzed = metric.IncidentTypes
 
-var moments = []Moment{Opened, PeerReturned, Repeated, Quiet, Over}
+var moments = []Moment{Opened, PeerReturned, Repeated, Relapsed, Quiet, Over}
 
 // ParsePolicy decodes and validates a policy. Unknown fields are errors; the
 // error lists everything that is wrong.
@@ -98,14 +129,30 @@ func (p *Policy) validate() error {
 	between("quiet", p.Quiet, 100*time.Millisecond, time.Hour)
 	between("latency", p.Latency, time.Millisecond, time.Minute)
 	between("latency_for", p.LatencyFor, 200*time.Millisecond, time.Hour)
-	if p.Failures < 1 {
-		bad("failures is %d, want at least 1", p.Failures)
+	between("strike_window", p.StrikeWindow, time.Second, 24*time.Hour)
+	between("block", p.Block, time.Second, 24*time.Hour)
+	between("resources.queued", p.Resources.Queued, 10*time.Millisecond, time.Minute)
+	between("resources.lag", p.Resources.Lag, 10*time.Millisecond, time.Minute)
+	between("resources.for", p.Resources.For, 0, time.Hour)
+	between("resources.rest", p.Resources.Rest, 0, time.Hour)
+	for _, s := range []struct {
+		name  string
+		value float64
+	}{
+		{"rate", p.Rate}, {"resources.cpu", p.Resources.CPU}, {"resources.throttled", p.Resources.Throttled},
+		{"resources.memory", p.Resources.Memory}, {"resources.release", p.Resources.Release},
+	} {
+		if s.value <= 0 || s.value >= 1 {
+			bad("%s is %v, want a share between 0 and 1", s.name, s.value)
+		}
 	}
-	if p.Rate <= 0 || p.Rate >= 1 {
-		bad("rate is %v, want a share between 0 and 1", p.Rate)
-	}
-	if p.RateMin < 1 {
-		bad("rate_min is %d, want at least 1", p.RateMin)
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"failures", p.Failures}, {"rate_min", p.RateMin}, {"strikes", p.Strikes}} {
+		if n.value < 1 {
+			bad("%s is %d, want at least 1", n.name, n.value)
+		}
 	}
 	for i, r := range p.Rules {
 		if !slices.Contains(analyzed, r.Incident) {

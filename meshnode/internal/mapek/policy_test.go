@@ -17,18 +17,35 @@ func TestDefaultPolicyIsValid(t *testing.T) {
 			}
 		}
 	}
+	for _, a := range Supported {
+		if !slices.ContainsFunc(p.Rules, func(r Rule) bool { return slices.Contains(r.Do, a) }) {
+			t.Errorf("no rule does %s", a)
+		}
+	}
 }
 
 func TestBadPolicies(t *testing.T) {
 	for bad, want := range map[string]string{
-		"settle: 200":                "want a duration",
-		"setle: 200ms":               `unknown field "setle"`,
-		"settle: 1ms":                "settle is 1ms, want 50ms to 5s",
-		"correlate: 100ms":           "correlate",
-		"failures: 0":                "failures is 0",
-		"rate: 1.5":                  "rate is 1.5",
-		"rules: [{incident: flood}]": `rule 1: unknown incident "flood"`,
-		"rules: [{incident: node_crash, when: later}]":                                  `unknown moment "later"`,
+		"settle: 200":                                  "want a duration",
+		"setle: 200ms":                                 `unknown field "setle"`,
+		"settle: 1ms":                                  "settle is 1ms, want 50ms to 5s",
+		"correlate: 100ms":                             "correlate",
+		"failures: 0":                                  "failures is 0",
+		"rate: 1.5":                                    "rate is 1.5",
+		"strikes: 0":                                   "strikes is 0",
+		"strike_window: 0s":                            "strike_window is 0s",
+		"block: 1ms":                                   "block is 1ms, want 1s to 24h",
+		"resources: {cpu: 90}":                         "resources.cpu is 90, want a share between 0 and 1",
+		"resources: {throttled: 0}":                    "resources.throttled is 0",
+		"resources: {memory: -1}":                      "resources.memory is -1",
+		"resources: {release: 1}":                      "resources.release is 1",
+		"resources: {queued: 1ms}":                     "resources.queued is 1ms",
+		"resources: {lag: 2h}":                         "resources.lag is 2h",
+		"resources: {for: 2h}":                         "resources.for is 2h",
+		"resources: {rest: 2h}":                        "resources.rest is 2h",
+		"resources: {swap: 0.5}":                       `unknown field "swap"`,
+		"rules: [{incident: flood}]":                   `rule 1: unknown incident "flood"`,
+		"rules: [{incident: node_crash, when: later}]": `unknown moment "later"`,
 		"rules: [{incident: node_crash, when: opened, do: [pray]}]":                     `unknown action "pray"`,
 		"actions: {}\nrules: [{incident: node_crash, when: opened, do: [rotate_keys]}]": `no entry under actions`,
 		"actions: {rotate_keys: {deadline: 1s, attempts: 0}}":                           "attempts of rotate_keys is 0",

@@ -18,6 +18,7 @@ import (
 const (
 	tick       = 50 * time.Millisecond
 	measure    = 200 * time.Millisecond // link qualities and session gauges
+	weighLoad  = 500 * time.Millisecond // this node's load
 	checkGate  = 500 * time.Millisecond
 	regateWait = 2 * time.Second // between attempts to put the gate back
 	// syncAfter is the gap between good attestations of a peer after which
@@ -29,7 +30,8 @@ const (
 func (n *Node) control(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var next struct{ step, measure, gate, reattach time.Time }
+	var next struct{ step, measure, load, gate, reattach time.Time }
+	last := time.Now() // tick
 	for {
 		ticked := false
 		select {
@@ -48,7 +50,14 @@ func (n *Node) control(ctx context.Context) {
 		n.takeInputs()
 		now := time.Now()
 		if ticked {
+			n.overload.lag = max(n.overload.lag, now.Sub(last)-tick)
+			last = now
+			if !now.Before(next.load) {
+				next.load = now.Add(weighLoad)
+				n.measureLoad(now)
+			}
 			n.send(n.detect.Tick(now))
+			n.resolveDoubts(now)
 			n.sendRoutes(n.routes.Tick(now))
 			if !now.Before(next.measure) {
 				next.measure = now.Add(measure)
@@ -64,7 +73,9 @@ func (n *Node) control(ctx context.Context) {
 			signals := n.signals
 			n.signals = nil
 			n.loop.Step(now, signals)
+			n.endShedding()
 		}
+		n.publishWays()
 		n.mu.Unlock()
 	}
 }
@@ -117,13 +128,15 @@ func (n *Node) handleEvent(e timed) {
 		n.metrics.Anomalies.WithLabelValues(metric.VerificationFailed).Inc()
 		signal(mapek.VerificationFailed)
 	case session.ChallengeOverdue:
-		if n.loop.Slow(peer) {
-			n.extend(peer)
-		}
+		// Who is starved itself cannot tell that a peer is late.
+		n.late(e.at, peer)
 	case session.ChallengeTimeout:
 		signal(mapek.TimedOut)
 	case session.UnknownPeer:
 		n.metrics.Anomalies.WithLabelValues(metric.UnknownPubkey).Inc()
+	case session.Relayed:
+		n.relayed(peer, e.at)
+		return
 	case session.Replayed:
 		n.metrics.Anomalies.WithLabelValues(metric.ReplayAttack).Inc()
 	}
@@ -162,14 +175,22 @@ func (n *Node) change(c detect.Change) {
 	n.metrics.SetStatus(c.Peer, c.To.String())
 	switch c.To {
 	case detect.Unknown:
+		if c.Left {
+			n.clients.Left(c.Peer)
+		}
 		n.sendRoutes(n.routes.Forget(c.Time, c.Peer))
 		signal(mapek.Gone)
 	case detect.Suspect:
 		signal(mapek.Suspected)
 	case detect.Unreachable:
-		n.sessions.Suspend(session.Peer(c.Peer))
+		n.silent[c.Peer] = c.LastHeard
+		if !n.byRelay(c.Peer) {
+			n.sessions.Suspend(session.Peer(c.Peer))
+		}
 		signal(mapek.Unreachable)
 	case detect.Reachable:
+		delete(n.silent, c.Peer)
+		delete(n.detours, c.Peer)
 		n.sendRoutes(n.routes.SetLink(c.Time, c.Peer, 255))
 		switch c.From {
 		case detect.Suspect:
@@ -183,20 +204,22 @@ func (n *Node) change(c detect.Change) {
 	}
 }
 
-// sendRoutes sends routing messages and counts changed routes.
+// sendRoutes counts changed routes and leaves the routing messages to
+// publishWays.
 func (n *Node) sendRoutes(out route.Output) {
-	for _, m := range out.Send {
-		n.transmit(m.To, frame.Routing, m.Payload)
-	}
+	n.announced = append(n.announced, out.Send...)
 	if out.Changed > 0 {
 		n.metrics.RoutesRecalculated.Add(float64(out.Changed))
+		n.rerouted = true
 	}
 }
 
 // measure passes link qualities on and refreshes the gauges.
 func (n *Node) measure(now time.Time) {
 	for _, l := range n.detect.Links() {
-		if l.Status == detect.Reachable || l.Status == detect.Suspect {
+		// A link that has fallen silent keeps its quality: to leave it before its
+		// announcements age out is the loop's decision.
+		if l.Status == detect.Reachable {
 			n.sendRoutes(n.routes.SetLink(now, l.Peer, n.weighted(l)))
 		}
 		if l.Status == detect.Reachable && l.Last > 0 {

@@ -20,6 +20,7 @@ func (e effector) Start(a mapek.Action) error {
 	n, peer := e.n, session.Peer(a.Peer)
 	switch a.Name {
 	case metric.ActivateBackupRoutes:
+		n.detours[a.Peer] = true
 		n.sendRoutes(n.routes.Fail(a.Started, a.Peer))
 	case metric.ReverifySessions:
 		n.sessions.Reverify(peer)
@@ -33,6 +34,16 @@ func (e effector) Start(a mapek.Action) error {
 		n.extend(a.Peer)
 	case metric.UpdateRouteWeights:
 		n.weigh(a.Peer)
+	case metric.ShedLowPriority:
+		n.overload.sheds, n.overload.incident = n.sessions.Shed(), a.Incident
+		n.sessions.SetShedding(true)
+	case metric.RequestScaleUp:
+		n.overload.nodes = n.met.Load()
+		n.metrics.ScaleRequests.Inc()
+	case metric.BlockPeer:
+		return n.sessions.Block(peer, time.Duration(n.cfg.Policy.Block))
+	case metric.MigrateSessions:
+		return n.clients.Migrate(a.Peer)
 	default:
 		return fmt.Errorf("action %q is not implemented", a.Name)
 	}
@@ -49,12 +60,21 @@ func (e effector) Done(a mapek.Action) bool {
 		return n.proof[a.Peer].After(a.Started)
 	case metric.UpdateRouteWeights:
 		return n.settledRoutes(a.Peer)
+	case metric.MigrateSessions:
+		return n.clients.Homed(a.Peer) == 0
 	case metric.InvalidateSession:
 		s := n.session(a.Peer)
 		return s.State == session.StateRevoked || s.ID != n.applied[a.Name+a.Peer]
 	case metric.RotateKeys:
 		s := n.session(a.Peer)
 		return s.ID != n.applied[a.Name+a.Peer] && s.ID != frame.SessionID{} && s.State == session.StateVerified
+	case metric.ShedLowPriority:
+		return n.relieved()
+	case metric.RequestScaleUp:
+		return n.met.Load() > n.overload.nodes || !n.loop.Exhausted()
+	case metric.BlockPeer:
+		s := n.session(a.Peer).State
+		return s == session.StateRevoked || s == session.StateHandshaking
 	}
 	return false
 }

@@ -59,8 +59,12 @@ var zoneNames = []string{"mesh-node-a-0", "mesh-node-a-1", "mesh-node-a-2", "mes
 type testMesh struct {
 	// discover is used in place of all, if set.
 	discover Discoverer
+	// configure changes a node's configuration, if set.
+	configure func(name string, c *Config)
 
-	t     *testing.T
+	t     testing.TB
+	names []string
+	wait  func() // until everything rests; nothing in real time
 	heal  bool
 	net   *transport.Network
 	auth  *identity.Authority
@@ -77,14 +81,17 @@ type testNode struct {
 	done   chan error
 }
 
-func newTestMesh(t *testing.T, heal bool) *testMesh {
+func newTestMesh(t testing.TB, heal bool) *testMesh { return newTestMeshOf(t, heal, zoneNames) }
+
+func newTestMeshOf(t testing.TB, heal bool, names []string) *testMesh {
+	t.Helper()
 	auth, err := identity.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &testMesh{t: t, heal: heal, net: transport.NewNetwork(1), auth: auth, dirs: map[string]string{}, nodes: map[string]*testNode{}}
+	m := &testMesh{t: t, names: names, wait: synctest.Wait, heal: heal, net: transport.NewNetwork(1), auth: auth, dirs: map[string]string{}, nodes: map[string]*testNode{}}
 	m.net.SetConditions(transport.Conditions{Latency: 500 * time.Microsecond, Jitter: 200 * time.Microsecond})
-	for i, name := range zoneNames {
+	for i, name := range names {
 		m.dirs[name] = t.TempDir()
 		m.all = append(m.all, Member{name, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), frame.Port)})
 	}
@@ -93,7 +100,7 @@ func newTestMesh(t *testing.T, heal bool) *testMesh {
 
 func (m *testMesh) start(name string) {
 	m.t.Helper()
-	i := slices.Index(zoneNames, name)
+	i := slices.Index(m.names, name)
 	id, err := m.auth.NewNode(name, "zone-"+name[10:11], 24*time.Hour)
 	if err != nil {
 		m.t.Fatal(err)
@@ -107,10 +114,14 @@ func (m *testMesh) start(name string) {
 	if discover == nil {
 		discover = m.all
 	}
-	n, err := New(Config{
+	cfg := Config{
 		Identity: id, Transport: conn, Gate: gate, Dir: m.dirs[name], Discover: discover, Policy: mapek.DefaultPolicy(), Heal: m.heal,
 		Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Version: "test",
-	})
+	}
+	if m.configure != nil {
+		m.configure(name, &cfg)
+	}
+	n, err := New(cfg)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -140,7 +151,7 @@ func (m *testMesh) stop(name string, abruptly bool) {
 // caution of the start has gone.
 func (m *testMesh) up() {
 	m.t.Helper()
-	for _, name := range zoneNames {
+	for _, name := range m.names {
 		m.start(name)
 	}
 	m.within(5*time.Second, "every pair verified", m.whole)
@@ -174,7 +185,7 @@ func (m *testMesh) within(limit time.Duration, what string, check func() error) 
 	m.t.Helper()
 	start := time.Now()
 	for {
-		synctest.Wait()
+		m.wait()
 		err := check()
 		took := time.Since(start)
 		if err == nil {
@@ -207,7 +218,7 @@ func (n *testNode) detected(typ string) float64 {
 // incidents returns how often each incident type was counted, without zeros.
 func (n *testNode) incidents() map[string]float64 {
 	got := map[string]float64{}
-	for _, typ := range []string{"network_partition", "node_crash", "link_failure", "verification_failed", "high_failure_rate"} {
+	for _, typ := range []string{"network_partition", "node_crash", "link_failure", "verification_failed", "high_failure_rate", "resource_exhaustion"} {
 		if v := n.detected(typ); v > 0 {
 			got[typ] = v
 		}

@@ -58,7 +58,11 @@ func (i *inputs) take() (messages []message, events []timed, members []Member) {
 // onMessage is called by the session manager for every opened frame.
 func (n *Node) onMessage(p session.Peer, t frame.Type, payload []byte) {
 	if t.Class() == frame.ClassData {
-		if n.gate.Load() == nil && (t == frame.Data || t == frame.DataAck) {
+		switch {
+		case n.gate.Load() != nil:
+		case t == frame.Client:
+			n.clients.Receive(string(p), payload)
+		case t == frame.Data || t == frame.DataAck:
 			n.records.Receive(string(p), t, payload)
 		}
 		return

@@ -38,6 +38,7 @@ func TestLatencyIsRoutedAround(t *testing.T) {
 		if m.nodes[zoneNames[1]].next(zoneNames[2]) == "" {
 			t.Fatal("no way around the cut link")
 		}
+		before := timeouts(m)
 		m.delay(slow, transport.Conditions{Latency: 200 * time.Millisecond, Jitter: 50 * time.Millisecond})
 		m.within(10*time.Second, "latency_slo on every node, and weights", func() error {
 			for name, n := range m.nodes {
@@ -55,7 +56,6 @@ func TestLatencyIsRoutedAround(t *testing.T) {
 			}
 			return nil
 		})
-		before := timeouts(m)
 		time.Sleep(30 * time.Second)
 		if got := timeouts(m); got != before {
 			t.Errorf("%v challenges timed out although their deadlines were extended", got-before)
@@ -96,4 +96,23 @@ func timeouts(m *testMesh) float64 {
 		sum += testutil.ToFloat64(m.nodes[name].metrics.Timeouts)
 	}
 	return sum
+}
+
+// TestLatencyWithoutHealingTimesOut is the control: deadlines are tight, so that
+// without the loop the first challenges under a delay are lost.
+func TestLatencyWithoutHealingTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestMesh(t, false)
+		m.up()
+		defer m.down()
+		time.Sleep(10 * time.Second)
+		before := timeouts(m)
+		for _, name := range zoneNames {
+			m.delay(name, transport.Conditions{Latency: 200 * time.Millisecond, Jitter: 50 * time.Millisecond})
+		}
+		time.Sleep(30 * time.Second)
+		if timeouts(m) == before {
+			t.Error("no challenge timed out: there is nothing that extending deadlines saves")
+		}
+	})
 }

@@ -11,10 +11,12 @@ import (
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 )
 
-// Member is a node that discovery knows.
+// Member is a node that discovery knows. The address may be missing: it is
+// needed only if the node is a neighbour.
 type Member struct {
 	Name string
 	Addr netip.AddrPort
@@ -37,25 +39,40 @@ func (s Static) Members(context.Context) ([]Member, error) { return s, nil }
 type DNS struct {
 	Service  string // for instance mesh-nodes.NAMESPACE.svc
 	Resolver *net.Resolver
+	Self     string // this node: only the addresses of its neighbours are looked up
 }
 
 // Members implements Discoverer. A member whose address cannot be found (yet)
-// is left out.
+// has none.
 func (d DNS) Members(ctx context.Context) ([]Member, error) {
 	_, records, err := d.Resolver.LookupSRV(ctx, "mesh", "udp", d.Service)
 	if err != nil {
 		return nil, fmt.Errorf("discover peers: %w", err)
 	}
-	var members []Member
-	for _, r := range records {
-		name, _, _ := strings.Cut(r.Target, ".")
-		addrs, err := d.Resolver.LookupNetIP(ctx, "ip", r.Target)
-		if err != nil || len(addrs) == 0 {
+	members := make([]Member, len(records))
+	for i, r := range records {
+		members[i].Name, _, _ = strings.Cut(r.Target, ".")
+	}
+	neighbours := route.Neighbours(d.Self, names(members))
+	for i, r := range records {
+		if !slices.Contains(neighbours, members[i].Name) {
 			continue
 		}
-		members = append(members, Member{name, netip.AddrPortFrom(addrs[0].Unmap(), r.Port)})
+		if addrs, err := d.Resolver.LookupNetIP(ctx, "ip", r.Target); err == nil && len(addrs) > 0 {
+			members[i].Addr = netip.AddrPortFrom(addrs[0].Unmap(), r.Port)
+		}
 	}
 	return members, nil
+}
+
+func names(members []Member) []string {
+	names := make([]string, 0, len(members))
+	for _, m := range members {
+		if m.Name != "" {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // Times of discovery.
@@ -66,24 +83,21 @@ const (
 	// forgetAfter is how long an unreachable peer may be absent from discovery
 	// before it is no member any more; longer than a pod takes to come back.
 	forgetAfter = time.Minute
+	// releaseAfter is how long a peer is kept that is a neighbour no more: it may
+	// not have heard yet of who came or went.
+	releaseAfter = 15 * time.Second
 )
 
 // member is what the node knows of another one.
 type member struct {
-	seen time.Time // in discovery, or by a handshake
+	seen   time.Time // in discovery, or by a handshake
+	wanted time.Time // as a neighbour, or met
 }
 
 // discover looks for members until ctx ends.
 func (n *Node) discover(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	failed := false
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
 		look, cancel := context.WithTimeout(ctx, lookTimeout)
 		members, err := n.cfg.Discover.Members(look)
 		cancel()
@@ -101,27 +115,40 @@ func (n *Node) discover(ctx context.Context) {
 			failed = true
 			n.log.Warn("discovery failed; known peers are kept", "error", err)
 		}
-		others := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Name == n.name })
-		if err == nil && len(others) > 0 && int(n.met.Load()) >= len(others) {
-			timer.Reset(lookSettled)
-		} else {
-			timer.Reset(lookEvery)
+		wanted := route.Neighbours(n.name, names(members))
+		pause := lookEvery
+		if err == nil && len(wanted) > 0 && int(n.met.Load()) >= len(wanted) {
+			pause = lookSettled
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
 		}
 	}
 }
 
-// setMembers connects to the members of a lookup and forgets peers that are
-// neither among them nor reachable for long.
+// setMembers connects to the neighbours among the members of a lookup. It
+// forgets peers that are neither members nor reachable for long, and takes leave
+// of those that are members and no neighbours.
 func (n *Node) setMembers(now time.Time, members []Member) {
+	listed := names(members)
+	n.listed = slices.DeleteFunc(slices.Clone(listed), func(name string) bool { return name == n.name })
+	wanted := route.Neighbours(n.name, listed)
 	for _, m := range members {
-		if m.Name == n.name || m.Name == "" {
+		if !m.Addr.IsValid() || !slices.Contains(wanted, m.Name) {
 			continue
 		}
 		n.meet(now, m.Name)
+		n.members[m.Name].wanted = now
 		n.sessions.Connect(session.Peer(m.Name), m.Addr)
 	}
 	for name, m := range n.members {
-		if now.Sub(m.seen) >= forgetAfter && n.detect.Status(name) != detect.Reachable {
+		switch {
+		case now.Sub(m.seen) >= forgetAfter && n.detect.Status(name) != detect.Reachable:
+			n.forget(now, name)
+		case now.Sub(m.wanted) >= releaseAfter && slices.Contains(listed, name) && !slices.Contains(wanted, name):
+			n.send(detect.Output{Send: n.detect.Farewell(name)})
 			n.forget(now, name)
 		}
 	}
@@ -133,7 +160,7 @@ func (n *Node) meet(now time.Time, name string) {
 		m.seen = now
 		return
 	}
-	n.members[name] = &member{seen: now}
+	n.members[name] = &member{seen: now, wanted: now}
 	n.detect.Add(now, name)
 	n.metrics.AddPeer(name)
 	n.publishReachable()
@@ -143,6 +170,9 @@ func (n *Node) forget(now time.Time, name string) {
 	delete(n.members, name)
 	delete(n.proof, name)
 	delete(n.weights, name)
+	delete(n.detours, name)
+	delete(n.silent, name)
+	delete(n.doubts, name)
 	n.detect.Remove(name)
 	n.sessions.Forget(session.Peer(name))
 	n.sendRoutes(n.routes.Forget(now, name))
@@ -156,7 +186,8 @@ func (n *Node) forget(now time.Time, name string) {
 // alone only because it has not looked around yet.
 const greeting = 3 * time.Second
 
-// publishReachable tells the store whom it can count on.
+// publishReachable tells the store and the client sessions whom they can count
+// on: peers that are heard, and those that a relay reaches.
 func (n *Node) publishReachable() {
 	reachable, met := []string{}, 0
 	early := time.Since(n.started) < greeting
@@ -164,6 +195,7 @@ func (n *Node) publishReachable() {
 		switch {
 		case l.Status == detect.Reachable || l.Status == detect.Suspect:
 			met++
+		case l.Status == detect.Unreachable && n.byRelay(l.Peer):
 		case l.Status != detect.Unknown || !early:
 			continue
 		}
@@ -171,4 +203,5 @@ func (n *Node) publishReachable() {
 	}
 	n.reachable.Store(&reachable)
 	n.met.Store(int64(met))
+	n.publishView()
 }

@@ -21,9 +21,11 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/home"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/journal"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/resource"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
@@ -48,14 +50,15 @@ type Reports interface {
 	ReadVerdict(ctx context.Context) (string, error)
 }
 
-// Config is what a node works with. All fields but Signatures, Reports, Now and
-// Limits are required.
+// Config is what a node works with. All fields but Signatures, Reports, Group, Now
+// and Limits are required.
 type Config struct {
 	Identity   *identity.Node
 	Transport  transport.Conn
 	Gate       Gate
-	Signatures attest.Source // nil: over Transport
-	Reports    Reports       // nil: none
+	Signatures attest.Source   // nil: over Transport
+	Reports    Reports         // nil: none
+	Group      *resource.Group // nil: CPU and memory are not watched
 	Now        func() time.Duration
 	Dir        string // of store and journal; must exist
 	Discover   Discoverer
@@ -79,22 +82,36 @@ type Node struct {
 	journal  *journal.Journal
 	store    *store.Store
 	records  *store.Replicator
+	clients  *home.Keeper
 	keep     chan []byte // knowledge to save; the newest replaces what waits
 
 	in        inputs
+	leaving   atomic.Bool
 	reachable atomic.Pointer[[]string]
-	met       atomic.Int64           // of the reachable, those that were heard
+	met       atomic.Int64 // of the reachable, those that were heard
+	relays    relays
 	gate      atomic.Pointer[string] // why the gate is not healthy; nil if it is
 
 	mu      sync.Mutex // guards what follows; held by the control goroutine while it works
 	detect  *detect.Detector
 	routes  *route.Table
 	loop    *mapek.Loop
+	listed  []string // what discovery last answered, this node not; nil before it did
 	members map[string]*member
 	signals []mapek.Signal
-	weights map[string]float64         // of links, below 1; set by the loop
-	proof   map[string]time.Time       // last good attestation
-	applied map[string]frame.SessionID // session id when an action on it started
+	// rerouted says that routes have changed since they were published,
+	// announced what of them is still to be told to neighbours; detours are the
+	// lost peers that the loop wants another way to.
+	rerouted  bool
+	announced []route.Message
+	detours   map[string]bool
+	silent    map[string]time.Time       // lost peers that no relay has brought a frame of: last heard
+	doubts    map[string]time.Time       // peers with an overdue challenge that were asked for an echo: when
+	weights   map[string]float64         // of links, below 1; set by the loop
+	proof     map[string]time.Time       // last good attestation
+	applied   map[string]frame.SessionID // session id when an action on it started
+
+	overload overload
 }
 
 // New opens the store and the journal and prepares a node; Run starts it.
@@ -104,6 +121,9 @@ func New(cfg Config) (*Node, error) {
 		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
 		members: map[string]*member{}, proof: map[string]time.Time{}, weights: map[string]float64{}, applied: map[string]frame.SessionID{},
 	}
+	n.detours, n.silent, n.doubts = map[string]bool{}, map[string]time.Time{}, map[string]time.Time{}
+	n.relays.n = n
+	n.relays.next.Store(&map[session.Peer]session.Peer{})
 	n.reachable.Store(&[]string{})
 	incarnation := uint64(n.started.UnixNano())
 	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: incarnation})
@@ -115,10 +135,16 @@ func New(cfg Config) (*Node, error) {
 	n.sessions, err = session.New(session.Config{
 		Identity: cfg.Identity, Transport: cfg.Transport, Table: cfg.Gate, Signatures: cfg.Signatures,
 		Now: cfg.Now, Logger: cfg.Logger, Metrics: sessionMetrics{n.metrics}, Limits: cfg.Limits,
-		OnMessage: n.onMessage, OnEvent: n.onEvent,
+		OnMessage: n.onMessage, OnEvent: n.onEvent, Relays: &n.relays,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
+	}
+	if err := n.blockAgain(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	if cfg.Group != nil {
+		n.overload.meter = resource.NewMeter(cfg.Group)
 	}
 	return n, nil
 }
@@ -146,6 +172,8 @@ func (n *Node) open() error {
 	})
 	n.records = store.NewReplicator(n.store, mesh{n}, n.replicated, n.log)
 	n.metrics.Records.Set(float64(n.store.Len()))
+	n.clients = home.NewKeeper(n.name, home.Limits{}, func(peer string, b []byte) error { return mesh{n}.Send(peer, frame.Client, b) },
+		func(count int) { n.metrics.SessionsMigrated.Add(float64(count)) }, n.log)
 	return nil
 }
 
@@ -162,6 +190,7 @@ func (n *Node) Run(ctx context.Context) error {
 	stop, cancelUsers := context.WithCancel(ctx)
 	users.Go(func() { n.control(stop) })
 	users.Go(func() { n.records.Run(stop) })
+	users.Go(func() { n.clients.Run(stop) })
 	users.Go(func() { n.saveKnowledge(stop) })
 	users.Go(func() { n.discover(stop) })
 	if n.cfg.Reports != nil {

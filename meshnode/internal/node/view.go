@@ -23,6 +23,16 @@ func (n *Node) NotReady() []string {
 	return why
 }
 
+// Unready is what a readiness probe is told: NotReady, or that the node is about
+// to leave, although it serves whoever still comes.
+func (n *Node) Unready() []string {
+	why := n.NotReady()
+	if n.Leaving() {
+		why = append(why, "the node is leaving")
+	}
+	return why
+}
+
 // Events returns journal entries after number after, at most max.
 func (n *Node) Events(after uint64, max int) []event.Entry { return n.journal.After(after, max) }
 
@@ -34,7 +44,7 @@ func (n *Node) Accept(ctx context.Context, id string, body []byte) (store.Record
 }
 
 // Record returns one record.
-func (n *Node) Record(id string) (store.Record, error) { return n.store.Get(id) }
+func (n *Node) Record(id string) (store.Record, error) { return n.records.Get(id) }
 
 // Records returns up to max records after an id.
 func (n *Node) Records(after string, max int) ([]store.Record, error) {
@@ -43,11 +53,12 @@ func (n *Node) Records(after string, max int) ([]store.Record, error) {
 
 // Status returns the node's view of the mesh.
 func (n *Node) Status() api.Status {
-	why := n.NotReady()
+	why := n.Unready()
 	s := api.Status{
 		Node: n.name, Zone: n.cfg.Identity.Zone(), Version: n.cfg.Version, Started: n.started,
 		Ready: len(why) == 0, NotReady: why, Verifier: n.cfg.Gate.Mode(), MAPEK: n.cfg.Heal, Records: n.store.Len(),
-		Peers: []api.Peer{}, Routes: []api.Route{}, Incidents: []api.Incident{},
+		Sessions: n.clients.Homes(),
+		Peers:    []api.Peer{}, Routes: []api.Route{}, Incidents: []api.Incident{},
 	}
 	sessions := map[string]session.Info{}
 	for _, i := range n.sessions.Sessions() {

@@ -6,40 +6,67 @@ import (
 	"fmt"
 )
 
-// message is one originator message:
+// kind says what an entry is.
+type kind uint8
+
+const (
+	// announcement tells the sender's distance to a node.
+	announcement kind = iota
+	// news is an announcement that is passed on without delay.
+	news
+	// request asks for an announcement with at least the given sequence: the
+	// sequence number requests of RFC 8966, section 3.8.2.1.
+	request
+)
+
+// message is one entry of a payload:
 //
-//	incarnation u64, sequence u32, TQ u8 (0: no way any more), hops left u8,
-//	originator name (1 to 255 bytes)
+//	kind u8, originator u8 length and name (1 to 63 bytes),
+//	incarnation u64, sequence u32, TQ u8 (0: no way any more), hops left u8
 type message struct {
+	kind       kind
 	originator string
 	distance
 	hops uint8
 }
 
 const (
-	messageLen = 14
-	maxName    = 255
+	entryLen = 16 // without the name
+	maxName  = 63
+	// maxPayload keeps a payload in one sealed frame.
+	maxPayload = 1384
 )
 
-// ErrMessage is the error of bytes that are no originator message.
-var ErrMessage = errors.New("route: malformed originator message")
+// ErrMessage is the error of bytes that are no routing message.
+var ErrMessage = errors.New("route: malformed message")
 
-func (m *message) encode() []byte {
-	b := make([]byte, messageLen, messageLen+len(m.originator))
-	binary.BigEndian.PutUint64(b, m.incarnation)
-	binary.BigEndian.PutUint32(b[8:], m.seq)
-	b[12], b[13] = m.tq, m.hops
-	return append(b, m.originator...)
+func (m *message) append(b []byte) []byte {
+	b = append(b, byte(m.kind), byte(len(m.originator)))
+	b = append(b, m.originator...)
+	b = binary.BigEndian.AppendUint64(b, m.incarnation)
+	b = binary.BigEndian.AppendUint32(b, m.seq)
+	return append(b, m.tq, m.hops)
 }
 
-func decode(b []byte) (message, error) {
-	if len(b) <= messageLen || len(b) > messageLen+maxName {
-		return message{}, fmt.Errorf("%w: %d bytes", ErrMessage, len(b))
+// decode returns the entries of a payload, at least one.
+func decode(b []byte) ([]message, error) {
+	if len(b) == 0 || len(b) > maxPayload {
+		return nil, fmt.Errorf("%w: %d bytes", ErrMessage, len(b))
 	}
-	m := message{originator: string(b[messageLen:]), hops: b[13]}
-	m.distance = distance{binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:]), b[12]}
-	if m.hops == 0 || m.hops > maxHops {
-		return message{}, fmt.Errorf("%w: %d hops left", ErrMessage, m.hops)
+	messages := make([]message, 0, len(b)/(entryLen+1))
+	for len(b) > 0 {
+		if len(b) < 2 || len(b) < entryLen+int(b[1]) || b[1] == 0 || b[1] > maxName {
+			return nil, fmt.Errorf("%w: entry of %d bytes", ErrMessage, len(b))
+		}
+		m := message{kind: kind(b[0]), originator: string(b[2 : 2+b[1]])}
+		d := b[2+b[1]:]
+		m.distance = distance{binary.BigEndian.Uint64(d), binary.BigEndian.Uint32(d[8:]), d[12]}
+		m.hops = d[13]
+		if m.kind > request || m.hops == 0 || m.hops > maxHops {
+			return nil, fmt.Errorf("%w: kind %d, %d hops left", ErrMessage, m.kind, m.hops)
+		}
+		messages = append(messages, m)
+		b = d[14:]
 	}
-	return m, nil
+	return messages, nil
 }

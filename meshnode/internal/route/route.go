@@ -10,7 +10,24 @@
 // section 3.5.1, with (sequence, TQ) as the distance: it must have announced a
 // newer sequence, or a better TQ of the same sequence, than this node ever
 // announced itself. Distances then fall strictly along every path, so no loop
-// can form at any time, whatever messages are lost or late.
+// can form at any time, whatever messages are lost or late. A node that loses
+// its last feasible way asks for a newer sequence, as in section 3.8.2 there.
+//
+// # Growth
+//
+// In a mesh of up to FullMesh nodes every node is every other's neighbour. In a
+// larger one a node has at most 2*Rings neighbours (see Neighbours) and reaches
+// the others through them. Announcements must still reach every node from every
+// other, so their interval grows with the number n of nodes:
+//
+//	interval(n)  = max(1 s, n × 25 ms)
+//	announcements per node and second ≤ 2*Rings × min(n, 40)
+//
+// They wait up to 200 ms for others and share frames. So what a node sends for
+// routes is bounded whatever n is; what grows with n is the time in which a
+// changed quality spreads and a silent neighbour ages out. Changes do not wait:
+// a link that comes up or fails, a lost way and the search for another one go at
+// once, at most one origination a second per node.
 //
 // A Table is a state machine without goroutines or clock. It never takes a
 // neighbour's silence for a failure by itself before purgeTime: Fail is an
@@ -24,24 +41,40 @@ import (
 
 // Tuning. The hop penalty is that of batman-adv in relation to 255.
 const (
-	// OriginateEvery is the regular distance between a node's own messages.
+	// OriginateEvery is the regular distance between a node's own messages in
+	// a mesh of up to 40 nodes.
 	OriginateEvery = time.Second
+	// originateShare is what each node of a larger mesh adds to it: the number
+	// of announcements that a node passes on per second stays the same.
+	originateShare = OriginateEvery / 40
 	// hopPenalty is what a hop costs, in 255ths.
 	hopPenalty = 30
 	// hysteresis is how much better a path must be to replace one that works.
 	// Below the difference that one hop makes, so that a direct link that is
 	// whole again is used again.
 	hysteresis = 20
-	// window is the number of sequences over which an announcement that is not
-	// renewed loses its quality.
+	// window is the number of sequences that a neighbour's announcement may fall
+	// behind the newest one: batman-adv averages as many values and leaves out
+	// those that are missing, so that a silent neighbour's TQ stays until all are.
 	window = 5
-	// purgeTime is the age at which what a neighbour announced is forgotten.
-	purgeTime = 6 * time.Second
-	// holdTime is how long a destination's feasibility distance outlives its
-	// last announcement, so that nothing stale can be taken for news.
-	holdTime = time.Minute
+	// purgeIntervals is the age, in distances between originations, at which
+	// what a neighbour announced is forgotten.
+	purgeIntervals = 6
+	// holdTime, or holdIntervals if that is longer, is how long a destination's
+	// feasibility distance outlives its last announcement, so that nothing stale
+	// can be taken for news.
+	holdTime      = time.Minute
+	holdIntervals = 10
+	// sweepShare is the part of an interval between two searches for what is old.
+	sweepShare = 20
 	// maxHops bounds the way of a message.
 	maxHops = 16
+	// newsEvery is the shortest distance between originations out of turn in a
+	// large mesh, askPause that of those that were asked for in a small one.
+	newsEvery = time.Second
+	askPause  = 50 * time.Millisecond
+	// askEvery is the distance between two requests for the same destination.
+	askEvery = 300 * time.Millisecond
 )
 
 // Route is the way to one destination.
@@ -81,22 +114,27 @@ type Output struct {
 type link struct {
 	quality uint8
 	failed  bool
+	queue   queue
 }
 
-// announcement is the last thing that a neighbour said about a destination.
-type announcement struct {
+// heard is the last thing that a neighbour said about a destination.
+type heard struct {
+	neighbour string
 	distance
-	at time.Time
+	hops uint8
+	at   time.Time
 }
 
 type destination struct {
-	from      map[string]announcement // by neighbour
-	feasible  distance                // the best that this node ever announced
-	newest    distance                // the newest sequence seen
-	heard     time.Time               // when anything was last announced
+	from      []heard   // by neighbour
+	feasible  distance  // the best that this node ever announced
+	newest    distance  // the newest sequence seen
+	heard     time.Time // when anything was last announced
 	next      string
 	quality   uint8
-	announced distance // last passed on
+	announced distance  // last passed on to all
+	asked     time.Time // when a newer sequence was last asked for
+	wanted    uint32    // and which
 }
 
 // Table is the routing table of one node. It is not safe for concurrent use.
@@ -105,7 +143,11 @@ type Table struct {
 	incarnation uint64
 	seq         uint32
 	lastOwn     time.Time
+	lastNews    time.Time // last origination out of turn
+	due         time.Time // next one, if any
+	lastSweep   time.Time
 	links       map[string]*link
+	order       []string // of links
 	dests       map[string]*destination
 }
 
@@ -114,6 +156,14 @@ var _ Backend = (*Table)(nil)
 // New returns an empty table. The incarnation must be larger after a restart.
 func New(self string, incarnation uint64) *Table {
 	return &Table{self: self, incarnation: incarnation, links: map[string]*link{}, dests: map[string]*destination{}}
+}
+
+// large reports whether the mesh has more nodes than can all be neighbours.
+func (t *Table) large() bool { return len(t.dests)+1 > FullMesh }
+
+// interval is the regular distance between own messages.
+func (t *Table) interval() time.Duration {
+	return max(OriginateEvery, time.Duration(len(t.dests)+1)*originateShare)
 }
 
 // Next returns the next hop to a destination.
@@ -141,24 +191,22 @@ func (t *Table) Routes() []Route {
 // SetLink sets the quality of a link, 0 if it is down. A link that comes up or
 // goes down makes the node originate at once.
 func (t *Table) SetLink(now time.Time, n string, quality uint8) Output {
+	var out Output
 	l := t.links[n]
-	if l == nil {
-		if quality == 0 {
-			return Output{}
-		}
-		l = &link{}
-		t.links[n] = l
+	if l == nil && quality == 0 || l != nil && l.quality == quality && (!l.failed || quality == 0) {
+		return out
 	}
+	l = t.link(n)
 	if l.failed && quality > 0 {
 		l.failed, l.quality = false, 0
 	}
 	turned := (l.quality == 0) != (quality == 0)
 	l.quality = quality
-	var out Output
 	t.selectAll(now, &out)
 	if turned {
-		t.originate(now, &out)
+		t.originateSoon(now, 0)
 	}
+	t.collect(now, &out)
 	return out
 }
 
@@ -170,12 +218,18 @@ func (t *Table) Fail(now time.Time, n string) Output {
 		return out
 	}
 	l.failed = true
-	for _, d := range t.dests {
-		delete(d.from, n)
-	}
-	t.selectAll(now, &out)
-	t.originate(now, &out)
+	t.leave(now, n, &out)
+	t.originateSoon(now, 0)
+	t.collect(now, &out)
 	return out
+}
+
+// leave drops what a neighbour announced.
+func (t *Table) leave(now time.Time, n string, out *Output) {
+	for _, d := range t.dests {
+		d.forget(n)
+	}
+	t.selectAll(now, out)
 }
 
 // Failed reports whether a neighbour is out of use by Fail.
@@ -197,28 +251,26 @@ func (t *Table) Uses(n string) bool {
 // Forget drops a neighbour and what it announced.
 func (t *Table) Forget(now time.Time, n string) Output {
 	var out Output
-	delete(t.links, n)
-	for _, d := range t.dests {
-		delete(d.from, n)
-	}
-	t.selectAll(now, &out)
+	t.unlink(n)
+	t.leave(now, n, &out)
+	t.collect(now, &out)
 	return out
 }
 
 // Tick originates when it is time and forgets what is old.
 func (t *Table) Tick(now time.Time) Output {
 	var out Output
-	if now.Sub(t.lastOwn) >= OriginateEvery {
-		t.originate(now, &out)
+	switch {
+	case !t.due.IsZero() && !now.Before(t.due):
+		t.originate(now, news)
+	case now.Sub(t.lastOwn) >= t.interval():
+		t.originate(now, announcement)
 	}
-	for _, d := range t.dests {
-		for n, a := range d.from {
-			if now.Sub(a.at) >= purgeTime {
-				delete(d.from, n)
-			}
-		}
+	if now.Sub(t.lastSweep) >= t.interval()/sweepShare {
+		t.lastSweep = now
+		t.sweep(now, &out)
 	}
-	t.selectAll(now, &out)
+	t.collect(now, &out)
 	return out
 }
 

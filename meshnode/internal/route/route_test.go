@@ -1,8 +1,10 @@
 package route
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -176,6 +178,36 @@ func TestCutLinkIsRoutedAround(t *testing.T) {
 	}
 }
 
+// TestLostWayIsAskedFor: the only other way is longer than the lost one, so that
+// it is no feasible way before the destination, which knows nothing of the
+// cut, has been asked for a newer sequence.
+func TestLostWayIsAskedFor(t *testing.T) {
+	m := newMesh(t, 6, 8)
+	for _, l := range [][2]string{{"n00", "n01"}, {"n01", "n04"}, {"n00", "n02"}, {"n02", "n03"}, {"n03", "n05"}, {"n05", "n04"}} {
+		m.link(l[0], l[1], 255)
+	}
+	m.run(5 * time.Second)
+	if hops, ok := m.reach("n00", "n04"); !ok || hops != 2 {
+		t.Fatalf("%d hops, %v", hops, ok)
+	}
+	m.link("n00", "n01", 0)
+	m.deliver() // without time passing
+	for _, dest := range []string{"n04", "n01"} {
+		if _, ok := m.reach("n00", dest); !ok {
+			t.Errorf("no way to %s: %+v", dest, m.tables["n00"].Routes())
+		}
+	}
+	// What a lost answer costs is one repetition.
+	m.link("n00", "n01", 255)
+	m.run(5 * time.Second)
+	m.link("n00", "n01", 0)
+	m.queue = nil
+	m.run(500 * time.Millisecond)
+	if _, ok := m.reach("n00", "n04"); !ok {
+		t.Errorf("no way after a lost request: %+v", m.tables["n00"].Routes())
+	}
+}
+
 func TestPartitionWithdrawsRoutes(t *testing.T) {
 	m := newMesh(t, 5, 3)
 	m.full()
@@ -298,8 +330,19 @@ func TestRestartedOriginator(t *testing.T) {
 }
 
 func FuzzReceive(f *testing.F) {
+	for _, bad := range []message{
+		{originator: "", hops: 3}, {originator: strings.Repeat("n", maxName+1), hops: 3},
+		{originator: "n02"}, {originator: "n02", hops: maxHops + 1}, {kind: request + 1, originator: "n02", hops: 3},
+	} {
+		b := bad.append(nil)
+		if m, err := decode(b); !errors.Is(err, ErrMessage) {
+			f.Errorf("%x decodes as %+v", b, m)
+		}
+	}
 	m := message{originator: "n02", distance: distance{1, 2, 200}, hops: 3}
-	f.Add(m.encode())
+	f.Add(m.append(nil))
+	m.kind = request
+	f.Add(m.append(m.append(nil)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tb := New("n00", 1)

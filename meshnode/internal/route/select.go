@@ -2,41 +2,70 @@ package route
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"time"
 )
+
+// find returns where a neighbour's announcement is, or where it belongs.
+func (d *destination) find(neighbour string) (int, bool) {
+	return slices.BinarySearchFunc(d.from, neighbour, func(h heard, n string) int { return strings.Compare(h.neighbour, n) })
+}
+
+func (d *destination) put(i int, known bool, h heard) {
+	if known {
+		d.from[i] = h
+	} else {
+		d.from = slices.Insert(d.from, i, h)
+	}
+}
+
+// forget drops what a neighbour announced.
+func (d *destination) forget(neighbour string) {
+	if i, ok := d.find(neighbour); ok {
+		d.from = slices.Delete(d.from, i, i+1)
+	}
+}
 
 func (t *Table) standby(d *destination) string {
 	var best string
 	var bestTQ uint8
-	for _, n := range sorted(d.from) {
-		if n == d.next {
-			continue
-		}
-		if tq := t.pathTQ(n, d.from[n], d); tq > bestTQ {
-			best, bestTQ = n, tq
+	for i := range d.from {
+		if h := &d.from[i]; h.neighbour != d.next {
+			if tq := t.pathTQ(h, d); tq > bestTQ {
+				best, bestTQ = h.neighbour, tq
+			}
 		}
 	}
 	return best
 }
 
-// pathTQ is the quality of the path through neighbour n that announces a. It is
-// always below a's TQ, and falls to 0 while newer sequences arrive by other
-// neighbours only (the sliding window of B.A.T.M.A.N.).
-func (t *Table) pathTQ(n string, a announcement, d *destination) uint8 {
-	l := t.links[n]
-	if l == nil || l.failed || a.tq == 0 || a.incarnation != d.newest.incarnation {
+// pathTQ is the quality of the path through the neighbour that announced h. It
+// is always below h's TQ, and 0 once a whole window of newer sequences has come
+// by other neighbours only.
+func (t *Table) pathTQ(h *heard, d *destination) uint8 {
+	l := t.links[h.neighbour]
+	if l == nil || l.failed || h.tq == 0 || h.incarnation != d.newest.incarnation || int64(d.newest.seq)-int64(h.seq) >= window {
 		return 0
 	}
-	missed := min(max(int(d.newest.seq)-int(a.seq)-1, 0), window)
-	v := int(a.tq) * int(l.quality) / math.MaxUint8 * (math.MaxUint8 - hopPenalty) / math.MaxUint8
-	return uint8(min(v, int(a.tq)-1) * (window - missed) / window)
+	v := int(h.tq) * int(l.quality) / math.MaxUint8 * (math.MaxUint8 - hopPenalty) / math.MaxUint8
+	return uint8(min(v, int(h.tq)-1))
 }
 
 func (t *Table) selectAll(now time.Time, out *Output) {
 	for _, name := range sorted(t.dests) {
+		t.selectOne(now, name, t.dests[name], out)
+	}
+}
+
+// sweep forgets what is old.
+func (t *Table) sweep(now time.Time, out *Output) {
+	age, hold := purgeIntervals*t.interval(), max(holdTime, holdIntervals*t.interval())
+	for _, name := range sorted(t.dests) {
 		d := t.dests[name]
-		t.selectOne(name, d, out)
-		if len(d.from) == 0 && now.Sub(d.heard) >= holdTime {
+		d.from = slices.DeleteFunc(d.from, func(h heard) bool { return now.Sub(h.at) >= age })
+		t.selectOne(now, name, d, out)
+		if len(d.from) == 0 && now.Sub(d.heard) >= hold {
 			delete(t.dests, name)
 		}
 	}
@@ -44,21 +73,22 @@ func (t *Table) selectAll(now time.Time, out *Output) {
 
 // selectOne chooses the next hop to a destination among the feasible
 // neighbours. The present one is kept unless another is better by the
-// hysteresis. When none is left, the neighbours are told (a TQ of 0).
-func (t *Table) selectOne(name string, d *destination, out *Output) {
+// hysteresis. When none is left, the neighbours are told (a TQ of 0), and asked
+// for a newer sequence, which makes any of them feasible.
+func (t *Table) selectOne(now time.Time, name string, d *destination, out *Output) {
 	var best string
 	var bestTQ, nowTQ uint8
-	for _, n := range sorted(d.from) {
-		a := d.from[n]
-		if !a.better(d.feasible) {
+	for i := range d.from {
+		h := &d.from[i]
+		if !h.better(d.feasible) {
 			continue
 		}
-		tq := t.pathTQ(n, a, d)
-		if n == d.next {
+		tq := t.pathTQ(h, d)
+		if h.neighbour == d.next {
 			nowTQ = tq
 		}
 		if tq > bestTQ {
-			best, bestTQ = n, tq
+			best, bestTQ = h.neighbour, tq
 		}
 	}
 	if best != d.next && nowTQ > 0 && int(bestTQ) < int(nowTQ)+hysteresis {
@@ -72,6 +102,9 @@ func (t *Table) selectOne(name string, d *destination, out *Output) {
 	if lost {
 		gone := d.announced
 		gone.tq = 0
-		t.broadcast(message{originator: name, distance: gone, hops: 1}, "", out)
+		t.broadcast(message{news, name, gone, 1}, "")
+	}
+	if best == "" && (lost || len(d.from) > 0) {
+		t.ask(now, name, d)
 	}
 }

@@ -5,75 +5,133 @@ import (
 	"time"
 )
 
+// maxDestinations bounds the table.
+const maxDestinations = 4096
+
 // originate announces this node to every neighbour with a new sequence.
-func (t *Table) originate(now time.Time, out *Output) {
+func (t *Table) originate(now time.Time, k kind) {
 	t.seq++
-	t.lastOwn = now
-	m := message{originator: t.self, distance: distance{t.incarnation, t.seq, math.MaxUint8}, hops: maxHops}
-	t.broadcast(m, "", out)
+	t.lastOwn, t.due = now, time.Time{}
+	if k == news {
+		t.lastNews = now
+	}
+	t.broadcast(message{kind: k, originator: t.self, distance: distance{t.incarnation, t.seq, math.MaxUint8}, hops: maxHops}, "")
 }
 
-func (t *Table) broadcast(m message, except string, out *Output) {
-	payload := m.encode()
-	for _, n := range sorted(t.links) {
-		if l := t.links[n]; n != except && n != m.originator && !l.failed && l.quality > 0 {
-			out.Send = append(out.Send, Message{To: n, Payload: payload})
-		}
+// originateSoon originates at once, or with a distance of pause from the last
+// time; in a large mesh with a longer one, for it reaches everyone.
+func (t *Table) originateSoon(now time.Time, pause time.Duration) {
+	if t.large() {
+		pause = newsEvery
 	}
+	if at := t.lastNews.Add(pause); now.Before(at) {
+		t.due = at
+		return
+	}
+	t.originate(now, news)
 }
 
 // Receive handles a routing message from a neighbour.
 func (t *Table) Receive(now time.Time, from string, payload []byte) (Output, error) {
 	var out Output
-	m, err := decode(payload)
+	messages, err := decode(payload)
 	if err != nil {
 		return out, err
 	}
 	l := t.links[from]
-	if m.originator == t.self || l == nil || l.failed {
+	if l == nil || l.failed {
 		return out, nil
 	}
+	for i := range messages {
+		if m := &messages[i]; m.kind == request {
+			t.requested(now, from, m)
+		} else if m.originator != t.self {
+			t.announced(now, from, m, &out)
+		}
+	}
+	t.collect(now, &out)
+	return out, nil
+}
+
+// announced handles a neighbour's announcement.
+func (t *Table) announced(now time.Time, from string, m *message, out *Output) {
 	d := t.dests[m.originator]
 	if d == nil {
 		if len(t.dests) >= maxDestinations || m.tq == 0 {
-			return out, nil
+			return
 		}
-		d = &destination{from: map[string]announcement{}}
+		d = &destination{}
 		t.dests[m.originator] = d
 	}
-	if old, ok := d.from[from]; ok && old.newer(m.distance) {
-		return out, nil
+	i, known := d.find(from)
+	if known && d.from[i].newer(m.distance) {
+		return
 	}
 	if m.tq == 0 {
-		delete(d.from, from)
-		t.selectOne(m.originator, d, &out)
-		return out, nil
+		d.forget(from)
+		t.selectOne(now, m.originator, d, out)
+		return
 	}
-	d.from[from] = announcement{m.distance, now}
+	d.put(i, known, heard{from, m.distance, m.hops, now})
 	d.heard = now
 	if m.newer(d.newest) {
 		d.newest = m.distance
 	}
-	t.selectOne(m.originator, d, &out)
+	t.selectOne(now, m.originator, d, out)
 	// Pass on what came over the route in use, once per sequence or when better.
 	if d.next == from && m.hops > 1 {
 		mine := m.distance
 		mine.tq = d.quality
 		if mine.better(d.announced) {
-			t.announce(m.originator, d, mine, m.hops-1, &out)
+			d.promise(mine)
+			d.announced = mine
+			t.broadcast(message{m.kind, m.originator, mine, m.hops - 1}, d.next)
 		}
 	}
-	return out, nil
 }
 
-// announce passes on a destination's distance to everyone but the next hop.
-func (t *Table) announce(name string, d *destination, mine distance, hops uint8, out *Output) {
-	d.announced = mine
+// promise takes note of a distance that is told to others.
+func (d *destination) promise(mine distance) {
 	if mine.better(d.feasible) {
 		d.feasible = mine
 	}
-	t.broadcast(message{originator: name, distance: mine, hops: hops}, d.next, out)
 }
 
-// maxDestinations bounds the table.
-const maxDestinations = 4096
+// ask asks the neighbours for a newer sequence of a destination that no one
+// offers a feasible way to.
+func (t *Table) ask(now time.Time, name string, d *destination) {
+	if now.Sub(d.asked) < askEvery {
+		return
+	}
+	d.asked, d.wanted = now, d.feasible.seq+1
+	t.broadcast(message{request, name, distance{d.feasible.incarnation, d.wanted, 0}, maxHops}, "")
+}
+
+// requested answers a request or passes it on along the route.
+func (t *Table) requested(now time.Time, from string, m *message) {
+	if m.originator == t.self {
+		t.originateSoon(now, askPause)
+		return
+	}
+	d := t.dests[m.originator]
+	if d == nil || d.next == "" || d.next == from {
+		return
+	}
+	i, ok := d.find(d.next)
+	if !ok {
+		return
+	}
+	if r := d.from[i]; !m.newer(r.distance) {
+		if r.hops > 1 {
+			mine := r.distance
+			mine.tq = d.quality
+			d.promise(mine)
+			t.tell(from, message{news, m.originator, mine, r.hops - 1})
+		}
+		return
+	}
+	if m.hops > 1 && (now.Sub(d.asked) >= askEvery || m.seq > d.wanted) {
+		d.asked, d.wanted = now, m.seq
+		t.tell(d.next, message{request, m.originator, m.distance, m.hops - 1})
+	}
+}

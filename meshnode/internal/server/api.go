@@ -21,7 +21,12 @@ import (
 
 // Node is what the API shows of a node.
 type Node interface {
+	ClientSessions
+	Name() string
 	NotReady() []string
+	// Leaving reports whether the node is about to stop: it still serves, but
+	// connections are to go elsewhere.
+	Leaving() bool
 	Status() api.Status
 	Events(after uint64, max int) []event.Entry
 	Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error)
@@ -52,10 +57,12 @@ func API(node Node, token func() (string, error), logger *slog.Logger) http.Hand
 	mux := http.NewServeMux()
 	mux.Handle(api.RecordsPath, methods{http.MethodGet: h.list})
 	mux.Handle(api.RecordsPath+"/{id}", methods{http.MethodGet: h.get, http.MethodPut: h.put})
+	mux.Handle(api.SessionsPath, methods{http.MethodPost: h.createSession})
+	mux.Handle(api.SessionsPath+"/{id}", methods{http.MethodGet: h.getSession, http.MethodPut: h.putSession})
 	mux.Handle(api.StatusPath, methods{http.MethodGet: h.status})
 	mux.Handle(api.EventsPath, methods{http.MethodGet: h.events})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		api.NewProblem(http.StatusNotFound, "no such resource; see %s, %s and %s", api.RecordsPath, api.StatusPath, api.EventsPath).ServeHTTP(w, r)
+		api.NewProblem(http.StatusNotFound, "no such resource; see %s, %s, %s and %s", api.RecordsPath, api.SessionsPath, api.StatusPath, api.EventsPath).ServeHTTP(w, r)
 	})
 	return h.authorized(mux)
 }
@@ -104,6 +111,9 @@ func (h *handler) authorized(next http.Handler) http.Handler {
 			api.NewProblem(http.StatusUnauthorized, "send the header Authorization: Bearer TOKEN").ServeHTTP(w, r)
 			return
 		}
+		if h.node.Leaving() {
+			w.Header().Set("Connection", "close")
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -148,12 +158,9 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 	default:
 		return busy("%d records are being written, try again", maxWrites)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return api.NewProblem(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", api.MaxBody)
-	}
-	if err != nil {
-		return api.NewProblem(http.StatusBadRequest, "the body could not be read: %v", err)
+	body, problem := readBody(w, r, api.MaxBody)
+	if problem != nil {
+		return problem
 	}
 	rec, holders, err := h.node.Accept(r.Context(), id, body)
 	switch {
@@ -168,6 +175,17 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 	answer := describe(&rec)
 	answer.Holders = holders
 	return h.json(w, http.StatusCreated, answer)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *api.Problem) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return nil, api.NewProblem(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", limit)
+	}
+	if err != nil {
+		return nil, api.NewProblem(http.StatusBadRequest, "the body could not be read: %v", err)
+	}
+	return body, nil
 }
 
 func describe(r *store.Record) api.Record {
@@ -185,6 +203,9 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request) *api.Problem {
 	rec, err := h.node.Record(id)
 	if errors.Is(err, store.ErrNotFound) {
 		return api.NewProblem(http.StatusNotFound, "no record %q here", id)
+	}
+	if errors.Is(err, store.ErrBehind) {
+		return busy("no record %q here yet: the node has just started and is taking in what others hold", id)
 	}
 	if err != nil {
 		h.logger.Error("record not read", "id", id, "error", err)

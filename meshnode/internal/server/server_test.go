@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,9 +29,13 @@ type fake struct {
 	why     []string
 	records map[string]store.Record
 	err     error
+	missing error // instead of ErrNotFound
 	block   chan struct{}
+	leaving bool
 }
 
+func (f *fake) Name() string       { return "n0" }
+func (f *fake) Leaving() bool      { return f.leaving }
 func (f *fake) NotReady() []string { return f.why }
 func (f *fake) Status() api.Status { return api.Status{Node: "n0", Ready: f.why == nil} }
 func (f *fake) Events(after uint64, max int) []event.Entry {
@@ -55,7 +60,7 @@ func (f *fake) Record(id string) (store.Record, error) {
 	if r, ok := f.records[id]; ok {
 		return r, f.err
 	}
-	return store.Record{}, store.ErrNotFound
+	return store.Record{}, cmp.Or(f.missing, store.ErrNotFound)
 }
 func (f *fake) Records(after string, max int) ([]store.Record, error) {
 	var rs []store.Record
@@ -102,6 +107,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		{name: "no such path", method: "GET", path: "/v2/status", status: 404},
 		{name: "method", method: "DELETE", path: "/v1/records/x", status: 405},
 		{name: "no such record", method: "GET", path: "/v1/records/x", status: 404},
+		{name: "no such record yet", method: "GET", path: "/v1/records/x", node: fake{missing: store.ErrBehind}, status: 503, retry: true},
 		{name: "id too long", method: "PUT", path: "/v1/records/" + long, status: 413},
 		{name: "id too long to read", method: "GET", path: "/v1/records/" + long, status: 413},
 		{name: "after too long", method: "GET", path: "/v1/records?after=" + long, status: 413},
@@ -246,8 +252,13 @@ func TestProbes(t *testing.T) {
 func FuzzAPI(f *testing.F) {
 	f.Add("PUT", "x", "", "body")
 	f.Add("GET", "%00", "after=%ff", "")
+	f.Add("POST", "", "", "state")
 	f.Fuzz(func(t *testing.T, method, id, query, body string) {
-		u := &url.URL{Path: "/v1/records/" + id, RawQuery: query}
+		path := "/v1/records/"
+		if method == http.MethodPost || len(query)%2 == 1 {
+			path = "/v1/sessions/"
+		}
+		u := &url.URL{Path: path + id, RawQuery: query}
 		r, err := http.NewRequest(method, "http://n"+u.String(), strings.NewReader(body))
 		if err != nil {
 			return

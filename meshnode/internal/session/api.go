@@ -38,12 +38,13 @@ type Table interface {
 type Metrics interface {
 	// Verification counts a verdict on a signature.
 	Verification(ok bool, p attest.Priority)
-	// VerificationLatency observes the time from a challenge to its verdict.
+	// VerificationLatency observes the time from a critical challenge to its verdict.
 	VerificationLatency(d time.Duration)
 	// VerificationTimeout counts a challenge that passed its deadline and was
 	// not extended.
 	VerificationTimeout()
-	// VerificationShed counts a verification that the pool did not accept.
+	// VerificationShed counts an attestation that was not asked for, signed or
+	// verified because there was more urgent work.
 	VerificationShed(p attest.Priority)
 	// SessionEstablished counts a new session by what caused its handshake.
 	SessionEstablished(reason string)
@@ -79,6 +80,7 @@ const (
 	HandshakeFailed    Kind = "handshake_failed"    // no answer, or a bad one
 	UnknownPeer        Kind = "unknown_peer"        // a certificate that the mesh's root did not sign, or an expired one
 	Replayed           Kind = "replayed"            // a sealed frame came twice past the kernel
+	Relayed            Kind = "relayed"             // a good frame came through a relay
 )
 
 // Event reports a change of a session or of a peer's standing.
@@ -127,6 +129,9 @@ type Config struct {
 	Logger  *slog.Logger
 	Metrics Metrics
 	Limits  Limits
+	// Relays makes frames of peers without a direct way go by relay, and this
+	// node one; nil: everything goes directly.
+	Relays Relays
 
 	// OnMessage is called with the opened payload of every sealed frame but
 	// challenges. The payload is only valid during the call.
@@ -141,7 +146,8 @@ type Config struct {
 type Limits struct {
 	TTL           time.Duration // life of a session, default 1 h
 	Verified      time.Duration // how long a good signature counts, default 5 s
-	Challenge     time.Duration // between challenges of a peer, default 1 s
+	Challenge     time.Duration // between critical challenges of a peer, default 1 s
+	Reattest      time.Duration // between challenges of low priority; 0: there are none
 	Overdue       time.Duration // for ExtendDeadline to come after ChallengeOverdue, default 150 ms
 	Grace         time.Duration // a replaced session still receives, default 10 s
 	Retransmit    time.Duration // first retransmission of a handshake message, default 250 ms

@@ -247,7 +247,7 @@ func TestUnsolicitedAttestation(t *testing.T) {
 		s := b.peers["a"].current
 		answer := append(bytes.Repeat([]byte{0x7f}, 8), make([]byte, identity.SignatureSize)...)
 		for _, forged := range [][]byte{answer, []byte("short")} {
-			if err := b.sendSignature(s, a.addr, forged); err != nil {
+			if err := b.sendSignature(s, path{addr: a.addr}, forged); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,11 +2,9 @@ package session
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 // challenge is one that was sent and not answered well.
 type challenge struct {
+	priority attest.Priority
 	epoch    uint64
 	value    [32]byte
 	sent     time.Duration
@@ -26,35 +25,56 @@ type challenge struct {
 	overdue  bool          // ChallengeOverdue was reported
 	decide   time.Duration // an overdue challenge counts as a timeout then
 	lost     bool          // timed out; a late answer still counts
-	settled  bool          // answered badly, or shed: no timeout follows
+	settled  bool          // answered badly, or its answer was shed: no timeout follows
 	reverify bool          // a handshake follows if the answer is late
 	attempts int           // answers that were verified
 }
 
 const (
-	challengesMax = 8               // outstanding per session
+	challengesMax = 8               // outstanding per session and priority
 	answersMax    = 4               // verified per challenge
 	challengeKeep = 5 * time.Second // after which a late answer is stale
 	handshakeFrom = 4               // timeouts in a row after which the backoff also tries handshakes
 	callLimit     = time.Second     // for such a handshake
 )
 
-// sendChallenge challenges the peer of s. It needs m.mu.
+// sendChallenge sends the peer of s a critical challenge, out of turn or in
+// turn, and sets when the next one is due. It needs m.mu.
 func (m *Manager) sendChallenge(now time.Duration, s *session, reverify bool) {
-	s.epoch++
-	c := &challenge{epoch: s.epoch, sent: now, deadline: now + s.peer.estimator.deadline(), reverify: reverify}
-	rand.Read(c.value[:])
-	if len(s.challenges) == challengesMax {
-		s.challenges = slices.Delete(s.challenges, 0, 1)
+	m.send(now, s, &challenge{priority: attest.Critical, deadline: now + s.peer.estimator.deadline(), reverify: reverify})
+	// The times of a session's challenges lie around a grid, so that one that
+	// goes out late does not make the next ones late.
+	period := m.cfg.Limits.Challenge
+	if s.slot += period; s.slot <= now || s.slot > now+period+period/4 {
+		s.slot = now + period
 	}
-	s.challenges = append(s.challenges, c)
-	s.challenge = now + m.jitter(m.cfg.Limits.Challenge)
+	s.challenge = s.slot + m.jitter(period) - period
 	if s.backoff > 0 {
 		s.challenge = now + m.backoff(s.backoff+1)
 	}
+}
+
+// send sends a challenge and keeps it in place of the oldest of its priority if
+// there are too many. It needs m.mu.
+func (m *Manager) send(now time.Duration, s *session, c *challenge) {
+	s.epoch++
+	c.epoch, c.sent = s.epoch, now
+	rand.Read(c.value[:])
+	oldest, count := 0, 0
+	for i := len(s.challenges) - 1; i >= 0; i-- {
+		if s.challenges[i].priority == c.priority {
+			oldest = i
+			count++
+		}
+	}
+	if count == challengesMax {
+		s.challenges = slices.Delete(s.challenges, oldest, oldest+1)
+	}
+	s.challenges = append(s.challenges, c)
 	payload := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), c.epoch)
-	payload = append(payload, c.value[:]...)
-	if err := m.sendOn(s, s.peer.addr, frame.Challenge, [][]byte{payload}); err != nil {
+	payload = append(append(payload, c.value[:]...), byte(c.priority))
+	way := m.pathTo(s.peer.name, s.peer.addr, frame.Challenge)
+	if err := m.sendOn(s, way, frame.Challenge, [][]byte{payload}); err != nil {
 		m.log.Debug("challenge not sent", "peer", s.peer.name, "error", err)
 	}
 }
@@ -64,7 +84,7 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 	e := s.peer
 	for _, c := range s.challenges {
 		switch {
-		case c.settled || c.lost:
+		case c.settled || c.lost || c.priority != attest.Critical:
 		case !c.overdue && now >= c.deadline:
 			c.overdue, c.decide = true, now+m.cfg.Limits.Overdue
 			m.emit(Event{Kind: ChallengeOverdue, Peer: e.name, Session: s.id, Latency: now - c.sent})
@@ -73,15 +93,19 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 			}
 		case c.overdue && now >= c.decide:
 			c.lost = true
-			s.backoff++
-			s.challenge = now + m.backoff(s.backoff)
+			if c.sent >= s.timedOut { // several that were under way at once are one failure
+				s.timedOut = now
+				s.backoff++
+				s.challenge = now + m.backoff(s.backoff)
+			}
 			m.cfg.Metrics.VerificationTimeout()
 			m.emit(Event{Kind: ChallengeTimeout, Peer: e.name, Session: s.id, Latency: now - c.sent})
 		}
 	}
 	s.challenges = slices.DeleteFunc(s.challenges, func(c *challenge) bool {
-		return (c.lost || c.settled) && now-c.sent >= challengeKeep
+		return (c.lost || c.settled || c.priority != attest.Critical) && now-c.sent >= challengeKeep
 	})
+	m.reattest(now, s)
 	if now < s.challenge {
 		return
 	}
@@ -95,9 +119,12 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 // nextAttestation returns when attestation has something to do. It needs m.mu.
 func (s *session) nextAttestation() time.Duration {
 	next := s.challenge
+	if s.reattest > 0 {
+		next = min(next, s.reattest)
+	}
 	for _, c := range s.challenges {
 		switch {
-		case c.settled || c.lost:
+		case c.settled || c.lost || c.priority != attest.Critical:
 		case c.overdue:
 			next = min(next, c.decide)
 		default:
@@ -107,12 +134,13 @@ func (s *session) nextAttestation() time.Duration {
 	return next
 }
 
-// answering makes one signature at a time for a session; of challenges that
-// come meanwhile the newest is kept.
+// answering makes one signature at a time for a session and priority; of
+// challenges that come meanwhile the newest is kept.
 type answering struct {
 	mu   sync.Mutex
 	busy bool
 	next []byte
+	free time.Duration // while shedding, no answer of low priority before
 }
 
 // challenged answers a challenge of the peer.
@@ -120,39 +148,52 @@ func (m *Manager) challenged(s *session, payload []byte) {
 	if len(payload) != challengeSize {
 		return
 	}
-	payload = append([]byte(nil), payload...)
-	s.answer.mu.Lock()
-	defer s.answer.mu.Unlock()
-	if s.answer.busy {
-		s.answer.next = payload
+	p := attest.Priority(payload[challengeSize-1])
+	if p > attest.Low {
 		return
 	}
-	s.answer.busy = true
-	m.submit(attest.Critical, func() { m.sign(s, payload) })
+	payload = append([]byte(nil), payload...)
+	a := &s.answers[p]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p == attest.Low && m.shedding.Load() {
+		now := m.cfg.Now()
+		if now < a.free {
+			m.shed(p)
+			return
+		}
+		a.free = now + m.cfg.Limits.Challenge
+	}
+	if a.busy {
+		a.next = payload
+		return
+	}
+	a.busy = m.submit(p, func() { m.sign(s, a, p, payload) })
 }
 
-func (m *Manager) sign(s *session, payload []byte) {
+func (m *Manager) sign(s *session, a *answering, p attest.Priority, payload []byte) {
 	epoch := binary.BigEndian.Uint64(payload)
 	msg := attestationMessage(s.id, s.role, [32]byte(payload[8:]), epoch)
 	answer := append(payload[:8:8], s.credential.Key.Sign(identity.ContextAttestation, msg)...)
 	m.mu.RLock()
-	addr := s.peer.addr
+	way := m.pathTo(s.peer.name, s.peer.addr, frame.AttestationSignature)
 	m.mu.RUnlock()
-	if err := m.sendSignature(s, addr, answer); err != nil {
+	if err := m.sendSignature(s, way, answer); err != nil {
 		m.log.Debug("attestation not sent", "peer", s.peer.name, "error", err)
 	}
-	s.answer.mu.Lock()
-	defer s.answer.mu.Unlock()
-	if next := s.answer.next; next != nil {
-		s.answer.next = nil
-		m.submit(attest.Critical, func() { m.sign(s, next) })
-		return
-	}
-	s.answer.busy = false
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := a.next
+	a.next = nil
+	a.busy = next != nil && m.submit(p, func() { m.sign(s, a, p, next) })
 }
 
-// sendSignature sends answer in the clear under tagged headers.
-func (m *Manager) sendSignature(s *session, addr netip.AddrPort, answer []byte) error {
+// sendSignature sends answer in the clear under tagged headers. By relay it is
+// sealed, so that no relay can spoil it and have the signer blamed.
+func (m *Manager) sendSignature(s *session, way path, answer []byte) error {
+	if way.relay != nil {
+		return m.sendOn(s, way, frame.AttestationSignature, transport.Split(answer, sealPart))
+	}
 	parts := transport.Split(answer, frame.MaxPayload)
 	first, ok := s.reserve(len(parts), 2*m.cfg.Limits.SequenceLimit)
 	if !ok {
@@ -167,7 +208,7 @@ func (m *Manager) sendSignature(s *session, addr netip.AddrPort, answer []byte) 
 		}
 		b := (*buf)[:frame.HeaderLen]
 		h.Put(b, s.sealHeader)
-		if err := m.cfg.Transport.WriteTo(append(b, part...), addr); err != nil {
+		if err := m.write(way, append(b, part...)); err != nil {
 			return err
 		}
 	}
@@ -184,15 +225,14 @@ func (m *Manager) readSignatures(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("signature fragments from the kernel: %w", err)
 		}
-		m.signatureFragment(f)
+		m.pool.Attend(f, m.signatureFragment)
 	}
 }
 
 // signatureFrame is the socket path of signature frames: it does what the
 // kernel does elsewhere. b is the whole datagram.
 func (m *Manager) signatureFrame(now time.Duration, s *session, h frame.Header, b []byte) {
-	want := binary.BigEndian.AppendUint64(nil, frame.Tag(b, s.openHeader))
-	if !hmac.Equal(want, b[frame.TagOffset:frame.HeaderLen]) {
+	if !s.tagged(b) {
 		return
 	}
 	m.signatureFragment(attest.Fragment{
@@ -213,6 +253,12 @@ func (m *Manager) signatureFragment(f attest.Fragment) {
 		m.emit(Event{Kind: Replayed, Peer: s.peer.name, Session: s.id})
 		return
 	}
+	m.answerFragment(now, s, f)
+}
+
+// answerFragment handles a fragment of an attestation that came for the first
+// time. It needs m.mu.
+func (m *Manager) answerFragment(now time.Duration, s *session, f attest.Fragment) {
 	message, complete := m.answers.Add(now, f.Session, f.Sequence-uint64(f.Fragment), f.Fragment, f.Fragments, f.Payload)
 	if complete {
 		m.answered(now, s, message)
@@ -240,37 +286,33 @@ func (m *Manager) answered(now time.Duration, s *session, message []byte) {
 		return
 	}
 	c.attempts++
-	// Half of the time that a signature counts may pass in re-attestations that
-	// are shed; then the session's next one is as critical as its first.
-	priority := attest.Critical
-	if time.Duration(s.verifiedUntil.Load())-now > m.cfg.Limits.Verified/2 {
-		priority = attest.Low
-	}
 	signature = append([]byte(nil), signature...)
-	err := m.pool.Submit(priority, func() {
+	if !m.submit(c.priority, func() {
 		msg := attestationMessage(s.id, s.role.other(), c.value, c.epoch)
-		m.verdict(s, c, s.certificate.PublicKey.Verify(identity.ContextAttestation, msg, signature), priority)
-	})
-	if err != nil {
+		m.verdict(s, c, s.certificate.PublicKey.Verify(identity.ContextAttestation, msg, signature))
+	}) {
 		c.settled = true
-		m.cfg.Metrics.VerificationShed(priority)
 	}
 }
 
 // verdict acts on a verified attestation.
-func (m *Manager) verdict(s *session, c *challenge, ok bool, priority attest.Priority) {
-	m.cfg.Metrics.Verification(ok, priority)
+func (m *Manager) verdict(s *session, c *challenge, ok bool) {
+	m.cfg.Metrics.Verification(ok, c.priority)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, now := s.peer, m.cfg.Now()
 	latency := now - c.sent
-	m.cfg.Metrics.VerificationLatency(latency)
+	if c.priority == attest.Critical { // others may wait long behind more urgent work
+		m.cfg.Metrics.VerificationLatency(latency)
+	}
 	if !ok {
 		c.settled = true // the challenge stays open for a good answer
 		m.emit(Event{Kind: VerificationFailed, Peer: e.name, Session: s.id, Latency: latency, Detail: "signature"})
 		return
 	}
-	e.estimator.sample(latency)
+	if c.priority == attest.Critical {
+		e.estimator.sample(latency)
+	}
 	i := slices.Index(s.challenges, c)
 	if i < 0 || !s.live(now) || m.sessions[s.id] != s {
 		return // given up meanwhile: suspended, replaced or invalidated

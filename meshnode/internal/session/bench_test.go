@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,54 +16,76 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
+// beside runs two pieces of work in turn while the benchmark lasts. It reports
+// how many of ours there are in a second, and of the bare ones, each n times per
+// run, by the medians of all runs, and the ratio of the two.
+func beside(b *testing.B, n int, what string, ours, bare func()) {
+	b.Helper()
+	var took [2][]time.Duration
+	work := [2]func(){ours, bare}
+	for i := 0; b.Loop(); i++ {
+		for j := range work {
+			k := (i + j) % 2 // neither is always the second
+			start := time.Now()
+			work[k]()
+			took[k] = append(took[k], time.Since(start))
+		}
+	}
+	var rate [2]float64
+	for k := range took {
+		slices.Sort(took[k])
+		rate[k] = float64(n) / took[k][len(took[k])/2].Seconds()
+	}
+	b.ReportMetric(rate[0], what+"/s")
+	b.ReportMetric(rate[1], "bare-"+what+"/s")
+	b.ReportMetric(100*rate[0]/rate[1], "%-of-bare")
+}
+
 // BenchmarkHandshake compares both sides' whole work for a handshake with the
-// same public-key operations called bare.
+// same public-key operations called bare, on one core.
 func BenchmarkHandshake(b *testing.B) {
 	h := newHandshake(b)
-	b.Run("whole", func(b *testing.B) {
-		for b.Loop() {
-			o := h.call(b)
-			half, err := h.b.makeReply(o.init, 0)
-			if err != nil {
-				b.Fatal(err)
-			}
-			_, finish, err := h.a.verifyReply("b", o, message(half.reply))
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := verifyFinish(half, message(finish)); err != nil {
-				b.Fatal(err)
+	whole := func() {
+		o := h.call(b)
+		half, err := h.b.makeReply(o.init, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, finish, err := h.a.verifyReply("b", o, message(half.reply))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := verifyFinish(half, message(finish)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	key := h.a.cfg.Identity.Credential().Key
+	cert := h.a.cfg.Identity.Credential().Certificate
+	root := h.a.cfg.Identity.Trust().Root
+	msg := make([]byte, 64)
+	bare := func() {
+		sk, pk, err := xwing.GenerateKeyPair(rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		packed, secret := make([]byte, xwing.PublicKeySize), make([]byte, xwing.PrivateKeySize)
+		pk.Pack(packed)
+		sk.Pack(secret)
+		_, ct, err := xwing.Encapsulate(packed, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		xwing.Decapsulate(ct, secret)
+		avx.Release()
+		for range 2 { // both sides
+			signature := key.Sign(identity.ContextInitiator, msg)
+			parsed, err := identity.ParsePublicKey(cert.PublicKey.Bytes())
+			if err != nil || !parsed.Verify(identity.ContextInitiator, msg, signature) || cert.Verify(root, time.Now()) != nil {
+				b.Fatal("verification failed")
 			}
 		}
-	})
-	b.Run("bare", func(b *testing.B) {
-		key := h.a.cfg.Identity.Credential().Key
-		cert := h.a.cfg.Identity.Credential().Certificate
-		root := h.a.cfg.Identity.Trust().Root
-		msg := make([]byte, 64)
-		for b.Loop() {
-			sk, pk, err := xwing.GenerateKeyPair(rand.Reader)
-			if err != nil {
-				b.Fatal(err)
-			}
-			packed, secret := make([]byte, xwing.PublicKeySize), make([]byte, xwing.PrivateKeySize)
-			pk.Pack(packed)
-			sk.Pack(secret)
-			_, ct, err := xwing.Encapsulate(packed, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			xwing.Decapsulate(ct, secret)
-			avx.Release()
-			for range 2 { // both sides
-				signature := key.Sign(identity.ContextInitiator, msg)
-				parsed, err := identity.ParsePublicKey(cert.PublicKey.Bytes())
-				if err != nil || !parsed.Verify(identity.ContextInitiator, msg, signature) || cert.Verify(root, time.Now()) != nil {
-					b.Fatal("verification failed")
-				}
-			}
-		}
-	})
+	}
+	beside(b, 1, "handshakes", whole, bare)
 }
 
 // BenchmarkRecords compares sealed 1 KiB records from one manager to another
@@ -70,57 +93,58 @@ func BenchmarkHandshake(b *testing.B) {
 // most window records in flight, so that none is lost and the figure is of what
 // arrived.
 func BenchmarkRecords(b *testing.B) {
-	const size, window = 1024, 64
-	b.Run("session", func(b *testing.B) {
-		received := make(chan struct{}, window)
-		left, right, stop := udpPair(b, func() { received <- struct{}{} })
-		defer stop()
-		payload := make([]byte, size)
-		b.SetBytes(size)
-		flow(b, window, received, func() {
+	const size, window, share = 1024, 64, 4096
+	payload := make([]byte, size)
+	received := make(chan struct{}, window)
+	left, right, stop := udpPair(b, func() { received <- struct{}{} })
+	defer stop()
+	sealed := func() {
+		flow(b, share, window, received, func() {
 			if err := left.Send(right, frame.Data, payload); err != nil {
 				b.Fatal(err)
 			}
 		})
-	})
-	b.Run("bare", func(b *testing.B) {
-		from, to := udpConn(b), udpConn(b)
-		defer to.Close()
-		defer from.Close()
-		block, err := aes.NewCipher(make([]byte, 32))
-		if err != nil {
-			b.Fatal(err)
-		}
-		gcm, err := cipher.NewGCM(block)
-		if err != nil {
-			b.Fatal(err)
-		}
-		received := make(chan struct{}, window)
-		go func() {
-			buf := make([]byte, transport.MaxDatagram)
-			plain := make([]byte, 0, transport.MaxDatagram)
-			for {
-				n, _, err := to.ReadFrom(buf)
-				if err != nil {
-					return
-				}
-				if _, err := gcm.Open(plain, buf[:12], buf[12:n], nil); err == nil {
-					received <- struct{}{}
-				}
+	}
+
+	from, to := udpConn(b), udpConn(b)
+	defer to.Close()
+	defer from.Close()
+	block, err := aes.NewCipher(make([]byte, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		b.Fatal(err)
+	}
+	opened := make(chan struct{}, window)
+	go func() {
+		buf := make([]byte, transport.MaxDatagram)
+		plain := make([]byte, 0, transport.MaxDatagram)
+		for {
+			n, _, err := to.ReadFrom(buf)
+			if err != nil {
+				return
 			}
-		}()
-		payload, buf := make([]byte, size), make([]byte, transport.MaxDatagram)
-		b.SetBytes(size)
-		flow(b, window, received, func() {
+			if _, err := gcm.Open(plain, buf[:12], buf[12:n], nil); err == nil {
+				opened <- struct{}{}
+			}
+		}
+	}()
+	buf := make([]byte, transport.MaxDatagram)
+	bare := func() {
+		flow(b, share, window, opened, func() {
 			if err := from.WriteTo(gcm.Seal(buf[:12], buf[:12], payload, nil), to.LocalAddr()); err != nil {
 				b.Fatal(err)
 			}
 		})
-	})
+	}
+	b.SetBytes(2 * share * size) // of both
+	beside(b, share, "records", sealed, bare)
 }
 
-// flow calls send b.N times with at most window outstanding.
-func flow(b *testing.B, window int, received <-chan struct{}, send func()) {
+// flow calls send n times with at most window outstanding.
+func flow(b *testing.B, n, window int, received <-chan struct{}, send func()) {
 	timeout := time.After(time.Minute)
 	wait := func() {
 		select {
@@ -130,7 +154,7 @@ func flow(b *testing.B, window int, received <-chan struct{}, send func()) {
 		}
 	}
 	inFlight := 0
-	for b.Loop() {
+	for range n {
 		if inFlight == window {
 			wait()
 			inFlight--

@@ -31,6 +31,11 @@
 // if it is under way, and of two sessions both sides prefer the one with the
 // higher generation (the highest both knew, plus one), then the higher id.
 //
+// A node that starts again has a new key and a newer certificate. Once its name
+// has proven that one, older ones of the same name are refused, and the sessions
+// that were made with them end at once: two processes under one name, as when a
+// pod is deleted by force, do not fight over it.
+//
 // # What is authenticated, and what an attacker can do
 //
 // After a handshake each side knows that the other holds the private key of a
@@ -69,14 +74,47 @@
 // frames of this size (RFC 9001, appendix B: 2^28). Go cannot promise to erase
 // secrets from memory; they are dropped as soon as they are not needed.
 //
+// # Relays
+//
+// Where the routes (Config.Relays) lead to a peer over a neighbour, a whole frame of
+// the session with the peer, or of a handshake with it, travels as the payload of a
+// Relay message, sealed from neighbour to neighbour. The ends' session is between
+// the ends: a relay sees who talks to whom, and how much, and can drop, delay or
+// replay, which is what anybody on a wire can do. It cannot spoil an attestation and
+// have the signer blamed: by relay signatures are sealed, too. Relayed frames do
+// not pass the receiver's kernel, so what that asks of others is asked of them here:
+// the session, its tag, whether it is verified, and a replay window of their own.
+//
+// Heartbeats, probes and routing messages are about the link itself and never
+// relayed; nor are cookies, which prove an address. A frame crosses at most relayHops
+// links and never goes back to where it came from. Of each origin a neighbour may
+// hand over so much per second and no more, handshakes least, and only of origins
+// that the routes know or whose session proves them. What is refused is counted by
+// neighbour and reason, and says nothing about the node that it names as its origin.
+//
+// The ends of a cut link notice at different times. Who still has the straight way,
+// or none, answers for a moment (answerBack, unaware) the way that the last good frame
+// came.
+//
 // # Attestation
 //
-// A challenge (number and 32 random bytes, sealed) is answered by an ML-DSA-65
-// signature over session id, signer's role, challenge and number. A good answer
+// A challenge (number, 32 random bytes and priority, sealed) is answered by an
+// ML-DSA-65 signature over session id, signer's role, challenge and number. A good answer
 // lets data of the session pass for Limits.Verified, in the kernel and here; so
 // does the handshake itself, which proves the same. A challenge without an answer
 // at its deadline is overdue; if nobody extends it, it times out, and
 // the next ones follow at the pace of an exponential backoff up to
 // Limits.BackoffMax, from the fourth on together with a call in case the peer has
 // lost the session. To be faster than that is the caller's decision: Reverify.
+//
+// The challenge that each session gets every Limits.Challenge is critical: without
+// its answer data stops after Limits.Verified. It is never shed. Challenges every
+// Limits.Reattest on top of it, if asked for, have low priority: they show sooner
+// that a peer no longer holds its key, and are first to go under load. The
+// challenge says which it is, so that both sides put their work behind
+// handshakes and critical attestations. They have no deadline, and only a
+// signature that is bad makes them count as failed. With SetShedding a node asks
+// for none and answers one per peer and Limits.Challenge; what it turns away is
+// counted. A peer that calls all its challenges critical still gets one signature
+// at a time.
 package session

@@ -5,7 +5,7 @@ import "time"
 // The bounds of a challenge's deadline.
 const (
 	deadlineInitial     = time.Second            // before the first sample, RFC 6298 (2.1)
-	deadlineMin         = 100 * time.Millisecond // a busy machine's scheduling must not look like loss
+	deadlineMin         = 150 * time.Millisecond // a busy machine's scheduling must not look like loss
 	deadlineMax         = 5 * time.Second
 	deadlineGranularity = 10 * time.Millisecond
 )

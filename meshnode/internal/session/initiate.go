@@ -19,6 +19,7 @@ import (
 // until a reply comes, then the finish message until the peer uses the session.
 type initiation struct {
 	id         messageID
+	peer       *peer
 	reason     string
 	addr       netip.AddrPort
 	credential *identity.Credential
@@ -60,7 +61,8 @@ func (m *Manager) call(now time.Duration, e *peer, reason string) {
 // initiate starts a handshake with e; it fails after limit, 0 for the usual.
 // It needs m.mu.
 func (m *Manager) initiate(now time.Duration, e *peer, reason string, limit time.Duration) {
-	if e.out != nil || !e.addr.IsValid() || m.blocked[e.name] > now {
+	way := m.pathTo(e.name, e.addr, frame.HandshakeInit)
+	if e.out != nil || !way.addr.IsValid() || m.blocked[e.name] > now {
 		return
 	}
 	if limit <= 0 {
@@ -73,7 +75,7 @@ func (m *Manager) initiate(now time.Duration, e *peer, reason string, limit time
 		return
 	}
 	o := &initiation{
-		reason: reason, addr: e.addr, kem: sk, generation: e.generation(),
+		peer: e, reason: reason, addr: e.addr, kem: sk, generation: e.generation(),
 		credential: m.cfg.Identity.Credential(), deadline: now + limit,
 	}
 	msg := initMessage{
@@ -96,16 +98,16 @@ const retransmitMax = 2 * time.Second
 // transmit sends o's frames and schedules the next time: exponential backoff
 // with jitter. It needs m.mu.
 func (m *Manager) transmit(o *initiation) {
-	m.write(o.frames, o.addr)
+	m.writeAll(m.pathTo(o.peer.name, o.addr, frame.HandshakeInit), o.frames)
 	pause := min(m.cfg.Limits.Retransmit<<min(o.sent, 8), max(retransmitMax, m.cfg.Limits.Retransmit))
 	o.resend = m.cfg.Now() + m.jitter(pause)
 	o.sent++
 }
 
-func (m *Manager) write(frames [][]byte, to netip.AddrPort) {
+func (m *Manager) writeAll(way path, frames [][]byte) {
 	for _, f := range frames {
-		if err := m.cfg.Transport.WriteTo(f, to); err != nil {
-			m.log.Debug("handshake frame not sent", "to", to, "error", err)
+		if err := m.write(way, f); err != nil {
+			m.log.Debug("handshake frame not sent", "to", way.addr, "error", err)
 			return // a retransmission follows
 		}
 	}
@@ -142,6 +144,7 @@ func (m *Manager) replied(e *peer, message []byte) {
 		return
 	}
 	o.replies++
+	message = append([]byte(nil), message...)
 	m.submit(attest.Critical, func() {
 		s, finish, err := m.verifyReply(e.name, o, message)
 		m.cfg.Metrics.Verification(err == nil, attest.Critical)
@@ -155,7 +158,11 @@ func (m *Manager) replied(e *peer, message []byte) {
 		if e.out != o || o.pending != nil || m.sessions[s.id] != nil {
 			return
 		}
-		s.peer = e
+		if e.superseded(s.certificate) {
+			m.handshakeFailed(e.name, errSuperseded)
+			return
+		}
+		s.peer, s.reason = e, o.reason
 		if err := m.install(now, s); err != nil {
 			m.log.Error("session not installed in the kernel", "peer", e.name, "error", err)
 			return
@@ -169,7 +176,7 @@ func (m *Manager) replied(e *peer, message []byte) {
 }
 
 // verifyReply checks everything about a reply and makes the session and the
-// frames of the finish message. It holds no lock.
+// frames of the finish message. It holds no lock: of o it reads what never changes.
 func (m *Manager) verifyReply(want Peer, o *initiation, message []byte) (*session, [][]byte, error) {
 	reply, err := parseReply(message)
 	if err != nil {
@@ -205,8 +212,9 @@ func (m *Manager) verifyReply(want Peer, o *initiation, message []byte) (*sessio
 	if err != nil {
 		return nil, nil, err
 	}
-	s.credential, s.certificate, s.reason = o.credential, cert, o.reason
+	s.credential, s.certificate = o.credential, cert
 	s.generation = max(o.generation, reply.generation) + 1
+	s.anew = reply.generation == 0 && o.generation > 0
 
 	final := finishHash(transcript, reply.confirmation, reply.signature)
 	finish := k.confirmation(initiator, final)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -23,6 +24,9 @@ type Manager struct {
 	log  *slog.Logger
 	wake chan struct{} // a token when the schedule may have changed
 
+	shedding atomic.Bool
+	sheds    atomic.Uint64
+
 	mu         sync.RWMutex
 	rand       *rand.Rand
 	peers      map[Peer]*peer
@@ -34,12 +38,15 @@ type Manager struct {
 	answers    transport.Reassembler[frame.SessionID, uint64]
 	cookies    cookies
 
-	events events
+	relaying relayLimit
+	events   events
 }
 
-// handshakeKey names a handshake message of one source address.
+// handshakeKey names a handshake message of one source address, or of all
+// nodes whose frames come by relay.
 type handshakeKey struct {
 	port  uint16
+	node  Peer // by relay
 	kind  frame.Type
 	id    messageID
 	token messageID
@@ -58,6 +65,17 @@ type peer struct {
 	next      time.Duration // no own handshake before
 	failures  int           // own handshakes in a row that failed
 	estimator estimator
+	newest    time.Time // NotBefore of the newest certificate that the name has proven
+
+	direct atomic.Int64           // when a sealed frame last came straight from it
+	back   atomic.Pointer[detour] // where one last came from by relay
+}
+
+// detour is the neighbour that a peer's last relayed frame came through, when it
+// came, and since when they come by relay.
+type detour struct {
+	neighbour Peer
+	since, at time.Duration
 }
 
 // The bounds of handshake messages in reassembly.
@@ -183,12 +201,6 @@ func (m *Manager) Forget(p Peer) {
 	}
 	delete(m.peers, p)
 }
-
-// SetShedding turns early shedding of re-attestations on or off.
-func (m *Manager) SetShedding(on bool) { m.pool.SetShedding(on) }
-
-// Waiting returns how many public-key operations wait for a core.
-func (m *Manager) Waiting() (critical, low int) { return m.pool.Waiting() }
 
 // Sessions describes every known peer, in no particular order.
 func (m *Manager) Sessions() []Info {

@@ -200,6 +200,46 @@ func TestRotationLosesNothing(t *testing.T) {
 	})
 }
 
+// TestRotationAskedForAgain: a second wish comes while the reply to the first is
+// being verified. The race detector watches.
+func TestRotationAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.pair()
+		const latency = 5 * time.Millisecond
+		w.net.SetConditions(transport.Conditions{Latency: latency})
+		for range 20 {
+			old := a.info(b).ID
+			a.Rotate("b", "first")
+			time.Sleep(2 * latency) // the reply comes at this very moment
+			a.Rotate("b", "second")
+			w.within(time.Second, "a new session", func() bool { return a.verifies(b) && a.info(b).ID != old && a.info(b).ID == b.info(a).ID })
+		}
+	})
+}
+
+// TestChallengesLostTogetherAreOneFailure: after a short cut the next challenge comes
+// soon, however many were under way, and before the session lapses.
+func TestChallengesLostTogetherAreOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.pair()
+		w.pass(3 * time.Second)
+		w.cut(a, b)
+		a.Manager.mu.Lock()
+		for range challengesMax { // as finish messages that come again have it
+			a.sendChallenge(a.cfg.Now(), a.peers["b"].current, false)
+		}
+		a.Manager.mu.Unlock()
+		w.within(5*time.Second, "they are lost", func() bool { return a.metrics.get("timeout") >= challengesMax })
+		w.heal(a, b)
+		before := a.metrics.get("latency")
+		w.within(4*time.Second, "a challenge is answered", func() bool { return a.metrics.get("latency") > before })
+	})
+}
+
 func TestInvalidateRevokesUntilRotate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)

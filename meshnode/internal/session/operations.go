@@ -6,12 +6,15 @@ import (
 	"time"
 )
 
-// Block refuses handshakes with p for d and revokes its sessions.
+// Block refuses handshakes with p for d and revokes its sessions, if there are any.
 func (m *Manager) Block(p Peer, d time.Duration) error {
 	m.mu.Lock()
 	m.blocked[p] = m.cfg.Now() + d
 	m.mu.Unlock()
-	return m.Invalidate(p, "blocked")
+	if err := m.Invalidate(p, "blocked"); !errors.Is(err, ErrNoSession) {
+		return err
+	}
+	return nil
 }
 
 // Suspend takes note that p is unreachable: outstanding challenges are given

@@ -9,16 +9,82 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 )
 
-// While the verification pool sheds, re-attestations go first, sessions stay
-// verified by the ones that have become critical, and nothing of it looks like
-// a failure or a timeout of the peer.
-func TestSheddingKeepsSessionsVerified(t *testing.T) {
+// reattested makes a node ask for attestations of low priority.
+func reattested(period time.Duration) func(*Config) {
+	return func(c *Config) { c.Limits.Reattest = period }
+}
+
+// rates returns how many attestations of each priority a verified in a minute.
+func (w *mesh) rates(a *node) (critical, low int) {
+	before := [2]int{a.metrics.get("verification true critical"), a.metrics.get("verification true low")}
+	w.pass(time.Minute)
+	return a.metrics.get("verification true critical") - before[0], a.metrics.get("verification true low") - before[1]
+}
+
+func TestReattestationIsExtra(t *testing.T) {
+	for _, c := range []struct {
+		period   time.Duration
+		min, max int
+	}{{0, 0, 0}, {100 * time.Millisecond, 570, 630}, {10 * time.Second, 5, 9}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newMesh(t)
+			defer w.stopAll()
+			a, _ := w.pair(reattested(c.period))
+			critical, low := w.rates(a)
+			if critical < 59 || critical > 61 {
+				t.Errorf("every %v: %d critical attestations in a minute, want 60", c.period, critical)
+			}
+			if low < c.min || low > c.max {
+				t.Errorf("every %v: %d of low priority in a minute, want %d to %d", c.period, low, c.min, c.max)
+			}
+			if n := a.count(VerificationFailed) + a.count(ChallengeTimeout); n != 0 {
+				t.Errorf("every %v: %d failures and timeouts", c.period, n)
+			}
+		})
+	}
+}
+
+// A node that sheds asks for nothing of low priority and answers little of it,
+// and what keeps its sessions verified goes on at the same rate.
+func TestSheddingRelieves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
-		a, b := w.pair()
-		w.pass(3 * time.Second)
+		a, b := w.pair(reattested(20 * time.Millisecond))
+		w.pass(time.Second)
 		a.SetShedding(true)
+		w.pass(time.Second)
+		shed := a.Shed()
+		critical, low := w.rates(a)
+		if critical < 59 || low != 0 {
+			t.Errorf("while it sheds, a node verified %d critical attestations and %d of low priority in a minute", critical, low)
+		}
+		critical, low = w.rates(b)
+		if critical < 59 || low > 61 {
+			t.Errorf("a node that sheds answered %d critical and %d challenges of low priority in a minute", critical, low)
+		}
+		if got := a.Shed() - shed; got < 2*5000 || a.metrics.get("shed low") != int(a.Shed()) || b.Shed() != 0 {
+			t.Errorf("%d shed in two minutes of 50 challenges a second either way, %d by the peer", got, b.Shed())
+		}
+		if a.count(VerificationFailed)+b.count(VerificationFailed)+a.count(ChallengeTimeout)+b.count(ChallengeTimeout) != 0 {
+			t.Error("shedding looks like an attack or a loss")
+		}
+		a.SetShedding(false)
+		w.pass(time.Second)
+		if _, low = w.rates(a); low < 2900 {
+			t.Errorf("%d of low priority in a minute after the shedding", low)
+		}
+	})
+}
+
+// While the verification pool is overloaded, sessions stay verified by what is
+// critical, and nothing of it looks like a failure or a timeout of the peer.
+func TestOverloadKeepsSessionsVerified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.pair(reattested(20 * time.Millisecond))
+		w.pass(3 * time.Second)
 		// More low-priority work than the one worker can do, so that its queue
 		// is nearly always full; it takes it up only when nothing critical waits.
 		overload, ended := make(chan struct{}), make(chan struct{})
@@ -39,22 +105,39 @@ func TestSheddingKeepsSessionsVerified(t *testing.T) {
 				}
 			}
 		}()
-		for range 60 {
-			w.pass(time.Second)
-			if !a.verifies(b) || !b.verifies(a) {
-				t.Fatal("the session lapsed")
-			}
+		critical, _ := w.rates(a)
+		if d := a.Delay(); d < time.Second {
+			t.Errorf("the oldest job waits for %v only", d)
 		}
 		close(overload)
 		<-ended
-		if shed := a.metrics.get("shed low"); shed < 10 {
-			t.Errorf("%d verifications were shed in a minute of overload", shed)
+		if critical < 59 || !a.verifies(b) || !b.verifies(a) {
+			t.Errorf("%d critical attestations in a minute of overload", critical)
 		}
-		if a.metrics.get("verification true critical") < 10 {
-			t.Errorf("critical verifications: %v", a.metrics.counts)
+		if a.metrics.get("shed low") == 0 {
+			t.Error("nothing was shed by a full queue")
 		}
 		if a.count(VerificationFailed)+a.count(ChallengeTimeout) != 0 || a.metrics.get("shed critical") != 0 {
 			t.Errorf("overload looks like an attack or a loss: %v", a.metrics.counts)
+		}
+	})
+}
+
+func TestMalformedChallengesAreNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.pair()
+		a.Manager.mu.RLock()
+		s := a.peers["b"].current
+		a.Manager.mu.RUnlock()
+		for _, payload := range [][]byte{{}, make([]byte, challengeSize-1), make([]byte, challengeSize+1), append(make([]byte, challengeSize-1), byte(attest.Low)+1)} {
+			if a.challenged(s, payload); s.answers[attest.Critical].busy || s.answers[attest.Low].busy {
+				t.Errorf("a challenge of %d bytes is answered", len(payload))
+			}
+		}
+		if !a.verifies(b) {
+			t.Error("the session lapsed")
 		}
 	})
 }

@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,8 +90,34 @@ func (m *Manager) establish(now time.Duration, s *session) {
 		}
 		m.replace(now, e, old)
 	}
+	if s.certificate.NotBefore.After(e.newest) {
+		e.newest = s.certificate.NotBefore
+	}
+	if s.anew {
+		m.fence(e)
+	}
 	m.emit(Event{Kind: Verified, Peer: e.name, Session: s.id, Detail: "handshake"})
 	m.log.Info("session established", "peer", e.name, "session", s.id, "reason", s.reason, "role", s.role.String(), "addr", e.addr)
+}
+
+// errSuperseded says that a name has proven a newer certificate since: whoever
+// shows the older one is the process that the new one has replaced, still there.
+var errSuperseded = errors.New("an older certificate than one that this name has shown since")
+
+// superseded reports whether a certificate is of a process that was replaced.
+func (p *peer) superseded(c *identity.Certificate) bool { return c.NotBefore.Before(p.newest) }
+
+// fence ends the older sessions with a peer that has started again: the
+// process that they were made with may still run, under the same name, and must
+// not be taken for its successor.
+func (m *Manager) fence(e *peer) {
+	e.previous = slices.DeleteFunc(e.previous, func(s *session) bool {
+		if !e.superseded(s.certificate) {
+			return false
+		}
+		m.drop(s.id)
+		return true
+	})
 }
 
 // replace keeps s as a session that only receives.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -41,7 +43,7 @@ func (m *Manager) frame(b, plain []byte, from netip.AddrPort) {
 		return // the kernel counts these
 	}
 	if h.Type.Class() == frame.ClassHandshake {
-		m.handshakeFrame(h, payload, from)
+		m.handshakeFrame(h, payload, sender{addr: from})
 		return
 	}
 	m.mu.RLock()
@@ -72,12 +74,31 @@ func (m *Manager) frame(b, plain []byte, from netip.AddrPort) {
 		m.emit(Event{Kind: Replayed, Peer: s.peer.name, Session: s.id})
 		return
 	}
+	m.take(now, s, h, part, from, first)
+}
+
+// take handles an opened frame that came for the first time, from the address
+// from or, if that is not valid, by relay.
+func (m *Manager) take(now time.Duration, s *session, h frame.Header, part []byte, from netip.AddrPort, first bool) {
+	if from.IsValid() {
+		s.peer.direct.Store(int64(now))
+	}
 	m.heard(s, from, first)
+	if h.Type.Class() == frame.ClassSignature {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.answerFragment(now, s, attest.Fragment{
+			Session: h.Session, Sequence: h.Sequence, Fragment: h.Fragment, Fragments: h.Fragments, Time: now, Payload: part,
+		})
+		return
+	}
 	message, complete := s.join(now, h, part)
 	switch {
 	case !complete:
 	case h.Type == frame.Challenge:
 		m.challenged(s, message)
+	case h.Type == frame.Relay:
+		m.relayedMessage(s.peer.name, message)
 	case m.cfg.OnMessage != nil:
 		m.cfg.OnMessage(s.peer.name, h.Type, message)
 	}
@@ -86,6 +107,7 @@ func (m *Manager) frame(b, plain []byte, from netip.AddrPort) {
 // heard takes note of an authenticated frame: it confirms a session to its
 // initiator and, if it is the newest frame of the session, shows where the peer is now.
 func (m *Manager) heard(s *session, from netip.AddrPort, first bool) {
+	first = first && from.IsValid() // a relay does not show where the peer is
 	m.mu.RLock()
 	settled := s.confirmed.Load() && s == s.peer.current && (!first || s.peer.addr == from)
 	m.mu.RUnlock()

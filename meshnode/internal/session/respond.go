@@ -21,7 +21,7 @@ import (
 type halfOpen struct {
 	id       messageID
 	name     Peer // as claimed, until the finish message
-	from     netip.AddrPort
+	from     sender
 	deadline time.Duration
 	resent   time.Duration
 
@@ -43,6 +43,34 @@ const (
 	reassemblyCookie = handshakeMessages / 4 // incomplete messages from which cookies are asked for
 )
 
+// sender is where a frame of a handshake came from: an address, or a node whose
+// frames come by relay.
+type sender struct {
+	addr netip.AddrPort
+	node Peer
+}
+
+// pathBack returns the path of a reply. It needs m.mu.
+func (m *Manager) pathBack(to sender) path {
+	if to.node == "" {
+		return path{addr: to.addr}
+	}
+	var addr netip.AddrPort // no relay is needed any more
+	if e := m.peers[to.node]; e != nil {
+		addr = e.addr
+	}
+	return m.pathTo(to.node, addr, frame.HandshakeReply)
+}
+
+// sameWay reports whether an own call goes to where a frame came from. It needs
+// m.mu.
+func (m *Manager) sameWay(o *initiation, from sender) bool {
+	if from.node == "" {
+		return o.addr == from.addr
+	}
+	return m.pathTo(o.peer.name, o.addr, frame.HandshakeInit).relay != nil
+}
+
 // unknownPeerError marks a certificate that the mesh's root does not vouch for.
 type unknownPeerError struct{ error }
 
@@ -58,17 +86,19 @@ func (m *Manager) handshakeFailed(p Peer, err error) {
 	m.emit(Event{Kind: kind, Peer: p, Detail: err.Error()})
 }
 
-// submit hands critical work to the pool, which never refuses it; callers bound
-// how much of it they hand over.
-func (m *Manager) submit(p attest.Priority, job func()) {
+// submit hands work to the pool and reports whether it took it. It never refuses
+// critical work; callers bound how much of that they hand over.
+func (m *Manager) submit(p attest.Priority, job func()) bool {
 	if err := m.pool.Submit(p, job); err != nil {
-		m.cfg.Metrics.VerificationShed(p)
+		m.shed(p)
+		return false
 	}
+	return true
 }
 
 // handshakeFrame handles one frame of a handshake message. The token decides
 // before anything is kept; see messageID.
-func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from netip.AddrPort) {
+func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender) {
 	id, token, part, ok := cutPrefix(payload)
 	if !ok || h.Session != (frame.SessionID{}) || h.Sequence != 0 {
 		return
@@ -78,10 +108,10 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from netip.Addr
 	now := m.cfg.Now()
 	switch h.Type {
 	case frame.HandshakeInit:
-		if m.loaded() && !m.cookies.check(now, from, id, token) {
-			if h.Fragment == 0 {
-				cookie := m.cookies.make(now, from, id)
-				m.write(handshakeFrames(frame.HandshakeCookie, cookie[:], id), from)
+		if m.loaded() && (from.node != "" || !m.cookies.check(now, from.addr, id, token)) {
+			if h.Fragment == 0 && from.node == "" {
+				cookie := m.cookies.make(now, from.addr, id)
+				m.writeAll(path{addr: from.addr}, handshakeFrames(frame.HandshakeCookie, cookie[:], id))
 			}
 			return
 		}
@@ -94,13 +124,13 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from netip.Addr
 			return
 		}
 	case frame.HandshakeCookie:
-		m.cookieFrame(token, part, from)
+		m.cookieFrame(token, part, from.addr)
 		return
 	default:
 		return
 	}
-	key := handshakeKey{from.Port(), h.Type, id, token}
-	message, complete := m.handshakes.Add(now, from.Addr(), key, h.Fragment, h.Fragments, part)
+	key := handshakeKey{from.addr.Port(), from.node, h.Type, id, token}
+	message, complete := m.handshakes.Add(now, from.addr.Addr(), key, h.Fragment, h.Fragments, part)
 	if !complete || idOf(message) != id {
 		return
 	}
@@ -120,11 +150,11 @@ func (m *Manager) loaded() bool {
 }
 
 // called handles a whole init message. It needs m.mu.
-func (m *Manager) called(now time.Duration, id messageID, message []byte, from netip.AddrPort) {
+func (m *Manager) called(now time.Duration, id messageID, message []byte, from sender) {
 	if half := m.halfOpen[id]; half != nil {
 		if half.reply != nil && half.from == from && now-half.resent >= halfOpenResend {
 			half.resent = now
-			m.write(half.reply, from)
+			m.writeAll(m.pathBack(from), half.reply)
 		}
 		return
 	}
@@ -133,6 +163,9 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from n
 		return // not for us: a stale address, or noise
 	}
 	name := Peer(msg.certificate.Name)
+	if from.node != "" && from.node != name {
+		return
+	}
 	if name == m.self || m.blocked[name] > now || len(m.halfOpen) >= m.cfg.Limits.HalfOpen {
 		return
 	}
@@ -140,7 +173,7 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from n
 	// Simultaneous open: the call of the lesser name stands. It is not given up
 	// for an unsigned call, which anybody can make, and another address means
 	// that our own call may be going nowhere.
-	if e != nil && e.out != nil && e.out.pending == nil && e.out.addr == from && m.self < name {
+	if e != nil && e.out != nil && e.out.pending == nil && m.self < name && m.sameWay(e.out, from) {
 		return
 	}
 	var generation uint64
@@ -172,7 +205,7 @@ func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) 
 		return
 	}
 	half.reply, half.keys, half.transcript, half.session = answer.reply, answer.keys, answer.transcript, answer.session
-	m.write(half.reply, half.from)
+	m.writeAll(m.pathBack(half.from), half.reply)
 }
 
 func (m *Manager) makeReply(init []byte, generation uint64) (*halfOpen, error) {
@@ -205,6 +238,7 @@ func (m *Manager) makeReply(init []byte, generation uint64) (*halfOpen, error) {
 	}
 	s.credential, s.certificate, s.reason = cred, msg.certificate, ReasonAccept
 	s.generation = max(msg.generation, generation) + 1
+	s.anew = msg.generation == 0 && generation > 0
 	whole := append(append(core, confirmation...), signature...)
 	return &halfOpen{
 		reply:      handshakeFrames(frame.HandshakeReply, whole, idOf(init)),
@@ -271,13 +305,19 @@ func (m *Manager) accept(half *halfOpen) {
 		m.log.Warn("peer not taken up: too many", "peer", half.name, "limit", m.cfg.Limits.Peers)
 		return
 	}
+	if e.superseded(s.certificate) {
+		m.handshakeFailed(e.name, errSuperseded)
+		return
+	}
 	half.done, half.reply, half.resent = true, nil, now
 	s.peer = e
 	if err := m.install(now, s); err != nil {
 		m.log.Error("session not installed in the kernel", "peer", e.name, "error", err)
 		return
 	}
-	e.addr = half.from
+	if half.from.node == "" {
+		e.addr = half.from.addr
+	}
 	if e.out != nil && e.out.pending == nil {
 		m.abandon(e)
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"net/netip"
 	"sync"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -23,15 +22,15 @@ func (m *Manager) Send(p Peer, t frame.Type, payload []byte) error {
 		m.mu.RUnlock()
 		return ErrNoSession
 	}
-	s, addr := e.current, e.addr
+	s, way := e.current, m.pathTo(p, e.addr, t)
 	m.mu.RUnlock()
-	return m.sendOn(s, addr, t, parts)
+	return m.sendOn(s, way, t, parts)
 }
 
 // frames lends buffers of a datagram's size.
 var frames = sync.Pool{New: func() any { b := make([]byte, transport.MaxDatagram); return &b }}
 
-func (m *Manager) sendOn(s *session, addr netip.AddrPort, t frame.Type, parts [][]byte) error {
+func (m *Manager) sendOn(s *session, way path, t frame.Type, parts [][]byte) error {
 	first, ok := s.reserve(len(parts), 2*m.cfg.Limits.SequenceLimit)
 	if !ok {
 		return ErrNoSession
@@ -40,7 +39,7 @@ func (m *Manager) sendOn(s *session, addr netip.AddrPort, t frame.Type, parts []
 	defer frames.Put(buf)
 	for i, part := range parts {
 		h := frame.Header{Type: t, Fragment: uint8(i), Fragments: uint8(len(parts)), Sequence: first + uint64(i)}
-		if err := m.cfg.Transport.WriteTo(s.sealFrame(*buf, h, part), addr); err != nil {
+		if err := m.write(way, s.sealFrame(*buf, h, part)); err != nil {
 			return fmt.Errorf("send to %s: %w", s.peer.name, err)
 		}
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -35,6 +37,7 @@ type session struct {
 	credential  *identity.Credential // ours
 	certificate *identity.Certificate
 	reason      string
+	anew        bool // the peer knew of no session although we did: it has started again
 	established time.Time
 	expires     time.Duration // ktime
 	rekeyAt     time.Duration // ktime
@@ -56,12 +59,15 @@ type session struct {
 		transport.Reassembler[struct{}, uint64] // by first sequence
 	}
 
-	answer     answering
-	challenges []*challenge // outstanding, oldest first
-	epoch      uint64       // number of the last challenge
-	challenge  time.Duration
-	backoff    int           // challenges in a row that timed out
-	retire     time.Duration // a replaced session is deleted then
+	answers    [attest.Low + 1]answering // by priority
+	challenges []*challenge              // outstanding, oldest first
+	epoch      uint64                    // number of the last challenge
+	challenge  time.Duration             // the next critical one
+	slot       time.Duration             // the grid's time around which it lies
+	reattest   time.Duration             // the next one of low priority, 0 if there are none
+	backoff    int                       // challenges in a row that timed out
+	timedOut   time.Duration             // ktime of the last that counted for backoff
+	retire     time.Duration             // a replaced session is deleted then
 }
 
 // The bounds of sealed messages in reassembly, per session.
@@ -122,6 +128,12 @@ func (s *session) sealFrame(dst []byte, h frame.Header, part []byte) []byte {
 func (s *session) openFrame(dst []byte, h frame.Header, b []byte) ([]byte, error) {
 	nonce := nonceOf(s.openIV, h.Sequence)
 	return s.open.Open(dst[:0], nonce[:], b[frame.HeaderLen:], b[:frame.HeaderLen])
+}
+
+// tagged reports whether the header of the frame b carries the peer's tag.
+func (s *session) tagged(b []byte) bool {
+	want := binary.BigEndian.AppendUint64(nil, frame.Tag(b, s.openHeader))
+	return hmac.Equal(want, b[frame.TagOffset:frame.HeaderLen])
 }
 
 // join returns the whole message when the frame of part completes it.

@@ -178,8 +178,10 @@ func parseFinish(b []byte) (confirmation, signature []byte, err error) {
 	return b[:confirmSize], b[confirmSize:], nil
 }
 
-// challengeSize is the size of a Challenge payload: epoch u64, challenge [32].
-const challengeSize = 8 + 32
+// challengeSize is the size of a Challenge payload: epoch u64, challenge [32],
+// priority u8. The priority says how the answer is scheduled; it is sealed with
+// the rest and is no part of what is signed.
+const challengeSize = 8 + 32 + 1
 
 // parseAnswer splits a reassembled attestation: epoch u64, signature [3309].
 func parseAnswer(b []byte) (epoch uint64, signature []byte, ok bool) {

@@ -27,7 +27,7 @@ func (s *Store) validate(r *Record) error {
 		r.Node == "" || len(r.Node) > maxName, r.Time.IsZero(),
 		r.Origin == "" || len(r.Origin) > maxOrigin || strings.ContainsRune(r.Origin, 0):
 		return fmt.Errorf("%w %.*q of %.*q", ErrInvalid, maxID, r.ID, maxOrigin, r.Origin)
-	case r.Seq == 0, r.Origin == s.origin && r.Seq > s.vector[s.origin]:
+	case r.Seq == 0, r.Origin == s.origin && !s.vector[s.origin].holds(r.Seq):
 		return fmt.Errorf("%w: %q was never accepted here under number %d", ErrInvalid, r.ID, r.Seq)
 	}
 	return nil
@@ -45,7 +45,7 @@ func (s *Store) Add(records ...Record) (int, error) {
 			return 0, err
 		}
 		twin := func(f *Record) bool { return f.Origin == r.Origin && f.Seq == r.Seq }
-		if r.Seq > s.vector[r.Origin] && !s.ahead[r.Origin][r.Seq] && !slices.ContainsFunc(fresh, twin) {
+		if !s.vector[r.Origin].holds(r.Seq) && !slices.ContainsFunc(fresh, twin) {
 			fresh = append(fresh, r)
 		}
 	}
@@ -53,24 +53,19 @@ func (s *Store) Add(records ...Record) (int, error) {
 		return 0, nil
 	}
 	ids := 0
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.commit(func(tx *bbolt.Tx) error {
 		for _, r := range fresh {
-			k := tx.Bucket(idBucket).Get([]byte(r.ID))
-			if k == nil {
+			old, err := find(tx, r.ID)
+			switch {
+			case errors.Is(err, ErrNotFound):
 				ids++
-			} else {
-				var old Record
-				if err := decodeRecord(tx.Bucket(logBucket).Get(k), &old); err != nil {
-					return err
-				}
-				if !earlier(r, &old) {
-					if err := s.log(tx, r); err != nil {
-						return err
-					}
-					continue
-				}
+				err = write(tx, r)
+			case err == nil && earlier(r, &old):
+				err = write(tx, r)
+			case err == nil:
+				err = keep(tx, r)
 			}
-			if err := s.write(tx, r); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -95,17 +90,20 @@ func earlier(a, b *Record) bool {
 }
 
 // write puts r into the log and makes it the answer for its id.
-func (s *Store) write(tx *bbolt.Tx, r *Record) error {
-	if err := s.log(tx, r); err != nil {
+func write(tx *bbolt.Tx, r *Record) error {
+	if err := keep(tx, r); err != nil {
 		return err
 	}
-	return tx.Bucket(idBucket).Put([]byte(r.ID), key(r.Origin, r.Seq))
+	id := []byte(r.ID)
+	return tx.Bucket(idBucket).Put(id, seal(id, key(r.Origin, r.Seq)))
 }
 
-func (s *Store) log(tx *bbolt.Tx, r *Record) error {
+// keep puts r into the log.
+func keep(tx *bbolt.Tx, r *Record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(logBucket).Put(key(r.Origin, r.Seq), b)
+	k := key(r.Origin, r.Seq)
+	return tx.Bucket(logBucket).Put(k, seal(k, b))
 }

@@ -12,7 +12,7 @@ const (
 	// kindRecord: flags u8, transfer u64, chunk u8, chunks u8, then a part of
 	// the record as JSON.
 	kindRecord = 1
-	// kindVector: flags u8, then a Vector as JSON.
+	// kindVector: flags u8, then a summary as JSON.
 	kindVector = 2
 )
 
@@ -20,6 +20,8 @@ const (
 const (
 	// flagReply asks for the receiver's vector, in a record once it is stored.
 	flagReply = 1
+	// flagEcho asks for the receiver's vector in any case.
+	flagEcho = 2
 )
 
 // DataAck frames carry: sequence u64, origin.
@@ -73,23 +75,28 @@ func decodeChunk(b []byte) (chunk, error) {
 	return c, nil
 }
 
-func encodeVector(v Vector, flags byte) ([]byte, error) {
-	b, err := json.Marshal(v)
+func encodeSummary(s *summary, flags byte) ([]byte, error) {
+	b, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
 	return append([]byte{kindVector, flags}, b...), nil
 }
 
-func decodeVector(b []byte) (Vector, byte, error) {
-	var v Vector
+func decodeSummary(b []byte) (*summary, byte, error) {
+	var s summary
 	if len(b) < 2 || b[0] != kindVector {
 		return nil, 0, fmt.Errorf("%w: vector of %d bytes", errMessage, len(b))
 	}
-	if err := json.Unmarshal(b[2:], &v); err != nil {
+	if err := json.Unmarshal(b[2:], &s); err != nil {
 		return nil, 0, fmt.Errorf("%w: vector: %w", errMessage, err)
 	}
-	return v, b[1], nil
+	for _, e := range s.Have {
+		if err := e.check(); err != nil {
+			return nil, 0, err
+		}
+	}
+	return &s, b[1], nil
 }
 
 // position names a record by the store that accepted it.

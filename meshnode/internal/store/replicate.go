@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -43,6 +44,14 @@ const (
 // record is on this node's disk and spreads; to ask again is safe.
 var ErrNoHolder = errors.New("no reachable peer confirmed the record in time")
 
+// ErrBehind says that a record is not here, but that this node has just started
+// and has not taken in what the others hold.
+var ErrBehind = errors.New("no such record yet: the node has just started and is taking in what others hold")
+
+// aloneAfter is how long a node without a reachable peer waits for one before what
+// it holds counts as all there is.
+const aloneAfter = 3 * time.Second
+
 // Replicator spreads a store's records and repairs what is missing.
 type Replicator struct {
 	store  *Store
@@ -50,12 +59,18 @@ type Replicator struct {
 	logger *slog.Logger
 	// replicated is told how many records came from others.
 	replicated func(int)
+	// chance returns a random number below n.
+	chance func(n int) int
 
 	inbox chan inbound
 	sync  chan string
 
-	mu    sync.Mutex
-	waits map[position]*wait
+	caughtUp atomic.Bool
+	level    map[string]bool // by peer: it has named nothing so far that is not here; Run's own
+
+	mu       sync.Mutex
+	waits    map[position]*wait
+	draining func(peer string, s *summary) // told what peers hold, while Drain waits
 }
 
 type inbound struct {
@@ -74,8 +89,45 @@ type wait struct {
 // NewReplicator returns a Replicator; Run makes it work.
 func NewReplicator(s *Store, p Peers, replicated func(int), logger *slog.Logger) *Replicator {
 	return &Replicator{
-		store: s, peers: p, logger: logger, replicated: replicated,
+		store: s, peers: p, logger: logger, replicated: replicated, chance: rand.IntN,
 		inbox: make(chan inbound, inbox), sync: make(chan string, inbox), waits: make(map[position]*wait),
+		level: make(map[string]bool),
+	}
+}
+
+// Get reads a record. While the node has not caught up with any peer since its
+// start, what is not there is ErrBehind instead of ErrNotFound.
+func (r *Replicator) Get(id string) (Record, error) {
+	caughtUp := r.caughtUp.Load() // before it looks: what it took in then is there
+	rec, err := r.store.Get(id)
+	if errors.Is(err, ErrNotFound) && !caughtUp {
+		return rec, ErrBehind
+	}
+	return rec, err
+}
+
+// question is what a vector asks of a peer: its own if it has more, and until
+// the node has caught up in any case.
+func (r *Replicator) question() byte {
+	if r.caughtUp.Load() {
+		return flagReply
+	}
+	return flagReply | flagEcho
+}
+
+// compare takes in what a peer holds, part by part, until nothing is missing here.
+func (r *Replicator) compare(peer string, s *summary) {
+	if r.caughtUp.Load() {
+		return
+	}
+	if s.After == "" {
+		r.level[peer] = true
+	}
+	if r.store.Vector().lacks(s) {
+		r.level[peer] = false
+	}
+	if s.Through == "" && r.level[peer] {
+		r.caughtUp.Store(true)
 	}
 }
 
@@ -100,6 +152,7 @@ func (r *Replicator) Run(ctx context.Context) {
 	every := time.NewTicker(syncEvery)
 	defer every.Stop()
 	parts := make(map[string][]*assembly)
+	started := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -107,22 +160,28 @@ func (r *Replicator) Run(ctx context.Context) {
 		case m := <-r.inbox:
 			r.handle(m, parts)
 		case p := <-r.sync:
-			r.sendVector(p, flagReply)
+			r.sendVector(p, r.question())
 		case <-every.C:
-			if peers := r.peers.Reachable(); len(peers) > 0 {
-				r.sendVector(peers[rand.IntN(len(peers))], flagReply)
+			peers := r.peers.Reachable()
+			switch {
+			case len(peers) > 0:
+				r.sendVector(peers[r.chance(len(peers))], r.question())
+			case time.Since(started) >= aloneAfter:
+				r.caughtUp.Store(true)
 			}
 		}
 	}
 }
 
 func (r *Replicator) sendVector(peer string, flags byte) {
-	b, err := encodeVector(r.store.Vector(), flags)
-	if err == nil {
-		err = r.peers.Send(peer, frame.Data, b)
-	}
-	if err != nil {
-		r.logger.Debug("vector not sent", "peer", peer, "error", err)
+	for _, part := range r.store.Vector().summaries() {
+		b, err := encodeSummary(&part, flags)
+		if err == nil {
+			err = r.peers.Send(peer, frame.Data, b)
+		}
+		if err != nil {
+			r.logger.Debug("vector not sent", "peer", peer, "error", err)
+		}
 	}
 }
 
@@ -169,11 +228,13 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 		return nil, err
 	}
 	if len(m.payload) > 0 && m.payload[0] == kindVector {
-		v, flags, err := decodeVector(m.payload)
+		s, flags, err := decodeSummary(m.payload)
 		if err != nil {
 			return nil, err
 		}
-		return nil, r.answer(m.from, v, flags)
+		r.compare(m.from, s)
+		r.heardSummary(m.from, s)
+		return nil, r.answer(m.from, s, flags)
 	}
 	c, err := decodeChunk(m.payload)
 	if err != nil {
@@ -197,8 +258,8 @@ func (r *Replicator) confirm(peer string, p position) {
 }
 
 // answer sends a peer what it lacks, and asks for what this store lacks.
-func (r *Replicator) answer(peer string, have Vector, flags byte) error {
-	missing, err := r.store.Missing(have, batch)
+func (r *Replicator) answer(peer string, s *summary, flags byte) error {
+	missing, err := r.store.missing(s, batch)
 	if err != nil {
 		return err
 	}
@@ -209,15 +270,8 @@ func (r *Replicator) answer(peer string, have Vector, flags byte) error {
 		}
 		r.push(peer, &missing[i], f)
 	}
-	if flags&flagReply == 0 {
-		return nil
-	}
-	mine := r.store.Vector()
-	for origin, seq := range have {
-		if mine[origin] < seq {
-			r.sendVector(peer, 0)
-			break
-		}
+	if flags&flagEcho != 0 || flags&flagReply != 0 && r.store.Vector().lacks(s) {
+		r.sendVector(peer, 0)
 	}
 	return nil
 }
@@ -247,5 +301,8 @@ func (r *Replicator) keep(records []received) {
 		if rec.flags&flagReply != 0 {
 			r.sendVector(rec.from, 0)
 		}
+	}
+	if !r.caughtUp.Load() {
+		r.sendVector(records[0].from, r.question())
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -90,7 +90,7 @@ func (w *web) converged(t *testing.T, limit time.Duration) {
 			if first == nil {
 				first = v
 			}
-			same = same && maps.Equal(v, first)
+			same = same && reflect.DeepEqual(v, first)
 		}
 		if same {
 			return
@@ -203,6 +203,47 @@ func TestLongPartitionRepairsQuickly(t *testing.T) {
 		w.converged(t, 500*time.Millisecond)
 		if got := w.nodes["b"].store.Len(); got != n {
 			t.Errorf("%d of %d records", got, n)
+		}
+	})
+}
+
+// TestNothingIsMissingBeforeTheNodeHasCaughtUp: a node without memory does not say
+// of a record that was acknowledged that there is none.
+func TestNothingIsMissingBeforeTheNodeHasCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb(t, 1, "a", "b")
+		w.set(true, [2]string{"a", "b"})
+		a, b := w.nodes["a"], w.nodes["b"]
+		if _, err := a.Get("x"); !errors.Is(err, ErrBehind) {
+			t.Errorf("right after the start: %v", err)
+		}
+		time.Sleep(aloneAfter + syncEvery)
+		if _, err := a.Get("x"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("alone: %v", err)
+		}
+		var records []Record
+		for i := range uint64(3 * batch) {
+			records = append(records, Record{ID: fmt.Sprint(i), Node: "c", Origin: "c/1", Seq: i + 1, Time: time.Now()})
+		}
+		if _, err := b.store.Add(records...); err != nil {
+			t.Fatal(err)
+		}
+		a.caughtUp.Store(false) // as if it had started anew
+		w.set(false, [2]string{"a", "b"})
+		a.Sync("b")
+		for start := time.Now(); !a.caughtUp.Load(); time.Sleep(time.Millisecond) {
+			if _, err := a.Get("nothing"); !errors.Is(err, ErrBehind) {
+				t.Fatalf("with %d records of %d: %v", a.store.Len(), b.store.Len(), err)
+			}
+			if time.Since(start) > 3*syncEvery {
+				t.Fatal("it does not catch up")
+			}
+		}
+		if a.store.Len() != b.store.Len() {
+			t.Errorf("it has caught up with %d of %d records", a.store.Len(), b.store.Len())
+		}
+		if _, err := a.Get("nothing"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("when it has caught up: %v", err)
 		}
 	})
 }

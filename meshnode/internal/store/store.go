@@ -2,22 +2,27 @@
 //
 // A record is named by an id and never changes. Each store numbers the records
 // that it accepts itself (origin and sequence), so that a version vector, the
-// highest sequence per origin up to which nothing is missing, tells what
-// another store lacks. Two sides of a partition can accept different content
-// under one id; both are kept, and every store answers with the same one: that
-// of the smaller (time, origin).
+// sequences per origin that are here, tells what another store lacks. Two sides
+// of a partition can accept different content under one id; both are kept, and
+// every store answers with the same one: that of the smaller (time, origin).
+//
+// The promise: an acknowledged record is on the disks of the holders that the
+// acknowledgement names, at least two unless no peer was reachable, and every
+// store has it soon after the partition. It survives every crash of processes
+// and machines that keep their disks, and the loss of all of its holders' disks
+// but one. A record that one node accepted alone is lost if that node's disk is
+// lost before the node meets a peer again. A record that was not acknowledged
+// may be kept or not.
 package store
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,15 +40,17 @@ type Record struct {
 	Body   []byte    `json:"body"`
 }
 
-// Vector is the highest sequence per origin up to which nothing is missing.
-type Vector map[string]uint64
-
 // ErrConflict says that an id is taken by other content.
 var ErrConflict = errors.New("this id holds other content")
+
+// ErrDiskFull says that there is no room for a record. Reads go on, and writes
+// as soon as there is room.
+var ErrDiskFull = errors.New("no room on the disk")
 
 // ErrNotFound says that no record has the id.
 var ErrNotFound = errors.New("no such record")
 
+// Every value ends with a checksum; see seal.
 var (
 	logBucket  = []byte("log")  // origin, 0, sequence u64 -> record as JSON
 	idBucket   = []byte("id")   // id -> key in log
@@ -55,86 +62,58 @@ var (
 // File is the name of the database in the data directory.
 const File = "records.db"
 
-// openTimeout bounds the wait for another process that has the file open.
-const openTimeout = 5 * time.Second
-
 // Store is safe for concurrent use.
 type Store struct {
 	db     *bbolt.DB
 	node   string
 	origin string
 	clock  func() time.Time
+	// update is db.Update; tests make it fail.
+	update func(func(*bbolt.Tx) error) error
 
 	mu     sync.Mutex
 	vector Vector
-	ahead  map[string]map[uint64]bool // sequences above the vector
 	count  int
+	broken error // why nothing can be written any more
 }
 
-// Open opens or makes the store in dir.
-func Open(dir, node string, clock func() time.Time) (*Store, error) {
-	path := filepath.Join(dir, File)
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", path, err)
-	}
-	s := &Store{db: db, node: node, clock: clock, vector: Vector{}, ahead: map[string]map[uint64]bool{}}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), db.Close())
-	}
-	return s, nil
-}
-
-func (s *Store) load() error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{logBucket, idBucket, metaBucket} {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(metaBucket)
-		if o := meta.Get(originKey); o != nil {
-			s.origin = string(o)
-		} else {
-			var b [8]byte
-			if _, err := rand.Read(b[:]); err != nil {
-				return err
-			}
-			s.origin = s.node + "/" + hex.EncodeToString(b[:])
-			if err := meta.Put(originKey, []byte(s.origin)); err != nil {
-				return err
-			}
-		}
-		s.count = tx.Bucket(idBucket).Stats().KeyN
-		return tx.Bucket(logBucket).ForEach(func(k, _ []byte) error {
-			origin, seq, err := splitKey(k)
-			if err != nil {
-				return err
-			}
-			s.note(origin, seq)
-			return nil
-		})
-	})
-}
-
-// note adds a sequence to the vector; s.mu is held or s is not shared yet.
+// note adds a sequence that is not there to the vector; s.mu is held or s is not
+// shared yet.
 func (s *Store) note(origin string, seq uint64) {
-	if seq <= s.vector[origin] {
-		return
+	s.vector[origin] = s.vector[origin].with(seq)
+}
+
+// commit runs a transaction, which is on disk when commit returns nil and has
+// not happened when it returns an error; s.mu is held. A disk that was full may
+// have room again: the next commit tries. But if the disk reported a failure
+// after the transaction became visible, no one knows what it holds, and nothing
+// is written any more.
+func (s *Store) commit(f func(*bbolt.Tx) error) error {
+	if s.broken != nil {
+		return s.broken
 	}
-	ahead := s.ahead[origin]
-	if ahead == nil {
-		ahead = map[uint64]bool{}
-		s.ahead[origin] = ahead
+	id := 0
+	err := s.update(func(tx *bbolt.Tx) error {
+		id = tx.ID()
+		return f(tx)
+	})
+	if err == nil || id == 0 {
+		return err
 	}
-	ahead[seq] = true
-	for ahead[s.vector[origin]+1] {
-		s.vector[origin]++
-		delete(ahead, s.vector[origin])
+	visible := s.db.View(func(tx *bbolt.Tx) error {
+		if tx.ID() >= id {
+			return fmt.Errorf("the disk failed while it wrote, restart the node when it is sound: %w", err)
+		}
+		return nil
+	})
+	if visible != nil {
+		s.broken = visible
+		return s.broken
 	}
-	if len(ahead) == 0 {
-		delete(s.ahead, origin)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: free some beside %s: %w", ErrDiskFull, s.db.Path(), err)
 	}
+	return err
 }
 
 // Put accepts content under an id and returns its record once it is on disk.
@@ -144,19 +123,17 @@ func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 	defer s.mu.Unlock()
 	var r Record
 	added := false
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		if k := tx.Bucket(idBucket).Get([]byte(id)); k != nil {
-			if err := decodeRecord(tx.Bucket(logBucket).Get(k), &r); err != nil {
-				return err
+	err := s.commit(func(tx *bbolt.Tx) error {
+		var err error
+		if r, err = find(tx, id); !errors.Is(err, ErrNotFound) {
+			if err == nil && !bytes.Equal(r.Body, body) {
+				err = ErrConflict
 			}
-			if !bytes.Equal(r.Body, body) {
-				return ErrConflict
-			}
-			return nil
+			return err
 		}
 		added = true
-		r = Record{ID: id, Node: s.node, Origin: s.origin, Seq: s.vector[s.origin] + 1, Time: s.clock().UTC().Round(0), Body: body}
-		return s.write(tx, &r)
+		r = Record{ID: id, Node: s.node, Origin: s.origin, Seq: s.vector[s.origin].last() + 1, Time: s.clock().UTC().Round(0), Body: body}
+		return write(tx, &r)
 	})
 	if err != nil {
 		return Record{}, false, fmt.Errorf("record %q: %w", id, err)
@@ -173,8 +150,8 @@ func (s *Store) Vector() Vector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := make(Vector, len(s.vector))
-	for o, n := range s.vector {
-		v[o] = n
+	for o, e := range s.vector {
+		v[o] = slices.Clone(e)
 	}
 	return v
 }
@@ -190,15 +167,22 @@ func (s *Store) Len() int {
 func (s *Store) Knowledge() ([]byte, error) {
 	var b []byte
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		b = bytes.Clone(tx.Bucket(metaBucket).Get(knowledge))
-		return nil
+		v := tx.Bucket(metaBucket).Get(knowledge)
+		if v == nil {
+			return nil
+		}
+		k, err := unseal(knowledge, v)
+		b = bytes.Clone(k)
+		return err
 	})
 	return b, err
 }
 
 // SaveKnowledge keeps the control loop's knowledge.
 func (s *Store) SaveKnowledge(b []byte) error {
-	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(knowledge, b) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commit(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(knowledge, seal(knowledge, b)) })
 }
 
 // Close closes the database.
@@ -211,14 +195,7 @@ func key(origin string, seq uint64) []byte {
 func splitKey(k []byte) (string, uint64, error) {
 	const tail = 9
 	if len(k) <= tail || k[len(k)-tail] != 0 {
-		return "", 0, fmt.Errorf("damaged key %x in the log: restore %s or remove it", k, File)
+		return "", 0, damaged("key %x in the log", k)
 	}
 	return string(k[:len(k)-tail]), binary.BigEndian.Uint64(k[len(k)-8:]), nil
-}
-
-func decodeRecord(b []byte, r *Record) error {
-	if err := json.Unmarshal(b, r); err != nil {
-		return fmt.Errorf("damaged record in %s: %w; restore the file or remove it", File, err)
-	}
-	return nil
 }

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -75,7 +75,7 @@ func TestSurvivesRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, "a")
-	if !maps.Equal(s.Vector(), before) || s.Len() != 6 || s.origin != origin {
+	if !reflect.DeepEqual(s.Vector(), before) || s.Len() != 6 || s.origin != origin {
 		t.Errorf("after a restart: %v, %d records, origin %s; before %v, %s", s.Vector(), s.Len(), s.origin, before, origin)
 	}
 	if r := put(t, s, "new", ""); r.Seq != 6 {
@@ -88,8 +88,8 @@ func TestSurvivesRestart(t *testing.T) {
 	if _, err := s.Add(Record{ID: "1b", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now()}, Record{ID: "2b", Node: "b", Origin: "b/1", Seq: 2, Time: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if v := s.Vector()["b/1"]; v != 3 {
-		t.Errorf("vector of b is %d, want 3", v)
+	if v := s.Vector()["b/1"]; !slices.Equal(v, Extent{{1, 3}}) {
+		t.Errorf("vector of b is %d, want 1 to 3", v)
 	}
 }
 
@@ -97,11 +97,11 @@ func TestBothSidesOfAConflictAgree(t *testing.T) {
 	a, b := open(t, t.TempDir(), "a"), open(t, t.TempDir(), "b")
 	put(t, a, "x", "from a")
 	put(t, b, "x", "from b")
-	fromA, err := a.Missing(b.Vector(), 10)
+	fromA, err := a.missing(&b.Vector().summaries()[0], 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fromB, err := b.Missing(a.Vector(), 10)
+	fromB, err := b.missing(&a.Vector().summaries()[0], 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestBothSidesOfAConflictAgree(t *testing.T) {
 	if errA != nil || errB != nil || !bytes.Equal(ra.Body, rb.Body) || a.Len() != 1 {
 		t.Errorf("a says %q, b says %q; %v %v", ra.Body, rb.Body, errA, errB)
 	}
-	if !maps.Equal(a.Vector(), b.Vector()) {
+	if !reflect.DeepEqual(a.Vector(), b.Vector()) {
 		t.Errorf("vectors %v and %v", a.Vector(), b.Vector())
 	}
 }
@@ -232,7 +232,7 @@ func FuzzMessages(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(m[0])
-	v, err := encodeVector(Vector{"b/1": 7}, flagReply)
+	v, err := encodeSummary(&summary{After: "a", Have: Vector{"b/1": {{1, 7}, {9, 9}}}}, flagReply)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -248,8 +248,8 @@ func FuzzMessages(f *testing.F) {
 				t.Error("chunk lost")
 			}
 		}
-		if _, _, err := decodeVector(b); err == nil && b[0] != kindVector {
-			t.Error("not a vector")
+		if s, _, err := decodeSummary(b); err == nil {
+			checkSummary(t, s)
 		}
 		if p, err := decodePosition(b); err == nil && !bytes.Equal(p.encode(), b) {
 			t.Errorf("position %+v", p)

@@ -9,30 +9,19 @@ import (
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/x0tta6bl4/mesh/e2e/alert"
 	"github.com/x0tta6bl4/mesh/e2e/scenario"
 )
 
-var _ = Describe("Verifier privileges, without a fault", Ordered, ContinueOnFailure, Label("privileges"), func() {
+var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label("fault-free"), func() {
 	var s *scenario.Run
 
-	BeforeAll(func(ctx SpecContext) {
-		var err error
-		s, err = scenario.New(suite.env, "privileges", partitionFixture) // which is never applied
-		scenario.Conclusive(err)
-		DeferCleanup(func(ctx SpecContext) { finish(ctx, s) }, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
-		scenario.Conclusive(scenario.Phase(s.Name+": mesh", func() error {
-			if err := s.Mesh.Deploy(ctx, suite.env.Manifests); err != nil {
-				return err
-			}
-			ready, cancel := context.WithTimeout(ctx, scenario.Wait.Ready)
-			defer cancel()
-			return s.Mesh.WaitReady(ready)
-		}))
-	})
+	BeforeAll(func(ctx SpecContext) { s = begin(ctx, "fault-free") })
 
 	AfterEach(note)
 
@@ -54,6 +43,16 @@ var _ = Describe("Verifier privileges, without a fault", Ordered, ContinueOnFail
 		}
 		scenario.JudgeNone("wrong privileges", len(wrong), 0, "privileges", wrong)
 	})
+
+	It("A0 no alert fires without a fault", Label("A0"), func(ctx SpecContext) {
+		silent := alert.New(s.Prom).Silent(s.Baseline)
+		Consistently(ctx, silent).WithTimeout(scenario.AlertFor).WithPolling(scenario.Poll).Should(BeEmpty(), "alerts that fire without a fault")
+		fired, err := silent(ctx)
+		scenario.Conclusive(err)
+		scenario.JudgeNone("alerts", len(fired), scenario.Bar.Alarms, "alerts", fired)
+	})
+
+	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
 })
 
 // leastPrivilege is what privileges must say of each node: its capabilities,

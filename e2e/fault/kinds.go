@@ -1,0 +1,79 @@
+package fault
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// otherKinds are those that a fixture may have beside Chaos Mesh's experiments.
+var otherKinds = []string{v1alpha1.KindSchedule, "Job", "Pod"}
+
+// newObject returns an empty object of a kind and the API that the kind is of.
+func newObject(kind string) (o Object, api string, ok bool) {
+	switch kind {
+	case v1alpha1.KindSchedule:
+		o = &v1alpha1.Schedule{}
+	case "Job":
+		return &batchv1.Job{}, batchv1.SchemeGroupVersion.String(), true
+	case "Pod":
+		return &corev1.Pod{}, corev1.SchemeGroupVersion.String(), true
+	default:
+		k, known := v1alpha1.AllKinds()[kind]
+		if !known {
+			return nil, "", false
+		}
+		e, selects := k.SpawnObject().(experiment)
+		if !selects {
+			return nil, "", false
+		}
+		o = e
+	}
+	return o, v1alpha1.SchemeGroupVersion.String(), true
+}
+
+// kinds lists the kinds that newObject knows.
+func kinds() []string {
+	names := slices.Clone(otherKinds)
+	for name := range v1alpha1.AllKinds() {
+		if _, _, ok := newObject(name); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// template returns the experiment that a schedule makes, and where it stands in
+// the YAML. Its spec is the schedule's own: what is changed in one changes in the
+// other once keep is called.
+func template(s *v1alpha1.Schedule) (e experiment, path string, keep func(), err error) {
+	missing := fmt.Errorf("is missing, for the type is %s", s.Spec.Type)
+	switch s.Spec.Type {
+	case v1alpha1.ScheduleTypeNetworkChaos:
+		path = "spec.networkChaos"
+		if s.Spec.NetworkChaos == nil {
+			return nil, path, nil, missing
+		}
+		o := &v1alpha1.NetworkChaos{Spec: *s.Spec.NetworkChaos}
+		return o, path, func() { *s.Spec.NetworkChaos = o.Spec }, nil
+	case v1alpha1.ScheduleTypePodChaos:
+		path = "spec.podChaos"
+		if s.Spec.PodChaos == nil {
+			return nil, path, nil, missing
+		}
+		o := &v1alpha1.PodChaos{Spec: *s.Spec.PodChaos}
+		return o, path, func() { *s.Spec.PodChaos = o.Spec }, nil
+	case v1alpha1.ScheduleTypeStressChaos:
+		path = "spec.stressChaos"
+		if s.Spec.StressChaos == nil {
+			return nil, path, nil, missing
+		}
+		o := &v1alpha1.StressChaos{Spec: *s.Spec.StressChaos}
+		return o, path, func() { *s.Spec.StressChaos = o.Spec }, nil
+	}
+	return nil, "spec.type", nil, fmt.Errorf("%q is none of NetworkChaos, PodChaos, StressChaos", s.Spec.Type)
+}

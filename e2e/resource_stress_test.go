@@ -1,0 +1,63 @@
+package e2e
+
+import (
+	"context"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/x0tta6bl4/mesh/e2e/prom"
+	"github.com/x0tta6bl4/mesh/e2e/scenario"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+const stressFixture = "resource-stress.yaml"
+
+// reattest makes nodes attest each other beyond what keeps sessions verified:
+// the low-priority work that a node in need can shed.
+const reattest = "--reattest-interval=50ms"
+
+var _ = Describe("Scenario 5: resource exhaustion", Ordered, ContinueOnFailure, Label("resource-stress"), func() {
+	var s *scenario.Run
+	var stress *scenario.Stress
+
+	BeforeAll(func(ctx SpecContext) {
+		s = begin(ctx, "resource-stress", reattest)
+		observe(ctx, s, scenario.Least.Compared)
+		stress = disturb(ctx, s, s.Stress, stressFixture)
+	})
+
+	AfterEach(note)
+
+	It("S5.1 the autoscaler scales up", Label("S5.1"), func(ctx SpecContext) {
+		took, err := stress.ScaledUp(ctx)
+		scenario.Conclusive(err)
+		scenario.JudgeTime("from the stress to more replicas", took, scenario.Bar.ScaledUp)
+	})
+
+	It("S5.2 critical verifications go on", Label("S5.2"), func(ctx SpecContext) {
+		scenario.Conclusive(stress.Observe(ctx))
+		before, err := stress.Verified(ctx, s.Baseline)
+		scenario.Conclusive(err)
+		under, err := stress.Verified(ctx, stress.Bitten())
+		scenario.Conclusive(err)
+		scenario.JudgeLeast("critical verifications per second and session against the baseline", scenario.Ratios(before, under), scenario.Bar.CriticalShare, "of the baseline")
+		low := prom.Labels{metric.LabelPriority: metric.PriorityLow}
+		shed, err := s.Prom.Growth(metric.VerificationsShed, low, stress.Only(stress.Window))(ctx)
+		scenario.Conclusive(err)
+		Expect(shed).To(HaveEach(BeNumerically(">", 0)), "%s sheds verifications of low priority", stress.Victim)
+	})
+
+	It("S5.3 it degrades gracefully, and scales back", Label("S5.3"), func(ctx SpecContext) {
+		eventually(ctx, stress.Joined).WithTimeout(scenario.Wait.Scale).ShouldNot(BeEmpty(), "a new pod enrols and joins")
+		scenario.Conclusive(scenario.Phase(stress.Name+": until it is over", func() error { return stress.Finish(ctx) }))
+		eventually(ctx, func(ctx context.Context) error { return stress.ScaledBack(ctx) }).WithTimeout(scenario.Wait.Scale).Should(Succeed())
+		restarts, err := s.Restarts(ctx)
+		scenario.Conclusive(err)
+		judgeRecords(ctx, s)
+		judgeOperations(ctx, s, stress.Window.Start)
+		scenario.JudgeNone("restarts", len(restarts), scenario.Bar.Restarts, "containers", restarts)
+	})
+
+	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
+})

@@ -1,0 +1,225 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/x0tta6bl4/mesh/e2e/fault"
+	"github.com/x0tta6bl4/mesh/e2e/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/prom"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Stress is a pod under stress.
+type Stress struct {
+	*Episode
+	Victim string
+}
+
+// Stress starts stressors by a fixture and proves from outside that they burn
+// in the victim's own cgroup.
+func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
+	o, err := r.loadFor(fixture, Bar.ScaledUp) // the autoscaler may take as long
+	if err != nil {
+		return nil, err
+	}
+	s := &Stress{}
+	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
+		var before uint64
+		look := func(ctx context.Context) (fault.Stress, error) {
+			if len(e.Victims) != 1 {
+				return fault.Stress{}, fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+			}
+			s.Victim = e.Victims[0]
+			pod, err := r.pod(ctx, s.Victim)
+			if err != nil || pod == nil {
+				return fault.Stress{}, fmt.Errorf("pod %s: %w", s.Victim, err)
+			}
+			x := r.env.Client.Resources()
+			return fault.Stressors(ctx, x.GetControllerRuntimeClient(), x, *pod)
+		}
+		return proof{
+			bites: func(ctx context.Context) error {
+				found, err := look(ctx)
+				if err != nil {
+					return err
+				}
+				burnt := before > 0 && found.Ticks > before
+				before = found.Ticks
+				if !burnt {
+					return fmt.Errorf("%d stressors in the cgroup of %s burn nothing", found.Processes, s.Victim)
+				}
+				return nil
+			},
+			over: func(ctx context.Context) error {
+				found, err := look(ctx)
+				if err == nil && found.Processes > 0 {
+					err = fmt.Errorf("%d stressors are still in the cgroup of %s", found.Processes, s.Victim)
+				}
+				return err
+			},
+		}
+	})
+	return s, err
+}
+
+// Only narrows a window to the victim.
+func (s *Stress) Only(w prom.Window) prom.Window {
+	w.Pods = []string{s.Victim}
+	return w
+}
+
+// Verified returns how many critical verifications succeeded in the victim per second
+// and session in a window. Per session, because the mesh grows under the stress.
+func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float64, error) {
+	good := prom.Labels{metric.LabelResult: metric.ResultSuccess, metric.LabelPriority: metric.PriorityCritical}
+	rates, err := s.run.Prom.Rate(metric.VerificationsTotal, good, s.Only(w))(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := s.run.Prom.Mean(metric.Sessions, prom.Labels{metric.LabelState: metric.StateVerified}, s.Only(w))(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return Ratios(sessions, rates), nil
+}
+
+// Observe waits until the victim has had time for as many critical verifications under
+// the stress as a comparison needs. If it makes fewer, that is the stress.
+func (s *Stress) Observe(ctx context.Context) error {
+	baseline := s.run.Baseline
+	long := baseline.End.Sub(baseline.Start)
+	return invalid(within(ctx, long+Wait.Observe, func(ctx context.Context) error {
+		return until(ctx, func(context.Context) error {
+			if left := time.Until(s.Times.Proven.Add(long)); left > 0 {
+				return fmt.Errorf("the stress must last %v longer", left.Round(time.Second))
+			}
+			return nil
+		})
+	}))
+}
+
+// Bitten is the part of the stress in which it was proven.
+func (s *Stress) Bitten() prom.Window {
+	w := s.Window
+	w.Start = *s.Times.Proven
+	return w
+}
+
+// ScaledUp waits until an autoscaler of the mesh wants more replicas than the
+// mesh was deployed with, and returns how long that took from the proof of the stress.
+func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
+	took := Reactions{}
+	err := within(ctx, Wait.Scale, func(ctx context.Context) error {
+		return until(ctx, func(ctx context.Context) error {
+			scalers, err := s.run.autoscalers(ctx)
+			if err != nil {
+				return err
+			}
+			for _, h := range scalers {
+				if least := minReplicas(h); h.Status.DesiredReplicas > least {
+					took[h.Name] = time.Since(*s.Times.Proven)
+					return nil
+				}
+			}
+			return fmt.Errorf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
+		})
+	})
+	return took, err
+}
+
+// ScaledBack checks that the mesh is as large again as it was deployed, and
+// well.
+func (s *Stress) ScaledBack(ctx context.Context) error {
+	pods, err := s.run.Mesh.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	if len(pods) != len(s.run.Nodes) {
+		return fmt.Errorf("the mesh has %d nodes, not %d", len(pods), len(s.run.Nodes))
+	}
+	return s.run.SessionsVerified(ctx)
+}
+
+func (r *Run) autoscalers(ctx context.Context) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
+	l, err := r.env.Kube.AutoscalingV2().HorizontalPodAutoscalers(r.Mesh.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("autoscalers of %s: %w", r.Mesh.Namespace, err)
+	}
+	if len(l.Items) == 0 {
+		return nil, fmt.Errorf("no autoscaler in %s", r.Mesh.Namespace)
+	}
+	return l.Items, nil
+}
+
+func minReplicas(h autoscalingv2.HorizontalPodAutoscaler) int32 {
+	if h.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *h.Spec.MinReplicas
+}
+
+// loads tells what autoscalers measure, or why they do not.
+func loads(scalers []autoscalingv2.HorizontalPodAutoscaler) string {
+	var parts []string
+	for _, h := range scalers {
+		part := h.Name + ": nothing measured"
+		for _, m := range h.Status.CurrentMetrics {
+			if m.Resource != nil && m.Resource.Current.AverageUtilization != nil {
+				part = fmt.Sprintf("%s: %d %% %s", h.Name, *m.Resource.Current.AverageUtilization, m.Resource.Name)
+			}
+		}
+		for _, c := range h.Status.Conditions {
+			if c.Type == autoscalingv2.ScalingActive && c.Status != corev1.ConditionTrue {
+				part += " (" + c.Message + ")"
+			}
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Joined returns the names of the ready nodes beyond those that the mesh was
+// deployed with.
+func (s *Stress) Joined(ctx context.Context) ([]string, error) {
+	pods, err := s.run.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var joined []string
+	for _, p := range pods {
+		if !slices.Contains(s.run.Nodes, p.Name) && mesh.Ailing(p) == "" {
+			joined = append(joined, p.Name)
+		}
+	}
+	return joined, nil
+}
+
+// Restarts names the containers of the mesh's nodes that have restarted or
+// were ended by the kernel for want of memory.
+func (r *Run) Restarts(ctx context.Context) ([]string, error) {
+	pods, err := r.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, p := range pods {
+		for _, s := range p.Status.ContainerStatuses {
+			if s.RestartCount > 0 {
+				why := ""
+				if t := s.LastTerminationState.Terminated; t != nil {
+					why = fmt.Sprintf(": %s, code %d, at %s", t.Reason, t.ExitCode, t.FinishedAt.Format(time.RFC3339))
+				}
+				found = append(found, fmt.Sprintf("%s/%s restarted %d times%s", p.Name, s.Name, s.RestartCount, why))
+			}
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,216 @@
+package home
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// claim is the attempt to become home of a session. This node itself promises
+// the ballot last, so that a claim that comes to nothing leaves no trace here.
+type claim struct {
+	ballot   Ballot
+	from     string // the former home
+	promised map[string]bool
+	asked    time.Time
+}
+
+// candidates orders the nodes that could be home of a session.
+func (t *Table) candidates(id string) []string {
+	nodes := make([]string, 0, len(t.live)+1)
+	for p := range t.live {
+		if _, lost := t.moved[p]; !lost {
+			nodes = append(nodes, p)
+		}
+	}
+	if t.settled && !t.leaving {
+		nodes = append(nodes, t.self)
+	}
+	return Rank(id, nodes)
+}
+
+// enqueue lists the sessions that this node should claim: those of lost homes
+// for which it is the best candidate (or, as time goes on, one of the best: a
+// better one may not know the session), those that were handed to it, and its own from
+// an earlier life.
+func (t *Table) enqueue(now time.Time) {
+	t.queue = t.queue[:0]
+	if !t.settled || t.leaving {
+		return
+	}
+	patient, back := now.Sub(t.grown) >= resume, now.Sub(t.grown) >= homecoming
+	for id, e := range t.entries {
+		if t.handed[id].from != e.promised.Home {
+			delete(t.handed, id) // it went to somebody else
+		}
+		if e.lead != nil || e.claim != nil || e.version == 0 {
+			continue
+		}
+		since, lost := t.moved[e.promised.Home]
+		switch {
+		case t.handed[id].due(now, e.promised.Home), e.promised.Home == t.self && back:
+		case lost && patient && slices.Index(t.candidates(id), t.self) <= int(now.Sub(since)/widen):
+		default:
+			continue
+		}
+		t.queue = append(t.queue, id)
+	}
+	slices.Sort(t.queue)
+}
+
+// handed is a session that its home is to lose to this node, unless one of the better
+// candidates takes it earlier: each gets the time widen.
+type handed struct {
+	from   string
+	at     time.Time
+	better int
+}
+
+func (h handed) due(now time.Time, home string) bool {
+	return h.from == home && !h.at.IsZero() && now.Sub(h.at) >= time.Duration(h.better)*widen
+}
+
+// inherit plans to claim the sessions of a peer that has started again without
+// its memory, as if it had handed them over: each goes to the best other node, or to
+// the next one, because not all learn of it at once.
+func (t *Table) inherit(now time.Time, peer string) {
+	for id, e := range t.entries {
+		if e.promised.Home != peer || e.lead != nil {
+			continue
+		}
+		others := slices.DeleteFunc(t.candidates(id), func(n string) bool { return n == peer })
+		if i := slices.Index(others, t.self); i >= 0 {
+			t.handed[id] = handed{peer, now, i}
+		}
+	}
+}
+
+// startClaims claims from the queue while the window has room.
+func (t *Table) startClaims(now time.Time, out *Output) {
+	for len(t.queue) > 0 && t.claims < window && t.majority() {
+		id := t.queue[0]
+		t.queue = t.queue[1:]
+		delete(t.handed, id)
+		e := t.entries[id]
+		if e == nil || e.lead != nil || e.claim != nil {
+			continue
+		}
+		e.claim = &claim{ballot: Ballot{e.promised.Epoch + 1, t.self}, from: e.promised.Home, promised: map[string]bool{}}
+		t.claims++
+		t.reclaim(now, e, out)
+	}
+}
+
+// reclaim asks the peers that have not answered a claim.
+func (t *Table) reclaim(now time.Time, e *entry, out *Output) {
+	if now.Sub(e.claim.asked) < resend {
+		return
+	}
+	e.claim.asked = now
+	for _, p := range t.view.Members {
+		if t.live[p] && !e.claim.promised[p] {
+			out.send(p, &message{Kind: prepare, ID: e.id, Ballot: e.claim.ballot, Have: e.accepted, HaveVersion: e.version})
+		}
+	}
+	t.won(now, e, out)
+}
+
+// promised handles a peer's answer to a claim, or to a question.
+func (t *Table) promised(now time.Time, from string, m *message, out *Output) {
+	if (m.Ballot == Ballot{}) {
+		t.told(now, from, m, out)
+		return
+	}
+	e := t.entries[m.ID]
+	if e == nil {
+		return
+	}
+	given := e.claim != nil && m.Ballot == e.claim.ballot && m.Highest == m.Ballot && m.Settled
+	if !given && e.promised.less(m.Highest) {
+		t.depose(now, e, m.Highest, out)
+	}
+	if m.Copy != nil {
+		t.merge(now, e, m.Copy)
+	}
+	if given {
+		e.claim.promised[from] = true
+		t.won(now, e, out)
+	} else {
+		t.startClaims(now, out)
+	}
+}
+
+// won makes this node home of a session that a majority promised to it.
+func (t *Table) won(now time.Time, e *entry, out *Output) {
+	n := 1 // itself
+	for _, p := range t.view.Members {
+		if e.claim.promised[p] {
+			n++
+		}
+	}
+	if n < t.quorum() {
+		return
+	}
+	c := e.claim
+	t.depose(now, e, c.ballot, out)
+	t.take(e, c.from)
+	t.propose(now, e, out)
+	t.startClaims(now, out)
+	t.Advance(now, out)
+}
+
+// Leave makes this node hand its sessions over; Homed tells when it has none left.
+func (t *Table) Leave(now time.Time) Output {
+	var out Output
+	t.leaving = true
+	t.handOver(now, &out)
+	return out
+}
+
+const (
+	// handEvery is how often a leaving node asks others to claim.
+	handEvery = 200 * time.Millisecond
+	// handBatch is how many sessions one message hands over.
+	handBatch = 256
+)
+
+// handOver asks other nodes to claim what is homed here: the best candidate
+// first, and after a while the next one.
+func (t *Table) handOver(now time.Time, out *Output) {
+	if !t.leaving || now.Sub(t.handAt) < handEvery {
+		return
+	}
+	t.handAt = now
+	by := map[string][]string{}
+	for id, e := range t.entries {
+		if e.promised.Home != t.self || e.version == 0 {
+			continue
+		}
+		if c := t.candidates(id); len(c) > 0 {
+			to := c[t.hands/2%len(c)]
+			by[to] = append(by[to], id)
+		}
+	}
+	t.hands++
+	for _, to := range slices.Sorted(maps.Keys(by)) {
+		ids := by[to]
+		slices.Sort(ids)
+		for batch := range slices.Chunk(ids, handBatch) {
+			out.send(to, &message{Kind: handover, IDs: batch})
+		}
+	}
+}
+
+// handedOver claims what a leaving node hands over.
+func (t *Table) handedOver(now time.Time, from string, m *message, out *Output) {
+	if t.leaving {
+		return // the other one finds somebody else
+	}
+	for _, id := range m.IDs {
+		if e := t.entries[id]; e != nil && e.promised.Home == from {
+			t.handed[id] = handed{from: from, at: now}
+		}
+	}
+	t.enqueue(now)
+	t.startClaims(now, out)
+}

@@ -1,0 +1,168 @@
+package home
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Ballot says who is home of a session. The highest one wins.
+type Ballot struct {
+	Epoch uint64 `json:"e,omitempty"`
+	Home  string `json:"h,omitempty"`
+}
+
+func (b Ballot) less(o Ballot) bool {
+	return b.Epoch < o.Epoch || b.Epoch == o.Epoch && b.Home < o.Home
+}
+
+// kind is the kind of a message.
+type kind uint8
+
+const (
+	propose  kind = iota + 1 // home: hold this state under my ballot
+	accepted                 // answer: held, or a higher ballot is promised
+	prepare                  // claimant: promise me this ballot; with a zero ballot: what do you know?
+	promise                  // answer
+	page                     // node without memory: what do you hold after this id?
+	copies                   // answer
+	request                  // do this for a client of mine, you are home
+	response                 // answer
+	handover                 // I leave: claim these
+)
+
+// snapshot is what a node holds of a session. Version 0 is a promise without a state.
+type snapshot struct {
+	ID       string `json:"i"`
+	Promised Ballot `json:"p"`
+	Accepted Ballot `json:"a,omitzero"`
+	Version  uint64 `json:"v,omitempty"`
+	Body     []byte `json:"b,omitempty"`
+	// Age is the time since the session was last used, in milliseconds.
+	Age int64 `json:"t,omitempty"`
+}
+
+// message is any message between nodes; which fields are set follows from Kind.
+type message struct {
+	Kind    kind      `json:"k"`
+	ID      string    `json:"i,omitempty"`
+	Ballot  Ballot    `json:"b,omitzero"`
+	Highest Ballot    `json:"p,omitzero"` // promised by the sender
+	Round   uint64    `json:"r,omitempty"`
+	Copy    *snapshot `json:"c,omitempty"`
+	// What a claimant has, so that a promise need not carry it.
+	Have        Ballot `json:"hb,omitzero"`
+	HaveVersion uint64 `json:"hv,omitempty"`
+	// Of the sender: its word counts; it never held a session.
+	Settled bool `json:"s,omitempty"`
+	Blank   bool `json:"n,omitempty"`
+
+	After  string     `json:"f,omitempty"`
+	More   bool       `json:"m,omitempty"`
+	Copies []snapshot `json:"cs,omitempty"`
+	IDs    []string   `json:"is,omitempty"`
+
+	Ticket uint64  `json:"t,omitempty"`
+	Op     Op      `json:"o,omitempty"`
+	Body   []byte  `json:"d,omitempty"`
+	Match  *uint64 `json:"w,omitempty"`
+	Answer *answer `json:"a,omitempty"`
+}
+
+var errMessage = errors.New("home: malformed message")
+
+func (m *message) encode() []byte {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic("home: " + err.Error()) // there is nothing in it that JSON does not know
+	}
+	return b
+}
+
+func decode(b []byte) (*message, error) {
+	m := &message{}
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMessage, err)
+	}
+	return m, m.check()
+}
+
+func (m *message) check() error {
+	ids := m.IDs
+	for _, c := range m.Copies {
+		if err := c.check(); err != nil {
+			return err
+		}
+	}
+	switch m.Kind {
+	case propose:
+		if m.Copy == nil || m.Copy.Version == 0 {
+			return fmt.Errorf("%w: proposal without a state", errMessage)
+		}
+		fallthrough
+	case accepted, prepare, promise, request:
+		ids = append(ids, m.ID)
+	case response:
+		if m.Answer == nil {
+			return fmt.Errorf("%w: response without an answer", errMessage)
+		}
+	case page, copies, handover:
+	default:
+		return fmt.Errorf("%w: kind %d", errMessage, m.Kind)
+	}
+	for _, id := range ids {
+		if !ValidID(id) {
+			return fmt.Errorf("%w: id %.40q", errMessage, id)
+		}
+	}
+	if m.Copy != nil {
+		if m.Copy.ID != m.ID {
+			return fmt.Errorf("%w: copy of %.40q in a message about %.40q", errMessage, m.Copy.ID, m.ID)
+		}
+		if err := m.Copy.check(); err != nil {
+			return err
+		}
+		if m.Kind == promise && m.Copy.Promised != m.Highest {
+			return fmt.Errorf("%w: promise of %s contradicts itself", errMessage, m.ID)
+		}
+	}
+	if len(m.Body) > MaxBody || len(m.Ballot.Home) > maxName || len(m.Highest.Home) > maxName {
+		return fmt.Errorf("%w: field too long", errMessage)
+	}
+	return nil
+}
+
+func (c *snapshot) check() error {
+	switch {
+	case !ValidID(c.ID):
+		return fmt.Errorf("%w: id %.40q", errMessage, c.ID)
+	case len(c.Body) > MaxBody, len(c.Promised.Home) > maxName, len(c.Accepted.Home) > maxName:
+		return fmt.Errorf("%w: copy of %s is too long", errMessage, c.ID)
+	case c.Age < 0 || c.Age > int64(maxAge/time.Millisecond):
+		return fmt.Errorf("%w: copy of %s is %d ms old", errMessage, c.ID, c.Age)
+	case c.Promised.less(c.Accepted):
+		return fmt.Errorf("%w: copy of %s accepted more than it promised", errMessage, c.ID)
+	}
+	return nil
+}
+
+const (
+	// idLen is the length of an id: 16 random bytes in hexadecimal.
+	idLen   = 32
+	maxName = 253 // of a DNS name
+	maxAge  = 365 * 24 * time.Hour
+)
+
+// ValidID reports whether id has the form of a session's id.
+func ValidID(id string) bool {
+	if len(id) != idLen {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

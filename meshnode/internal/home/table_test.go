@@ -1,0 +1,375 @@
+package home
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var five = []string{"a", "b", "c", "d", "e"}
+
+// mesh is five nodes that know each other and hold no session.
+func mesh(t *testing.T, heals bool) *sim {
+	s := newSim(t, 1, heals, five...)
+	s.run(2 * time.Second)
+	for _, n := range five {
+		if !s.nodes[n].Settled() {
+			t.Fatalf("%s is not settled", n)
+		}
+	}
+	return s
+}
+
+// isolate cuts a node from all others.
+func (s *sim) isolate(name string) {
+	for _, n := range s.names {
+		if n != name {
+			s.cut[[2]string{name, n}] = true
+		}
+	}
+	s.look()
+}
+
+func (s *sim) heal() {
+	clear(s.cut)
+	s.look()
+}
+
+func version(v uint64) *uint64 { return &v }
+
+func TestRankIsSpreadAndStable(t *testing.T) {
+	first, moved := map[string]int{}, 0
+	for n := range 5000 {
+		r := Rank(id(n), five)
+		first[r[0]]++
+		// Without its home a session goes to the second, and no other moves.
+		without := Rank(id(n), slices.DeleteFunc(slices.Clone(five), func(x string) bool { return x == "c" }))
+		if r[0] == "c" && without[0] != r[1] || r[0] != "c" && without[0] != r[0] {
+			moved++
+		}
+	}
+	for _, n := range five {
+		if first[n] < 850 || first[n] > 1150 {
+			t.Errorf("%s is first for %d of 5000", n, first[n])
+		}
+	}
+	if moved > 0 {
+		t.Errorf("%d sessions moved without need", moved)
+	}
+}
+
+func TestOperations(t *testing.T) {
+	s := mesh(t, true)
+	home := s.create(0)
+	if want := Rank(id(0), five)[0]; home != want {
+		t.Errorf("home %s, want %s", home, want)
+	}
+	for i, c := range []struct {
+		r       Request
+		code    Code
+		version uint64
+		body    string
+	}{
+		{Request{Op: Read, ID: id(0)}, Done, 1, "new"},
+		{Request{Op: Update, ID: id(0), Match: version(1), Body: []byte("x")}, Done, 2, ""},
+		{Request{Op: Update, ID: id(0), Match: version(1), Body: []byte("x")}, Done, 2, ""}, // again: no further effect
+		{Request{Op: Update, ID: id(0), Match: version(1), Body: []byte("y")}, Conflict, 2, ""},
+		{Request{Op: Update, ID: id(0), Match: version(3), Body: []byte("y")}, Conflict, 2, ""},
+		{Request{Op: Update, ID: id(0), Body: []byte("z")}, Done, 3, ""},
+		{Request{Op: Read, ID: id(0)}, Done, 3, "z"},
+		{Request{Op: Read, ID: id(99)}, Missing, 0, ""},
+		{Request{Op: Update, ID: id(99), Body: []byte("z")}, Missing, 0, ""},
+	} {
+		for _, node := range []string{home, five[i%5]} {
+			got := s.must(node, c.r, time.Second)
+			if c.r.Op == Update && c.r.Match == nil && node != home {
+				continue // each has an effect
+			}
+			if got.Code != c.code || got.Version != c.version || string(got.Body) != c.body {
+				t.Errorf("%d at %s: %+v", i, node, got)
+			}
+			if c.r.Op == Update && c.r.Match == nil {
+				break
+			}
+		}
+	}
+}
+
+func TestIdleSessionsEnd(t *testing.T) {
+	s := mesh(t, true)
+	s.create(0)
+	s.create(1)
+	for range 3 {
+		s.run(6 * time.Minute)
+		if r := s.must("c", Request{Op: Read, ID: id(0)}, time.Second); r.Code != Done {
+			t.Fatalf("a session in use: %+v", r)
+		}
+	}
+	if r := s.must("c", Request{Op: Read, ID: id(1)}, time.Second); r.Code != Missing {
+		t.Errorf("a session without use: %+v", r)
+	}
+	for _, n := range five {
+		if got := len(s.nodes[n].entries); got != 1 {
+			t.Errorf("%s holds %d sessions", n, got)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	s := mesh(t, true)
+	for _, n := range five {
+		s.nodes[n].limits.Sessions, s.nodes[n].limits.Pending = 10, 3
+	}
+	full := 0
+	for n := range 30 {
+		s.do("a", Request{Op: Create, ID: id(n)}, func(r Result) {
+			if r.Code == Busy && strings.Contains(r.Reason, "takes no more") {
+				full++
+			}
+		})
+		s.run(100 * time.Millisecond)
+	}
+	for _, n := range five {
+		if got := len(s.nodes[n].entries); got > 20 {
+			t.Errorf("%s holds %d sessions", n, got)
+		}
+	}
+	if full < 15 {
+		t.Errorf("%d of 30 refused", full)
+	}
+	s.isolate("a") // nothing is answered until the node knows
+	busy := 0
+	for n := range 10 {
+		s.do("a", Request{Op: Read, ID: id(n)}, func(r Result) {
+			if strings.Contains(r.Reason, "under way") {
+				busy++
+			}
+		})
+	}
+	s.run(time.Millisecond)
+	if busy == 0 || len(s.nodes["a"].ops) > 3 {
+		t.Errorf("%d refused, %d under way", busy, len(s.nodes["a"].ops))
+	}
+}
+
+func TestMinorityNeitherServesNorClaims(t *testing.T) {
+	s := mesh(t, true)
+	for n := range 20 {
+		s.create(n)
+	}
+	s.isolate("a")
+	s.isolate("b")
+	s.run(4 * time.Second)
+	for n := range 20 {
+		if r := s.must("a", Request{Op: Update, ID: id(n), Body: []byte("a")}, time.Second); r.Code != Busy {
+			t.Errorf("the minority: %+v", r)
+		}
+		if r := s.must("c", Request{Op: Update, ID: id(n), Body: []byte("c")}, time.Second); r.Code != Done || r.Home.Home < "c" {
+			t.Errorf("the majority: %+v", r)
+		}
+	}
+	if _, err := s.nodes["a"].Migrate(s.now, "c"); !errors.Is(err, ErrMinority) {
+		t.Errorf("migrate: %v", err)
+	}
+	before := s.nodes["c"].Homes()
+	s.heal()
+	s.run(3 * time.Second)
+	for n := range 20 {
+		if r := s.must("a", Request{Op: Read, ID: id(n)}, time.Second); r.Code != Done || string(r.Body) != "c" {
+			t.Errorf("after the heal: %+v", r)
+		}
+	}
+	for _, n := range five {
+		if got := s.nodes[n].Homes(); fmt.Sprint(got) != fmt.Sprint(before) {
+			t.Errorf("%s: homes %v, before the heal %v", n, got, before)
+		}
+	}
+}
+
+// homedAt returns the number of a session that a node of five is the best home for.
+func homedAt(name string) (n int) {
+	for Rank(id(n), five)[0] != name {
+		n++
+	}
+	return n
+}
+
+// TestNodeWithoutMemoryDoesNotVote: an update is held by a, b and c; b loses its
+// memory and a dies. With d and e, which never heard of the update, b would be a
+// majority that has forgotten it.
+func TestNodeWithoutMemoryDoesNotVote(t *testing.T) {
+	s := mesh(t, true)
+	n := homedAt("a")
+	s.create(n)
+	for _, x := range []string{"d", "e"} {
+		for _, y := range []string{"a", "b", "c"} {
+			s.cut[[2]string{x, y}] = true
+		}
+	}
+	if r := s.must("a", Request{Op: Update, ID: id(n), Body: []byte("kept")}, time.Second); r.Code != Done || r.Version != 2 {
+		t.Fatalf("%+v", r)
+	}
+	clear(s.cut)
+	for _, x := range []string{"b", "d", "e"} { // c is out of reach for now
+		s.cut[[2]string{"c", x}] = true
+	}
+	s.crash("a")
+	s.crash("b")
+	s.start("b")
+	s.run(5 * time.Second)
+	if s.nodes["b"].Settled() {
+		t.Error("b takes part, and nobody could tell it of the update")
+	}
+	if r := s.must("d", Request{Op: Read, ID: id(n)}, time.Second); r.Code != Busy {
+		t.Errorf("a majority without memory answers: %+v", r)
+	}
+	s.heal()
+	s.run(3 * time.Second)
+	if r := s.must("d", Request{Op: Read, ID: id(n)}, 2*time.Second); r.Code != Done || string(r.Body) != "kept" {
+		t.Errorf("with c: %+v", r)
+	}
+}
+
+func TestColdStartOfAMajority(t *testing.T) {
+	s := newSim(t, 1, true, five...)
+	s.crash("d")
+	s.crash("e") // they were never there
+	s.run(3 * time.Second)
+	if r := s.must("a", Request{Op: Create, ID: id(0)}, 2*time.Second); r.Code != Done {
+		t.Errorf("%+v", r)
+	}
+	s = newSim(t, 1, true, "alone")
+	s.nodes["alone"].SetView(s.now, View{Known: true})
+	if s.run(time.Second); s.nodes["alone"].Settled() {
+		t.Error("alone after a second: the others may only be late")
+	}
+	s.run(aloneAfter)
+	if r := s.must("alone", Request{Op: Create, ID: id(0)}, time.Second); r.Code != Done {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestCandidateThatDoesNotKnowTheSession: another one claims it after a while.
+func TestCandidateThatDoesNotKnowTheSession(t *testing.T) {
+	s := mesh(t, true)
+	n := homedAt("a")
+	next := Rank(id(n), five)[1]
+	s.cut[[2]string{"a", next}] = true
+	s.create(n)
+	s.crash("a")
+	s.run(3 * time.Second)
+	if r := s.must(next, Request{Op: Read, ID: id(n)}, 300*time.Millisecond); r.Code != Done || r.Home.Home == "a" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestMalformedMessages(t *testing.T) {
+	s := mesh(t, true)
+	s.create(0)
+	a := s.nodes["a"]
+	state := &snapshot{ID: id(0), Promised: Ballot{9, "b"}, Version: 9}
+	for name, m := range map[string]*message{
+		"no kind":                     {},
+		"unknown kind":                {Kind: 99},
+		"proposal without state":      {Kind: propose, ID: id(0), Ballot: Ballot{9, "b"}},
+		"proposal for another node":   {Kind: propose, ID: id(0), Ballot: Ballot{9, "c"}, Copy: state},
+		"claim for another node":      {Kind: prepare, ID: id(0), Ballot: Ballot{9, "c"}},
+		"bad id":                      {Kind: prepare, ID: "x", Ballot: Ballot{9, "b"}},
+		"copy of something else":      {Kind: propose, ID: id(1), Ballot: Ballot{9, "b"}, Copy: state},
+		"body too long":               {Kind: propose, ID: id(0), Ballot: Ballot{9, "b"}, Copy: &snapshot{ID: id(0), Promised: Ballot{9, "b"}, Version: 9, Body: make([]byte, MaxBody+1)}},
+		"request with a long body":    {Kind: request, ID: id(0), Op: Update, Body: make([]byte, MaxBody+1)},
+		"age that cannot be":          {Kind: copies, Copies: []snapshot{{ID: id(0), Age: -1}}},
+		"response without answer":     {Kind: response},
+		"promise against itself":      {Kind: promise, ID: id(0), Highest: Ballot{8, "b"}, Copy: state},
+		"accepted more than promised": {Kind: copies, Copies: []snapshot{{ID: id(0), Accepted: Ballot{1, "b"}}}},
+		"hand-over of bad ids":        {Kind: handover, IDs: []string{id(0), "y"}},
+	} {
+		before := *a.entries[id(0)]
+		if _, err := a.Receive(s.now, "b", m.encode()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if after := *a.entries[id(0)]; after.promised != before.promised || after.version != before.version {
+			t.Errorf("%s: changed the session", name)
+		}
+	}
+	if _, err := a.Receive(s.now, "b", []byte("{")); err == nil {
+		t.Error("no JSON: no error")
+	}
+}
+
+func FuzzReceive(f *testing.F) {
+	for _, m := range []*message{
+		{Kind: propose, ID: id(0), Ballot: Ballot{2, "b"}, Copy: &snapshot{ID: id(0), Version: 2, Body: []byte("x")}},
+		{Kind: prepare, ID: id(0), Ballot: Ballot{2, "b"}}, {Kind: promise, ID: id(0), Highest: Ballot{2, "b"}}, {Kind: accepted, ID: id(0), Ballot: Ballot{1, "a"}, Round: 7},
+		{Kind: page}, {Kind: copies, Copies: []snapshot{{ID: id(1), Version: 1}}}, {Kind: request, ID: id(0), Op: Update, Match: version(1)},
+		{Kind: response, Ticket: 1, Answer: &answer{Code: Moved}}, {Kind: handover, IDs: []string{id(0)}},
+	} {
+		f.Add(m.encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		now := time.Unix(1e9, 0)
+		a := New(now, "a", Limits{})
+		a.SetView(now, View{Known: true, Members: []string{"b", "c"}, Live: []string{"b", "c"}})
+		a.settled = true
+		a.Do(now, Request{Op: Create, ID: id(0)})
+		a.Do(now, Request{Op: Read, ID: id(1)})
+		for range 2 {
+			out, err := a.Receive(now, "b", b)
+			if err != nil && len(out.Send) > 0 {
+				t.Error("an answer to a malformed message")
+			}
+			for _, m := range out.Send {
+				if _, err := decode(m.Payload); err != nil {
+					t.Errorf("sends what nobody takes: %v", err)
+				}
+			}
+		}
+		a.Tick(now.Add(time.Second))
+		if a.claims < 0 || len(a.entries) > 2+1+handBatch {
+			t.Errorf("%d claims, %d entries", a.claims, len(a.entries))
+		}
+	})
+}
+
+// TestNodeThatCameBackAtOnce: others take its sessions before it does, though only
+// one of them, and not the best candidate, has noticed.
+func TestNodeThatCameBackAtOnce(t *testing.T) {
+	s := mesh(t, false)
+	n := homedAt("a")
+	s.create(n)
+	third := Rank(id(n), five)[2]
+	s.crash("a")
+	s.run(100 * time.Millisecond)
+	s.start("a")
+	for i := 0; !s.nodes["a"].Settled(); i++ {
+		if s.run(10 * time.Millisecond); i > 1000 {
+			t.Fatal("a does not settle")
+		}
+	}
+	out, err := s.nodes[third].Migrate(s.now, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.out(third, out)
+	s.run(homecoming)
+	if r := s.must("a", Request{Op: Read, ID: id(n)}, time.Second); r.Code != Done || r.Home.Home != third {
+		t.Errorf("%+v, want it at %s", r, third)
+	}
+}
+
+// TestNodeThatCameBackAlone: nobody else wants its sessions, so it takes them up.
+func TestNodeThatCameBackAlone(t *testing.T) {
+	s := mesh(t, false)
+	n := homedAt("a")
+	s.create(n)
+	s.crash("a")
+	s.run(100 * time.Millisecond)
+	s.start("a")
+	s.run(homecoming + time.Second)
+	if r := s.must("b", Request{Op: Read, ID: id(n)}, time.Second); r.Code != Done || r.Home.Home != "a" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,120 @@
+package mapek
+
+import (
+	"slices"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Threat is a peer whose attestations failed too often. Only what a holder of the
+// session's keys sends can make them fail here: an outsider cannot have a peer
+// listed, and so blocked, by forging or replaying its frames.
+type Threat struct {
+	Peer    string `json:"peer"`
+	Strikes int    `json:"strikes"` // times that its failures reached the policy's limit
+	// Last is when it did so last.
+	Last time.Time `json:"last"`
+	// Until is when its block ends; zero if it was never blocked.
+	Until time.Time `json:"blocked_until"`
+}
+
+// maxThreats bounds the list: the one that was quiet for longest gives way, those
+// that are blocked last.
+const maxThreats = 256
+
+// Blocked returns the peers that are blocked at a time.
+func (k *Knowledge) Blocked(now time.Time) []Threat {
+	return slices.DeleteFunc(slices.Clone(k.Threats), func(t Threat) bool { return !now.Before(t.Until) })
+}
+
+// blocked reports whether a peer is blocked at a time.
+func (k *Knowledge) blocked(now time.Time, peer string) bool {
+	t := k.threat(peer)
+	return t != nil && now.Before(t.Until)
+}
+
+func (k *Knowledge) threat(peer string) *Threat {
+	if i := slices.IndexFunc(k.Threats, func(t Threat) bool { return t.Peer == peer }); i >= 0 {
+		return &k.Threats[i]
+	}
+	return nil
+}
+
+// strike notes that a peer's failures reached the limit once more.
+func (k *Knowledge) strike(now time.Time, p *Policy, peer string) {
+	t := k.threat(peer)
+	if t == nil {
+		k.Threats = append(k.Threats, Threat{Peer: peer})
+		t = &k.Threats[len(k.Threats)-1]
+	}
+	if now.Sub(t.Last) > time.Duration(p.StrikeWindow) {
+		t.Strikes = 0
+	}
+	t.Strikes++
+	t.Last = now
+}
+
+// forgive drops what has expired, and what is too much.
+func (k *Knowledge) forgive(now time.Time, p *Policy) {
+	k.Threats = slices.DeleteFunc(k.Threats, func(t Threat) bool {
+		return now.Sub(t.Last) > time.Duration(p.StrikeWindow) && !now.Before(t.Until)
+	})
+	k.boundThreats()
+}
+
+func (k *Knowledge) boundThreats() {
+	for len(k.Threats) > maxThreats {
+		oldest := 0
+		for i, t := range k.Threats {
+			o := k.Threats[oldest]
+			if t.Until.Before(o.Until) || t.Until.Equal(o.Until) && t.Last.Before(o.Last) {
+				oldest = i
+			}
+		}
+		k.Threats = slices.Delete(k.Threats, oldest, oldest+1)
+	}
+}
+
+// relapses adds the moment Relapsed for the peers that reach the limit of
+// failures for the policy's number of times.
+func (k *Knowledge) relapses(now time.Time, p *Policy, findings []Finding) []Finding {
+	all := findings
+	for _, f := range findings {
+		if f.Moment != Repeated {
+			continue
+		}
+		peers := slices.DeleteFunc(slices.Clone(f.Peers), func(peer string) bool {
+			t := k.threat(peer)
+			before := 0
+			if t != nil && now.Sub(t.Last) <= time.Duration(p.StrikeWindow) {
+				before = t.Strikes
+			}
+			return before+1 < p.Strikes
+		})
+		if len(peers) > 0 {
+			all = append(slices.Clip(all), Finding{Moment: Relapsed, Incident: f.Incident, Peers: peers})
+		}
+	}
+	return all
+}
+
+// learnThreats notes strikes and blocks, and reports whether there were any.
+func (k *Knowledge) learnThreats(now time.Time, p *Policy, findings []Finding, ended []Outcome) bool {
+	learned := false
+	for _, f := range findings {
+		if f.Moment == Repeated {
+			for _, peer := range f.Peers {
+				k.strike(now, p, peer)
+				learned = true
+			}
+		}
+	}
+	for _, o := range ended {
+		if t := k.threat(o.Peer); o.Name == metric.BlockPeer && o.Err == nil && t != nil {
+			t.Until = o.Started.Add(time.Duration(p.Block))
+		}
+	}
+	k.forgive(now, p)
+	return learned
+}

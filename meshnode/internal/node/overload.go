@@ -1,0 +1,66 @@
+package node
+
+import (
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/resource"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// overload is what the control goroutine knows of this node's load, and of what
+// the loop does about it.
+type overload struct {
+	meter    *resource.Meter // nil if CPU and memory are not watched
+	failed   bool            // the meter could not be read, and it was said
+	lag      time.Duration   // the most that a tick came late since the last measurement
+	sheds    uint64          // work shed before shedding began
+	nodes    int64           // that were met when more were asked for
+	incident string          // for which work is shed
+}
+
+// measureLoad tells the loop how short of resources this node is.
+func (n *Node) measureLoad(now time.Time) {
+	load := mapek.Load{Queued: n.sessions.Delay(), Lag: n.overload.lag}
+	n.overload.lag = 0
+	if n.overload.meter != nil {
+		l, err := n.overload.meter.Read(now)
+		if err != nil && !n.overload.failed {
+			n.log.Warn("CPU and memory cannot be watched", "error", err)
+		}
+		n.overload.failed = err != nil
+		load.CPU, load.Throttled, load.Memory = l.CPU, l.Throttled, l.Memory
+	}
+	n.signals = append(n.signals, mapek.Signal{Kind: mapek.Loaded, Peer: n.name, Time: now, Since: now, Load: load})
+}
+
+// relieved reports the effect of shedding: work was turned away since it began, or
+// there is none that could be.
+func (n *Node) relieved() bool {
+	_, waiting := n.sessions.Waiting()
+	return n.sessions.Shed() > n.overload.sheds || waiting == 0 && n.cfg.Limits.Reattest == 0
+}
+
+// endShedding ends what shed_low_priority began when its incident is over.
+func (n *Node) endShedding() {
+	if !n.sessions.Shedding() || n.loop.Exhausted() {
+		return
+	}
+	n.sessions.SetShedding(false)
+	n.journal.Append(event.Entry{Incident: n.overload.incident, Phase: event.Execute, Kind: metric.ShedLowPriority, Subject: n.name, Detail: map[string]string{event.DetailOutcome: "ended"}})
+}
+
+// blockAgain blocks the peers that were blocked when this node last ran, if it heals.
+func (n *Node) blockAgain() error {
+	if !n.cfg.Heal {
+		return nil
+	}
+	for _, t := range n.loop.Blocked(n.started) {
+		if err := n.sessions.Block(session.Peer(t.Peer), t.Until.Sub(n.started)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/resource"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// container is the control group of a node, with a limit of one core. While busy
+// is true, it is always at that limit.
+type container struct {
+	start time.Time
+
+	mu    sync.Mutex
+	busy  bool
+	since time.Time
+	used  time.Duration
+}
+
+func newContainer() *container { return &container{start: time.Now(), since: time.Now()} }
+
+func (c *container) set(busy bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count()
+	c.busy = busy
+}
+
+func (c *container) count() {
+	if c.busy {
+		c.used += time.Since(c.since)
+	}
+	c.since = time.Now()
+}
+
+// Open implements fs.FS.
+func (c *container) Open(name string) (fs.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count()
+	const period = 100 * time.Millisecond
+	files := fstest.MapFS{
+		"proc/self/cgroup":      {Data: []byte("0::/\n")},
+		"sys/fs/cgroup/cpu.max": {Data: []byte("100000 100000\n")},
+		"sys/fs/cgroup/cpu.stat": {Data: fmt.Appendf(nil, "usage_usec %d\nnr_periods %d\nnr_throttled %d\n",
+			c.used.Microseconds(), time.Since(c.start)/period, c.used/period)},
+	}
+	return files.Open(name)
+}
+
+// loaded is a mesh whose first node has a container, and whose nodes ask each other
+// for attestations of low priority.
+func loaded(t *testing.T, heal bool) (*testMesh, *container) {
+	m, c := newTestMesh(t, heal), newContainer()
+	m.configure = func(name string, cfg *Config) {
+		cfg.Limits.Reattest = 200 * time.Millisecond
+		if name == zoneNames[0] {
+			cfg.Group = resource.Open(c)
+		}
+	}
+	return m, c
+}
+
+func (n *testNode) healed(action, outcome string) float64 {
+	return testutil.ToFloat64(n.metrics.Healing.WithLabelValues(action, outcome))
+}
+
+// verifications returns how many good attestations of each priority a node sees in d.
+func (n *testNode) verifications(d time.Duration) (critical, low float64) {
+	count := func(p string) float64 {
+		return testutil.ToFloat64(n.metrics.Verifications.WithLabelValues(metric.ResultSuccess, p))
+	}
+	c, l := count(metric.PriorityCritical), count(metric.PriorityLow)
+	time.Sleep(d)
+	synctest.Wait()
+	return count(metric.PriorityCritical) - c, count(metric.PriorityLow) - l
+}
+
+// TestExhaustion: a node at its CPU limit sheds what is not critical and asks for
+// more nodes, until it has rested; the others have nothing to do with it.
+func TestExhaustion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, c := loaded(t, true)
+		m.up()
+		defer m.down()
+		busy := m.nodes[zoneNames[0]]
+		critical, low := busy.verifications(10 * time.Second)
+		if critical < 38 || low < 150 {
+			t.Fatalf("at rest %v critical and %v low verifications in 10 s of 4 peers", critical, low)
+		}
+		c.set(true)
+		took := m.within(5*time.Second, "shedding", func() error {
+			if busy.healed(metric.ShedLowPriority, metric.OutcomeDone) != 1 {
+				return fmt.Errorf("not shed; incidents %v", busy.incidents())
+			}
+			return nil
+		})
+		t.Logf("sheds %v after the load began", took)
+		critical, low = busy.verifications(10 * time.Second)
+		if critical < 38 || low != 0 {
+			t.Errorf("under load %v critical and %v low verifications in 10 s", critical, low)
+		}
+		if v := testutil.ToFloat64(busy.metrics.Shed.WithLabelValues(metric.PriorityLow)); v < 100 {
+			t.Errorf("%v of low priority shed", v)
+		}
+		if v := testutil.ToFloat64(busy.metrics.ScaleRequests); v != 1 || busy.healed(metric.RequestScaleUp, metric.OutcomeDone) != 0 {
+			t.Errorf("%v requests for more nodes", v)
+		}
+		if got := busy.incidents(); !maps.Equal(got, map[string]float64{metric.ResourceExhaustion: 1}) {
+			t.Errorf("incidents %v", got)
+		}
+		c.set(false)
+		m.within(8*time.Second, "the end of it", func() error {
+			if busy.sessions.Shedding() || len(busy.openIncidents()) > 0 || busy.healed(metric.RequestScaleUp, metric.OutcomeDone) != 1 {
+				return fmt.Errorf("sheds %v, incidents %v", busy.sessions.Shedding(), busy.openIncidents())
+			}
+			return nil
+		})
+		if _, low = busy.verifications(10 * time.Second); low < 150 {
+			t.Errorf("%v low verifications in 10 s after the load", low)
+		}
+		for name, n := range m.nodes {
+			if name != zoneNames[0] && len(n.incidents()) > 0 {
+				t.Errorf("%s: %v", name, n.incidents())
+			}
+		}
+		busy.phases(t, metric.ResourceExhaustion)
+	})
+}
+
+// phases checks that one incident of a type runs through all phases in the journal.
+func (n *testNode) phases(t *testing.T, typ string) {
+	t.Helper()
+	opened := n.events(func(e event.Entry) bool { return e.Phase == event.Analyze && e.Kind == typ })
+	if len(opened) == 0 {
+		t.Fatalf("no %s in the journal", typ)
+	}
+	var phases []event.Phase
+	for _, e := range n.events(func(e event.Entry) bool { return e.Incident == opened[0].Incident }) {
+		if !slices.Contains(phases, e.Phase) {
+			phases = append(phases, e.Phase)
+		}
+	}
+	if want := []event.Phase{event.Monitor, event.Analyze, event.Plan, event.Execute, event.Knowledge}; !slices.Equal(phases, want) {
+		t.Errorf("phases of %s in the journal: %v, want %v", typ, phases, want)
+	}
+}
+
+// TestExhaustionIsOnlyWatched: without healing the incident is seen and nothing
+// is done.
+func TestExhaustionIsOnlyWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, c := loaded(t, false)
+		m.up()
+		defer m.down()
+		busy := m.nodes[zoneNames[0]]
+		c.set(true)
+		m.within(5*time.Second, "the incident", func() error {
+			if busy.detected(metric.ResourceExhaustion) != 1 {
+				return errors.New("not seen")
+			}
+			return nil
+		})
+		if _, low := busy.verifications(10 * time.Second); low < 150 || busy.sessions.Shedding() || busy.sessions.Shed() != 0 || testutil.ToFloat64(busy.metrics.ScaleRequests) != 0 {
+			t.Errorf("healing is off, and still: %v low, shed %v", low, busy.sessions.Shed())
+		}
+	})
+}
+
+// TestScaleUpIsDoneWhenANodeJoins: the request's effect is a new peer, while the
+// load goes on.
+func TestScaleUpIsDoneWhenANodeJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, c := loaded(t, true)
+		for _, name := range zoneNames[:4] {
+			m.start(name)
+		}
+		defer m.down()
+		m.within(5*time.Second, "every pair verified", m.whole)
+		busy := m.nodes[zoneNames[0]]
+		c.set(true)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if v := testutil.ToFloat64(busy.metrics.ScaleRequests); v != 1 || busy.healed(metric.RequestScaleUp, metric.OutcomeDone) != 0 {
+			t.Fatalf("%v requests, %v done before a node came", v, busy.healed(metric.RequestScaleUp, metric.OutcomeDone))
+		}
+		m.start(zoneNames[4])
+		m.within(5*time.Second, "the request is done", func() error {
+			if busy.healed(metric.RequestScaleUp, metric.OutcomeDone) != 1 {
+				return errors.New("no effect seen")
+			}
+			return nil
+		})
+		if open := busy.openIncidents(); !slices.Equal(open, []string{metric.ResourceExhaustion + " of " + zoneNames[0]}) {
+			t.Errorf("open incidents %v", open)
+		}
+	})
+}

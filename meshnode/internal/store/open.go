@@ -1,0 +1,117 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// openTimeout bounds the wait for another process that has the file open.
+const openTimeout = 5 * time.Second
+
+// Open opens or makes the store in dir. A file that is damaged anywhere is a
+// DamagedError.
+func Open(dir, node string, clock func() time.Time) (*Store, error) {
+	return openWith(dir, node, clock, rand.Reader, bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
+}
+
+func openWith(dir, node string, clock func() time.Time, random io.Reader, o bbolt.Options) (*Store, error) {
+	path := filepath.Join(dir, File)
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		return openChecked(name, flag, mode, o.Timeout)
+	}
+	db, err := bbolt.Open(path, 0o600, &o)
+	if err != nil {
+		return nil, at(path, err)
+	}
+	s := &Store{db: db, node: node, clock: clock, update: db.Update, vector: Vector{}}
+	if err := s.load(random); err != nil {
+		return nil, errors.Join(at(path, err), db.Close())
+	}
+	return s, nil
+}
+
+// at names the file in an error.
+func at(path string, err error) error {
+	if d, ok := errors.AsType[*DamagedError](err); ok {
+		return &DamagedError{Path: path, What: d.What}
+	}
+	return fmt.Errorf("store %s: %w", path, err)
+}
+
+// load reads everything once. It writes only into a new file, so that a node
+// starts and answers reads also when its disk is full.
+func (s *Store) load(random io.Reader) error {
+	err := s.db.View(s.read)
+	if errors.Is(err, errNew) {
+		if err := s.db.Update(func(tx *bbolt.Tx) error { return initialize(tx, s.node, random) }); err != nil {
+			return err
+		}
+		err = s.db.View(s.read)
+	}
+	return err
+}
+
+var errNew = errors.New("nothing is there yet")
+
+func initialize(tx *bbolt.Tx, node string, random io.Reader) error {
+	for _, b := range [][]byte{logBucket, idBucket, metaBucket} {
+		if _, err := tx.CreateBucket(b); err != nil {
+			return err
+		}
+	}
+	var b [8]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return err
+	}
+	return tx.Bucket(metaBucket).Put(originKey, seal(originKey, []byte(node+"/"+hex.EncodeToString(b[:]))))
+}
+
+func (s *Store) read(tx *bbolt.Tx) error {
+	log, ids, meta := tx.Bucket(logBucket), tx.Bucket(idBucket), tx.Bucket(metaBucket)
+	switch {
+	case log == nil && ids == nil && meta == nil:
+		return errNew
+	case log == nil || ids == nil || meta == nil:
+		return damaged("a bucket is missing")
+	}
+	origin, err := unseal(originKey, meta.Get(originKey))
+	if err != nil {
+		return err
+	}
+	s.origin = string(origin)
+	err = log.ForEach(func(k, v []byte) error {
+		origin, seq, err := splitKey(k)
+		if err != nil {
+			return err
+		}
+		s.note(origin, seq)
+		_, err = unseal(k, v)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = ids.ForEach(func(id, v []byte) error {
+		k, err := unseal(id, v)
+		if err != nil {
+			return err
+		}
+		if log.Get(k) == nil {
+			return damaged("no record under id %q", id)
+		}
+		s.count++
+		return nil
+	})
+	if err == nil && s.count == 0 && len(s.vector) > 0 {
+		err = damaged("no ids")
+	}
+	return err
+}
