@@ -13,16 +13,12 @@ import (
 
 const stressFixture = "resource-stress.yaml"
 
-// reattest makes nodes attest each other beyond what keeps sessions verified:
-// the low-priority work that a node in need can shed.
-const reattest = "--reattest-interval=50ms"
-
 var _ = Describe("Scenario 5: resource exhaustion", Ordered, ContinueOnFailure, Label("resource-stress"), func() {
 	var s *scenario.Run
 	var stress *scenario.Stress
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, "resource-stress", reattest)
+		s = begin(ctx, "resource-stress")
 		observe(ctx, s, scenario.Least.Compared)
 		stress = disturb(ctx, s, s.Stress, stressFixture)
 	})

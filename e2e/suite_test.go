@@ -92,8 +92,9 @@ func run(m *testing.M) int {
 	if suite.dir == "" || GinkgoParallelProcess() > 1 { // TestE2E did not run, or only dry; or the first process reports for all
 		return code
 	}
-	if suite.written != nil {
-		fmt.Fprintln(os.Stderr, "e2e: the report is not whole:", suite.written)
+	// After all that Ginkgo has to say: what failed, and why, is read at the end.
+	if err := errors.Join(suite.written, report.Table(os.Stdout, &suite.summary, suite.dir)); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the report is not whole:", err)
 		return max(code, report.ExitFailed)
 	}
 	return suite.summary.ExitCode()
@@ -190,6 +191,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
 		NodeArgs: []string{"--mapek=" + suite.options.mapek},
 	}
+	DeferCleanup(func(ctx SpecContext) { cleaned("remove meshes that no scenario took", removeMade(ctx)) }, NodeTimeout(cleanUpWithin))
 	ready := time.Since(commandStarted())
 	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
 	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
@@ -231,7 +233,7 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 	var err error
 	s.Machine, err = report.ThisMachine()
 	s.Build(r, suite.selected)
-	suite.written = errors.Join(err, report.Write(suite.dir, s, r), report.Table(os.Stdout, s, suite.dir))
+	suite.written = errors.Join(err, report.Write(suite.dir, s, r))
 	// go test must not answer the next time from its cache: it does not keep
 	// the result of a test that looked at a file as young as this one.
 	_, err = os.Stat(filepath.Join(suite.dir, "summary.json"))
@@ -239,14 +241,18 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 })
 
 // begin starts a scenario: a fresh mesh, and the proof that it is well. What
-// goes wrong up to there makes the scenario invalid. The arguments are further
-// flags of the nodes.
-func begin(ctx SpecContext, name string, nodeArgs ...string) *scenario.Run {
+// goes wrong up to there makes the scenario invalid.
+func begin(ctx SpecContext, name string) *scenario.Run {
 	GinkgoHelper()
-	s, err := scenario.New(suite.env, name, nodeArgs...)
+	m, err := take(name)
 	scenario.Conclusive(err)
-	DeferCleanup(func(ctx SpecContext) { finish(ctx, s) }, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
-	scenario.Conclusive(scenario.Phase(name+": mesh", func() error { return s.Deploy(ctx) }))
+	s := m.run
+	DeferCleanup(func(ctx SpecContext) {
+		m.stop()
+		finish(ctx, s)
+	}, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
+	scenario.Conclusive(scenario.Phase(name+": mesh", func() error { return m.wait(ctx) }))
+	scenario.Conclusive(scenario.Phase(name+": until it is well", func() error { return s.Settle(ctx) }))
 	return s
 }
 

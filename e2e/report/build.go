@@ -53,6 +53,21 @@ func ScenarioOf(s types.SpecReport) string {
 	return strings.Join(s.ContainerHierarchyTexts, " ")
 }
 
+// Following returns the scenario whose specs come right after those of another in a
+// run, or nothing.
+func Following(specs []types.SpecReport, name string) string {
+	seen := false
+	for _, s := range specs {
+		switch {
+		case ScenarioOf(s) == name:
+			seen = true
+		case seen:
+			return ScenarioOf(s)
+		}
+	}
+	return ""
+}
+
 // Build adds to a summary what Ginkgo reports of the selected specs, which are
 // those of a preview: a run whose set-up fails reports no spec at all, and one
 // with a filter reports the others as skipped, like specs that could not run.

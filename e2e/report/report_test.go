@@ -181,6 +181,18 @@ func TestEntriesSurviveJSON(t *testing.T) {
 	}
 }
 
+func TestFollowing(t *testing.T) {
+	of := func(scenario string) types.SpecReport {
+		return types.SpecReport{ContainerHierarchyLabels: [][]string{{scenario, "more"}}}
+	}
+	run := []types.SpecReport{of("latency"), of("latency"), of("node-crash"), of("pqc-inject")}
+	for name, want := range map[string]string{"latency": "node-crash", "node-crash": "pqc-inject", "pqc-inject": "", "more": ""} {
+		if got := Following(run, name); got != want {
+			t.Errorf("after %s comes %q, not %q", name, want, got)
+		}
+	}
+}
+
 func whole() *Summary {
 	s := build(
 		spec("S1.1", types.SpecStatePassed, entry(EntryMeasurement, Measurement{Expected: "≤ 2", Measured: 0.75, Unit: "s"}), entry(EntryFault, Fault{Injected: &epoch, Proven: &epoch})),

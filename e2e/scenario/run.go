@@ -85,8 +85,7 @@ func New(env Env, name string, nodeArgs ...string) (*Run, error) {
 	}, nil
 }
 
-// Deploy makes the mesh and waits until it is well without a fault: every
-// session is verified, no incident is open.
+// Deploy makes the mesh and waits until its pods are ready.
 func (r *Run) Deploy(ctx context.Context) error {
 	if err := r.Mesh.Deploy(ctx, r.env.Manifests, r.nodeArgs...); err != nil {
 		return invalid(err)
@@ -101,15 +100,20 @@ func (r *Run) Deploy(ctx context.Context) error {
 	for _, p := range r.pods {
 		r.Nodes = append(r.Nodes, p.Name)
 	}
+	return nil
+}
+
+// Settle waits until the mesh is well without a fault, every session verified
+// and no incident open, and begins the baseline.
+func (r *Run) Settle(ctx context.Context) error {
 	if err := r.AwaitWell(ctx); err != nil {
 		return invalid(fmt.Errorf("without a fault: %w", err))
 	}
 	r.Baseline = prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}
 	x := r.env.Client.Resources()
-	if r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods); err != nil {
-		return invalid(err)
-	}
-	return nil
+	var err error
+	r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods)
+	return invalid(err)
 }
 
 // Attach puts probers into the pods and waits until each sees every other.

@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/x0tta6bl4/mesh/e2e/report"
+	"github.com/x0tta6bl4/mesh/e2e/scenario"
+)
+
+// Making a mesh and removing one are mostly waiting. So the mesh of the scenario
+// that follows is made while that of the one before goes: then nothing is judged
+// that has to do with time.
+
+// nodeArgs are the further flags of the nodes of a scenario.
+var nodeArgs = map[string][]string{
+	// Nodes attest each other beyond what keeps sessions verified: the low-priority
+	// work that a node in need can shed.
+	"resource-stress": {"--reattest-interval=50ms"},
+}
+
+// made holds the meshes that no scenario has taken yet, by its name.
+var made = map[string]*making{}
+
+// making is a scenario whose mesh is being made.
+type making struct {
+	run    *scenario.Run
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // once done is closed
+}
+
+func newMaking(name string) (*making, error) {
+	run, err := scenario.New(suite.env, name, nodeArgs[name]...)
+	if err != nil {
+		return nil, err
+	}
+	// A mesh that is made ahead outlives the spec that begins it.
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &making{run: run, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(m.done)
+		m.err = run.Deploy(ctx)
+	}()
+	return m, nil
+}
+
+// wait returns how the making ended.
+func (m *making) wait(ctx context.Context) error {
+	select {
+	case <-m.done:
+		return m.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stop ends the making if it still goes on: what is removed must not be made
+// meanwhile.
+func (m *making) stop() {
+	m.cancel()
+	<-m.done
+}
+
+// take returns the making of a scenario's mesh, which may have begun before.
+func take(name string) (*making, error) {
+	if m, ok := made[name]; ok {
+		delete(made, name)
+		return m, nil
+	}
+	return newMaking(name)
+}
+
+// makeAhead begins to make the mesh of the scenario that follows another one. Among
+// several processes nobody knows which that is. If it cannot begin, the scenario will
+// say so itself.
+func makeAhead(after string) {
+	name := report.Following(suite.selected, after)
+	if config, _ := GinkgoConfiguration(); name == "" || config.ParallelTotal > 1 {
+		return
+	}
+	if m, err := newMaking(name); err == nil {
+		made[name] = m
+	}
+}
+
+// removeMade removes the meshes that no scenario took, as after an interrupt.
+func removeMade(ctx context.Context) error {
+	var errs []error
+	for _, m := range made {
+		m.stop()
+		_, err := m.run.Remove(ctx)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
