@@ -33,8 +33,9 @@ $(SCENARIOS:%=e2e-%): e2e-%: runner
 	@.bin/e2e run -profile $(PROFILE) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
-test: ## run the tests that need no cluster, with the race detector
+test: ## run the tests that need no cluster, with the race detector where it works
 	$(GO) test -race $(PACKAGES)
+	$(GO) test -run BesideMemberlist ./meshnode/internal/detect
 
 .PHONY: test-long
 test-long: ## run the long tests: more seeds, more virtual time

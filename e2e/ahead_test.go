@@ -10,9 +10,8 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/scenario"
 )
 
-// Making a mesh and removing one are mostly waiting. So the mesh of the scenario
-// that follows is made while that of the one before goes: then nothing is judged
-// that has to do with time.
+// A namespace takes its time to go, long after its pods have gone. Meanwhile the mesh of
+// the scenario that follows is made: nothing is judged then that has to do with time.
 
 // nodeArgs are the further flags of the nodes of a scenario.
 var nodeArgs = map[string][]string{

@@ -62,7 +62,6 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 		Skip("-keep leaves a failed scenario as it is")
 	}
 	collect(ctx, s) // before the mesh goes
-	makeAhead(s.Name)
 	left, err := remove(ctx, s)
 	scenario.Conclusive(err)
 	scenario.JudgeNone("left behind", len(left), scenario.Bar.LeftBehind, "things", left)

@@ -48,7 +48,7 @@ func crashSpecs(name, fixture string) {
 			return err
 		}).WithTimeout(scenario.Wait.Restart).Should(Succeed())
 		Expect(crash.Replaced(ctx)).To(BeTrue(), "pod %s has the UID that it had before it was killed", crash.Victim)
-		scenario.JudgeTime("from the kill to a ready successor", scenario.Reactions{crash.Victim: back.Sub(crash.DiedAt)}, scenario.Bar.Restarted)
+		scenario.JudgeTime("from the kill to a ready successor", scenario.Reactions{crash.Victim: back.Sub(crash.KilledAt)}, scenario.Bar.Restarted)
 	})
 
 	It("S3.2 client sessions move to surviving nodes", Label("S3.2"), func(ctx SpecContext) {
@@ -58,7 +58,7 @@ func crashSpecs(name, fixture string) {
 			WithTimeout(scenario.Wait.Settle).Should(BeNumerically(">=", 1))
 		took, err := crash.Migrated(ctx)
 		scenario.Conclusive(err)
-		scenario.JudgeTime("from the kill to an answer elsewhere", took, scenario.Bar.Migrated)
+		scenario.JudgeTime("from the victim's end to an answer elsewhere", took, scenario.Bar.Migrated)
 	})
 
 	It("S3.3 no failure is visible to clients", Label("S3.3"), func(ctx SpecContext) {

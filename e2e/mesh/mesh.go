@@ -210,23 +210,33 @@ func (m *Mesh) Pods(ctx context.Context, app string) ([]corev1.Pod, error) {
 	return l.Items, nil
 }
 
+// Stop deletes the workloads and their pods and gives these a little time to go.
+// The namespace's own way to delete pods waits out their grace periods.
+func (m *Mesh) Stop(ctx context.Context) error {
+	inside, background := client.InNamespace(m.Namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)
+	err := errors.Join(
+		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, background),
+		m.client.DeleteAllOf(ctx, &appsv1.Deployment{}, inside, background),
+		m.client.DeleteAllOf(ctx, &corev1.Pod{}, inside, client.GracePeriodSeconds(1)),
+	)
+	m.awaitNoPods(ctx)
+	if err != nil {
+		return fmt.Errorf("stop the mesh in %s: %w", m.Namespace, err)
+	}
+	return nil
+}
+
 // Delete deletes everything that Deploy made, in the cluster's scope too, and
 // waits until it is gone. It does not mind what is gone already.
 func (m *Mesh) Delete(ctx context.Context) error {
 	owned := client.MatchingLabels{OwnerLabel: m.Namespace}
-	inside, background := client.InNamespace(m.Namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)
-	errs := []error{
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}}
+	if err := errors.Join(
 		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRoleBinding{}, owned),
 		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRole{}, owned),
-		// The namespace's own way to delete pods waits out their grace periods.
-		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, background),
-		m.client.DeleteAllOf(ctx, &appsv1.Deployment{}, inside, background),
-		m.client.DeleteAllOf(ctx, &corev1.Pod{}, inside, client.GracePeriodSeconds(1)),
-	}
-	m.awaitNoPods(ctx)
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}}
-	errs = append(errs, client.IgnoreNotFound(m.client.Delete(ctx, ns)))
-	if err := errors.Join(errs...); err != nil {
+		m.Stop(ctx),
+		client.IgnoreNotFound(m.client.Delete(ctx, ns)),
+	); err != nil {
 		return fmt.Errorf("delete the mesh in %s: %w", m.Namespace, err)
 	}
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {

@@ -20,8 +20,10 @@ type Crash struct {
 	*Episode
 	Victim    string
 	Survivors []string
-	// DiedAt is right before the pod was deleted.
-	DiedAt time.Time
+	// KilledAt is right before the pod was deleted, DiedAt when the others last heard
+	// the prober in it: on a busy machine a kubelet takes seconds to end a pod
+	// whose deletion was forced, and the node in it goes on until then.
+	KilledAt, DiedAt time.Time
 
 	uid types.UID
 }
@@ -83,13 +85,11 @@ func (c *Crash) gone(ctx context.Context, e *Episode) error {
 	if pod != nil && pod.UID == c.uid && mesh.Ailing(*pod) == "" {
 		return fmt.Errorf("pod %s is still the same and ready", c.Victim)
 	}
-	// A pod that is deleted by force has a successor before its processes have
-	// ended; what counts is when it was deleted. The probers only prove that it ends.
-	c.DiedAt = e.Window.Start
+	c.KilledAt = e.Window.Start
 	if at := e.injection.Earliest(); !at.IsZero() {
-		c.DiedAt = at
+		c.KilledAt = at
 	}
-	_, err = r.Probes.Lost(c.Victim, c.Survivors, c.DiedAt)
+	c.DiedAt, err = r.Probes.Lost(c.Victim, c.Survivors, c.KilledAt)
 	return err
 }
 
@@ -167,7 +167,7 @@ func MissingPhases(journal []event.Entry, incident string) []event.Phase {
 }
 
 // Migrated waits until every client session that was at home on the victim has
-// answered elsewhere, and returns how long after the crash each did.
+// answered elsewhere, and returns how long after the victim's end each did.
 func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
 	took := Reactions{}
 	err := within(ctx, Wait.Settle, func(ctx context.Context) error {

@@ -108,8 +108,9 @@ type Change struct {
 	LastHeard time.Time
 	// SeenBy are the peers that heard an unreachable peer while it was suspect.
 	SeenBy []string
-	// Restarted says that the peer came with a new incarnation.
-	Restarted bool
+	// Restarted says that the peer came with a new incarnation, Missed that it had
+	// been unreachable by then. It may be reachable again already.
+	Restarted, Missed bool
 	// Left says that the peer said goodbye; To is Unknown.
 	Left bool
 }
@@ -222,7 +223,8 @@ type peer struct {
 	name        string
 	status      Status
 	incarnation uint64
-	missed      bool // it was lost or said goodbye, and has sent no heartbeat since
+	missed      bool // it was lost, and has sent no heartbeat since
+	leaving     bool // it said goodbye, and has sent no heartbeat since
 	lastHeard   time.Time
 	suspectAt   time.Time
 	nextBeat    time.Time

@@ -280,6 +280,53 @@ func TestRestartIsReported(t *testing.T) {
 	t.Fatalf("no restart reported: %+v", m.log)
 }
 
+// TestSuccessorOfTheLost: also a peer that was found unreachable tells by its new
+// incarnation that it was restarted, unless it said goodbye.
+func TestSuccessorOfTheLost(t *testing.T) {
+	for _, farewell := range []bool{false, true} {
+		m := newMesh(2, 4)
+		m.settle(t)
+		if farewell {
+			for _, msg := range m.nodes["n00"].Goodbye() {
+				out, err := m.nodes["n01"].Receive(m.now, "n00", msg.Type, msg.Payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.handle("n01", out)
+			}
+		}
+		m.stalled["n00"] = true
+		m.run(t, 5*time.Second)
+		want := Unreachable
+		if farewell {
+			want = Unknown
+		}
+		if s := m.nodes["n01"].Status("n00"); s != want {
+			t.Fatalf("lost peer is %v, want %v", s, want)
+		}
+		m.log, m.queue = nil, nil
+		m.stalled["n00"] = false
+		m.nodes["n00"] = New(Config{Self: "n00", Incarnation: 2})
+		m.nodes["n00"].Add(m.now, "n01")
+		m.run(t, time.Second)
+		restarted, returned := -1, -1
+		for i, c := range m.log {
+			switch {
+			case c.node == "n01" && c.Restarted:
+				restarted = i
+				if !c.Missed {
+					t.Error("it was missed")
+				}
+			case c.node == "n01" && c.To == Reachable:
+				returned = i
+			}
+		}
+		if farewell != (restarted < 0) || returned < 0 {
+			t.Errorf("farewell %v: restarted %d, returned %d of %+v", farewell, restarted, returned, m.log)
+		}
+	}
+}
+
 // TestHealthyMeshRaisesNoAlarm: one virtual hour of 10 nodes with 1 % loss and
 // 50 ms jitter; with MESH_TEST_LONG set, ten hours of 50 nodes (about a quarter
 // of an hour).

@@ -67,13 +67,13 @@ func (d *Detector) incarnation(now time.Time, p *peer, inc uint64, out *Output) 
 		return false
 	}
 	if p.incarnation != 0 && inc > p.incarnation {
-		// Nobody is surprised by one that said goodbye, or was missed already.
-		if !p.missed && (p.status == Reachable || p.status == Suspect) {
-			out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: p.status, Time: now, LastHeard: p.lastHeard, Restarted: true})
+		// Nobody is surprised by one that said goodbye.
+		if p.status != Unknown && !p.leaving {
+			out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: p.status, Time: now, LastHeard: p.lastHeard, Restarted: true, Missed: p.missed})
 		}
 		p.rtt, p.lastRTT = 0, 0
 	}
-	p.missed = false
+	p.missed, p.leaving = false, false
 	p.incarnation = inc
 	return true
 }
@@ -134,7 +134,7 @@ func (d *Detector) left(now time.Time, p *peer, out *Output) {
 		return
 	}
 	out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: Unknown, Time: now, LastHeard: p.lastHeard, Left: true})
-	p.status, p.missed = Unknown, true
+	p.status, p.leaving = Unknown, true
 	// Late echoes of earlier heartbeats must not bring it back.
 	p.since = p.seq
 }

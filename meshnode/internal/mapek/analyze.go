@@ -18,7 +18,8 @@ import (
 //	two or more, or all that this node knows   network_partition
 //	one, and another peer still hears it       link_failure
 //	one, and no other peer hears it            node_crash
-//	one, back with a new incarnation           node_crash, at once
+//	one, back with a new incarnation           node_crash, at once: what others hear
+//	                                           may be the successor
 //
 // A lone peer is judged after policy.Settle, or at once if another hears it and
 // no one else is suspected: every wait delays the way around the link. An
@@ -77,15 +78,28 @@ func (c *Cases) fell(p *Policy, s Symptom) []Finding {
 	return []Finding{{Moment: extended, Incident: i, Peers: []string{s.Peer}}}
 }
 
-// restarted files a peer that came back with a new incarnation before anybody
-// missed it, and without a goodbye: it crashed all the same, and what it held in
-// memory is gone.
+// restarted files a peer that came back with a new incarnation and without a
+// goodbye. It crashed, and what it held in memory is gone. If it was missed, there
+// is or was an incident, and a failed link turns out to be a crash: who heard the peer
+// heard its successor.
 func (c *Cases) restarted(now time.Time, s Symptom) []Finding {
 	for _, i := range c.open {
-		if sub := i.Subjects[s.Peer]; sub != nil && (i.Type == "" || connectivity(i.Type)) {
-			sub.Verified = false
+		sub := i.Subjects[s.Peer]
+		if sub == nil || i.Type != "" && !connectivity(i.Type) {
+			continue
+		}
+		sub.Verified = sub.Verified && s.Missed
+		if !s.Missed || len(i.Subjects) > 1 || i.Type != "" && i.Type != metric.LinkFailure {
 			return nil
 		}
+		i.Type = metric.NodeCrash
+		if i.Opened.IsZero() {
+			i.Opened = now
+		}
+		return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}}
+	}
+	if s.Missed {
+		return nil
 	}
 	i := c.add(&Incident{Type: metric.NodeCrash, Since: s.Since, Opened: now, last: s.Time})
 	i.Subjects[s.Peer] = &Subject{}

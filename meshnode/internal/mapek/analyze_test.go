@@ -120,6 +120,31 @@ func TestAnalyze(t *testing.T) {
 			{1050, []Signal{{Kind: Restarted, Peer: "b"}}, nil},
 			{1100, verified("b"), []string{"resolved node_crash b"}},
 		}},
+		{"what others heard was the successor of one that crashed", []step{
+			{0, append(met("b", "c", "d"), verified("b", "c", "d")...), nil},
+			{1000, lost("c", "b"), []string{"opened link_failure b"}},
+			{1100, append([]Signal{{Kind: Restarted, Peer: "b", Missed: true}}, back("b")...), []string{"opened node_crash b", "returned node_crash b"}},
+			{1200, verified("b"), []string{"resolved node_crash b"}},
+		}},
+		{"a successor that is there before its predecessor was judged", []step{
+			{0, append(met("b", "c", "d"), verified("b", "c", "d")...), nil},
+			{1000, lost("", "b"), nil},
+			{1050, append([]Signal{{Kind: Restarted, Peer: "b", Missed: true}}, back("b")...), []string{"opened node_crash b", "returned node_crash b"}},
+			{1200, verified("b"), []string{"resolved node_crash b"}},
+		}},
+		{"a successor that is heard only after it is back", []step{
+			{0, append(met("b", "c", "d"), verified("b", "c", "d")...), nil},
+			{1000, lost("c", "b"), []string{"opened link_failure b"}},
+			{1100, back("b"), []string{"returned link_failure b"}},
+			{1150, []Signal{{Kind: Restarted, Peer: "b", Missed: true}}, []string{"opened node_crash b"}},
+			{1200, verified("b"), []string{"resolved node_crash b"}},
+			{1300, []Signal{{Kind: Restarted, Peer: "b", Missed: true}}, nil}, // that is known
+		}},
+		{"a restart in a partition changes nothing", []step{
+			{0, met("b", "c", "d"), nil},
+			{1000, lost("", "b", "c"), []string{"opened network_partition b,c"}},
+			{1100, append([]Signal{{Kind: Restarted, Peer: "b", Missed: true}}, back("b")...), []string{"returned network_partition b"}},
+		}},
 		{"one peer that others hear is behind a failed link", []step{
 			{0, met("b", "c", "d"), nil},
 			{1000, lost("c", "b"), []string{"opened link_failure b"}},

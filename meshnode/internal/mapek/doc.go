@@ -46,6 +46,8 @@ type Signal struct {
 	Since time.Time
 	// SeenBy are the peers that still hear an unreachable peer.
 	SeenBy []string
+	// Missed says that a Restarted peer had been unreachable by then.
+	Missed bool
 	// RTT is the duration of a RoundTrip.
 	RTT time.Duration
 	// Load is that of Loaded.
@@ -60,6 +62,7 @@ type Symptom struct {
 	Time   time.Time
 	Since  time.Time
 	SeenBy []string
+	Missed bool
 	// Failures are the attestations that failed in a row.
 	Failures int
 	// Reason says which resource is short.

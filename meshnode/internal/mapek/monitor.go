@@ -109,7 +109,7 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 		}
 		p := v.peer(s.Peer)
 		add := func(kind string) {
-			symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: s.Since, SeenBy: s.SeenBy, Failures: p.Failures})
+			symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: s.Since, SeenBy: s.SeenBy, Missed: s.Missed, Failures: p.Failures})
 		}
 		switch s.Kind {
 		case Met:
@@ -133,7 +133,7 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 				add(event.PeerReturned)
 			}
 		case Restarted:
-			p.Verified = false
+			p.Verified = p.Verified && s.Missed // else it was the one before
 			add(event.PeerRestarted)
 		case Gone:
 			if p.Met {

@@ -166,7 +166,7 @@ func (n *Node) transmit(to string, t frame.Type, payload []byte) {
 
 func (n *Node) change(c detect.Change) {
 	signal := func(k mapek.SignalKind) {
-		n.signals = append(n.signals, mapek.Signal{Kind: k, Peer: c.Peer, Time: c.Time, Since: c.LastHeard, SeenBy: c.SeenBy})
+		n.signals = append(n.signals, mapek.Signal{Kind: k, Peer: c.Peer, Time: c.Time, Since: c.LastHeard, SeenBy: c.SeenBy, Missed: c.Missed})
 	}
 	if c.Restarted {
 		signal(mapek.Restarted)
