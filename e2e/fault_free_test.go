@@ -79,8 +79,8 @@ func capabilities(set ...uint) string {
 // machine: a node's image holds nothing that could run there.
 const privileges = `set -e
 host=$(readlink /proc/1/ns/net) || { echo "cannot see the network namespace of the machine" >&2; exit 1; }
-for d in /proc/[0-9]*; do
-  grep -qs -e "$1" "$d/cgroup" || continue
+for f in $(grep -ls -e "$1" /proc/[0-9]*/cgroup); do
+  d=${f%/cgroup}
   echo "Process: $(cat "$d/comm")"
   grep -E '^(Cap(Inh|Prm|Eff|Bnd)|NoNewPrivs|Seccomp):' "$d/status"
   net=$(readlink "$d/ns/net")

@@ -20,10 +20,7 @@ var daemonLabels = client.MatchingLabels{"app.kubernetes.io/component": "chaos-d
 // the node's processes and brings the very tools that the faults were made with.
 const look = `
 uid=$1; alt=$(echo "$uid" | tr - _)
-pids=
-for d in /proc/[0-9]*; do
-  grep -qs -e "$uid" -e "$alt" "$d/cgroup" && pids="$pids ${d#/proc/}"
-done
+pids=$(grep -ls -e "$uid" -e "$alt" /proc/[0-9]*/cgroup | cut -d/ -f3)
 set -- $pids
 pid=$1
 [ -n "$pid" ] || { echo "no process of pod $uid on this node" >&2; exit 1; }

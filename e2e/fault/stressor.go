@@ -17,8 +17,8 @@ import (
 // did not move into the cgroup is not seen, for it does not burn there.
 const burning = `
 uid=$1; alt=$(echo "$uid" | tr - _)
-for d in /proc/[0-9]*; do
-  grep -qs -e "$uid" -e "$alt" "$d/cgroup" || continue
+for f in $(grep -ls -e "$uid" -e "$alt" /proc/[0-9]*/cgroup); do
+  d=${f%/cgroup}
   name=$(cat "$d/comm" 2>/dev/null) || continue
   case $name in
     stress-ng*|memStress) set -- $(cut -d' ' -f14,15 "$d/stat" 2>/dev/null) && [ $# = 2 ] && echo "$name $1 $2" ;;

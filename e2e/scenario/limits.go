@@ -141,7 +141,7 @@ var Wait = Deadlines{
 	Baseline: time.Minute,
 	Observe:  40 * time.Second,
 	Inject:   30 * time.Second,
-	Bite:     15 * time.Second,
+	Bite:     30 * time.Second,
 	Recover:  30 * time.Second,
 	Restart:  time.Minute,
 	Scale:    3 * time.Minute,
@@ -155,12 +155,12 @@ var Wait = Deadlines{
 }
 
 // Poll is the time between two questions of an Eventually.
-const Poll = 250 * time.Millisecond
+const Poll = 500 * time.Millisecond
 
 // ProbeSlack is how late a prober may date a heal: an interval (see echo.Line), and
 // more on a busy machine. Nothing passes a cut: what is verified so shortly before the
 // heal was dated is the heal's, too.
-const ProbeSlack = 10 * echo.Interval
+const ProbeSlack = 5 * echo.Interval
 
 // AlertFor is the longest `for:` of an alert that a scenario of short faults
 // waits for (MeshNodeUnreachable), with room for a scrape, an evaluation and

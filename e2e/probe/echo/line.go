@@ -13,7 +13,7 @@ const (
 	// Port is the UDP port of the echo; the mesh itself uses 26970.
 	Port = 26971
 	// Interval is the time between two requests to the same peer.
-	Interval = 50 * time.Millisecond
+	Interval = 100 * time.Millisecond
 	// Silence is how long requests must have gone unanswered before a peer
 	// counts as cut: six requests, so that neither one lost datagram nor a
 	// busy machine's late scheduling is taken for a fault.

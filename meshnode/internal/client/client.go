@@ -42,16 +42,25 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// openEvery is the time between the openings of two client sessions: nodes that
-// come a little later are to be home to some, too.
-const openEvery = 200 * time.Millisecond
+// Every node is to be home to some client sessions. So they are opened when each of
+// Config.Nodes has answered, and one after the other, for nodes that have just
+// started have yet to meet.
+const (
+	// openEvery is the time between the openings of two client sessions.
+	openEvery = 200 * time.Millisecond
+	// openWithin is how long that waits for nodes that do not answer.
+	openWithin = 30 * time.Second
+)
 
 // Client writes and reads records and keeps sessions.
 type Client struct {
 	cfg  Config
 	name string
 
+	met chan struct{} // closed when every node has answered
+
 	mu    sync.Mutex
+	unmet int // nodes that have not answered yet
 	count int
 	acked []string // the newest acknowledged ids
 }
@@ -77,7 +86,11 @@ func New(cfg Config) (*Client, error) {
 	if _, err := rand.Read(b[:]); err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, name: hex.EncodeToString(b[:])}, nil
+	c := &Client{cfg: cfg, name: hex.EncodeToString(b[:]), met: make(chan struct{}), unmet: len(cfg.Nodes)}
+	if c.unmet == 0 {
+		close(c.met)
+	}
+	return c, nil
 }
 
 // Run works at every node, through the Service and on every session at once
@@ -92,13 +105,35 @@ func (c *Client) Run(ctx context.Context) {
 		wg.Go(func() { c.work(ctx, &target{url: c.cfg.Service, service: service}) })
 		for i := range c.cfg.Sessions {
 			wg.Go(func() {
-				if pause(ctx, time.Duration(i)*openEvery) {
+				if c.meet(ctx) && pause(ctx, time.Duration(i)*openEvery) {
 					c.keep(ctx, &target{url: c.cfg.Service, service: service})
 				}
 			})
 		}
 	}
 	wg.Wait()
+}
+
+// meet waits until every node has answered, or long enough, and reports whether ctx
+// still runs.
+func (c *Client) meet(ctx context.Context) bool {
+	limit := time.NewTimer(openWithin)
+	defer limit.Stop()
+	select {
+	case <-c.met:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// nodeAnswered notes that one more node has answered.
+func (c *Client) nodeAnswered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unmet--; c.unmet == 0 {
+		close(c.met)
+	}
 }
 
 // every calls f each interval until ctx ends.
@@ -119,11 +154,20 @@ func (c *Client) every(ctx context.Context, f func(n int)) {
 func (c *Client) work(ctx context.Context, at *target) {
 	t := &transport{c: c}
 	defer t.close()
+	met := at.service != ""
 	c.every(ctx, func(n int) {
+		var result api.Result
 		if id := c.pick(); n%2 == 1 && id != "" {
-			c.do(ctx, t, at, c.read(id))
-		} else if id := c.next(); c.do(ctx, t, at, c.write(id)).Result == api.OK {
-			c.acknowledged(id)
+			result = c.do(ctx, t, at, c.read(id)).Result
+		} else {
+			id := c.next()
+			if result = c.do(ctx, t, at, c.write(id)).Result; result == api.OK {
+				c.acknowledged(id)
+			}
+		}
+		if result == api.OK && !met {
+			met = true
+			c.nodeAnswered()
 		}
 	})
 }

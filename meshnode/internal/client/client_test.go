@@ -193,6 +193,35 @@ func TestRunReadsBackWhatItWrote(t *testing.T) {
 	}
 }
 
+// TestSessionsWaitForTheNodes: each node is to be home to some.
+func TestSessionsWaitForTheNodes(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var up atomic.Bool
+	var opened atomic.Int64
+	c, _, url := setUp(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !up.Load():
+			if r.Method == http.MethodPost {
+				t.Error("a session was opened before the node had answered")
+			}
+			api.NewProblem(503, "starting").ServeHTTP(w, r)
+		case r.Method == http.MethodPost:
+			opened.Add(1)
+			cancel()
+			api.NewProblem(503, "enough").ServeHTTP(w, r)
+		default:
+			w.WriteHeader(201)
+		}
+	})
+	c.cfg.Service, c.cfg.Sessions = url, 1
+	time.AfterFunc(500*time.Millisecond, func() { up.Store(true) })
+	c.Run(ctx)
+	if opened.Load() == 0 {
+		t.Error("no session was opened afterwards")
+	}
+}
+
 func TestBodyFollowsFromID(t *testing.T) {
 	a, b := Body("a", 1000), Body("b", 1000)
 	if len(a) != 1000 || bytes.Equal(a, b) || !bytes.Equal(a, Body("a", 1000)) || len(Body("a", 1)) != 1 {

@@ -31,7 +31,6 @@ func (n *Node) control(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var next struct{ step, measure, load, gate, reattach time.Time }
-	last := time.Now() // tick
 	for {
 		ticked := false
 		select {
@@ -50,8 +49,7 @@ func (n *Node) control(ctx context.Context) {
 		n.takeInputs()
 		now := time.Now()
 		if ticked {
-			n.overload.lag = max(n.overload.lag, now.Sub(last)-tick)
-			last = now
+			n.overload.tick(now)
 			if !now.Before(next.load) {
 				next.load = now.Add(weighLoad)
 				n.measureLoad(now)

@@ -19,7 +19,7 @@ const (
 
 // late decides what becomes of a peer's challenge that has passed its deadline.
 // That of a peer whose latency is an incident gets more time, and so does any
-// while this node is short of resources. With any other it is not clear yet
+// while this node is short of resources, or was just kept from working. With any other it is not clear yet
 // whether the challenge was lost or the path has just become slow: a heartbeat
 // asks, and resolveDoubts looks at whether it came back.
 func (n *Node) late(at time.Time, peer string) {
@@ -27,6 +27,8 @@ func (n *Node) late(at time.Time, peer string) {
 	case !n.cfg.Heal:
 	case n.loop.Slow(peer) || n.loop.Exhausted():
 		n.extend(peer)
+	case n.overload.stalled(at):
+		n.sessions.ExtendDeadline(session.Peer(peer), benefit)
 	default:
 		if _, asked := n.doubts[peer]; !asked {
 			n.doubts[peer] = at

@@ -16,9 +16,38 @@ type overload struct {
 	meter    *resource.Meter // nil if CPU and memory are not watched
 	failed   bool            // the meter could not be read, and it was said
 	lag      time.Duration   // the most that a tick came late since the last measurement
+	ticked   time.Time       // the last tick
+	late     time.Time       // the last tick that came late
 	sheds    uint64          // work shed before shedding began
 	nodes    int64           // that were met when more were asked for
 	incident string          // for which work is shed
+}
+
+const (
+	// stall is how much later than it should a tick comes when the machine has no
+	// time for this node: a share of the shortest deadline of a challenge.
+	stall = 50 * time.Millisecond
+	// stallFor is how long that is held against this node, not against its peers.
+	stallFor = time.Second
+)
+
+// tick notes a tick of the control goroutine.
+func (o *overload) tick(now time.Time) {
+	if !o.ticked.IsZero() {
+		lag := now.Sub(o.ticked) - tick
+		o.lag = max(o.lag, lag)
+		if lag >= stall {
+			o.late = now
+		}
+	}
+	o.ticked = now
+}
+
+// stalled reports whether a tick came late lately, or is overdue. A peer is not to be
+// judged then: what it sent may have waited here (Lifeguard's local health: Dadgar,
+// Phillips and Currey, 2017).
+func (o *overload) stalled(now time.Time) bool {
+	return now.Sub(o.ticked) >= tick+stall || !o.late.IsZero() && now.Sub(o.late) < stallFor
 }
 
 // measureLoad tells the loop how short of resources this node is.

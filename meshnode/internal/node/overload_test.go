@@ -209,3 +209,36 @@ func TestScaleUpIsDoneWhenANodeJoins(t *testing.T) {
 		}
 	})
 }
+
+// TestStalledNodeJudgesNobody: for a while after a late tick, and while one is
+// overdue, but not because of a tick in time.
+func TestStalledNodeJudgesNobody(t *testing.T) {
+	start := time.Unix(1e9, 0)
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	var o overload
+	for _, c := range []struct {
+		tick, ask int // ms; no tick if negative
+		want      bool
+	}{
+		{0, 0, false}, {50, 60, false}, {110, 140, false},
+		{-1, 220, true},                                            // the next one is overdue,
+		{230, 231, true},                                           // and came late
+		{280, 1200, true},                                          // the next came in time; no sign since
+		{1330, 1400, true},                                         // late again
+		{1380, 1390, true},                                         // within a second
+		{1430, 1435, true}, {2290, 2295, true}, {2340, 2345, true}, // 2290 was late, too
+	} {
+		if c.tick >= 0 {
+			o.tick(at(c.tick))
+		}
+		if got := o.stalled(at(c.ask)); got != c.want {
+			t.Errorf("at %d ms: stalled %v, want %v", c.ask, got, c.want)
+		}
+	}
+	for ms := 2390; ms <= 3400; ms += 50 {
+		o.tick(at(ms))
+	}
+	if o.stalled(at(3400)) {
+		t.Error("a second of ticks in time is not enough")
+	}
+}
