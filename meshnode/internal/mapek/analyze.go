@@ -31,8 +31,11 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 		case event.PeerUnreachable:
 			findings = append(findings, c.fell(p, s)...)
 		case event.PeerRestarted:
-			findings = append(findings, c.restarted(now, s)...)
+			findings = append(findings, c.restarted(now, p, s)...)
 		case event.PeerReturned, event.PeerLeft, event.SessionVerified:
+			if s.Kind == event.PeerLeft {
+				delete(c.back, s.Peer)
+			}
 			findings = append(findings, c.recovered(now, s)...)
 		case event.SessionFailed:
 			findings = append(findings, c.failed(now, p, s)...)
@@ -81,14 +84,14 @@ func (c *Cases) fell(p *Policy, s Symptom) []Finding {
 // restarted files a peer that came back with a new incarnation and without a
 // goodbye. It crashed, and what it held in memory is gone. If it was missed, there
 // is or was an incident, and a failed link turns out to be a crash: who heard the peer
-// heard its successor.
-func (c *Cases) restarted(now time.Time, s Symptom) []Finding {
+// heard its successor. If that incident is over already, the crash is another.
+func (c *Cases) restarted(now time.Time, p *Policy, s Symptom) []Finding {
 	for _, i := range c.open {
 		sub := i.Subjects[s.Peer]
 		if sub == nil || i.Type != "" && !connectivity(i.Type) {
 			continue
 		}
-		sub.Verified = sub.Verified && s.Missed
+		sub.Verified = false
 		if !s.Missed || len(i.Subjects) > 1 || i.Type != "" && i.Type != metric.LinkFailure {
 			return nil
 		}
@@ -98,7 +101,7 @@ func (c *Cases) restarted(now time.Time, s Symptom) []Finding {
 		}
 		return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}}
 	}
-	if s.Missed {
+	if back, ok := c.back[s.Peer]; s.Missed && (!ok || now.Sub(back) > time.Duration(p.Correlate)) {
 		return nil
 	}
 	i := c.add(&Incident{Type: metric.NodeCrash, Since: s.Since, Opened: now, last: s.Time})
@@ -120,6 +123,7 @@ func (c *Cases) recovered(now time.Time, s Symptom) []Finding {
 		case event.PeerReturned:
 			sub.Unreachable = false
 			if i.Type == "" {
+				c.back[s.Peer] = now
 				delete(i.Subjects, s.Peer) // it was shorter than what counts as an incident
 			} else if connectivity(i.Type) {
 				findings = append(findings, Finding{Moment: PeerReturned, Incident: i, Peers: []string{s.Peer}})
@@ -139,6 +143,11 @@ func (c *Cases) recovered(now time.Time, s Symptom) []Finding {
 
 func (c *Cases) resolve(now time.Time, i *Incident) Finding {
 	i.Resolved = now
+	if i.Type == metric.LinkFailure {
+		for peer := range i.Subjects {
+			c.back[peer] = now
+		}
+	}
 	c.drop(i)
 	return Finding{Moment: Over, Incident: i, Peers: i.Peers()}
 }

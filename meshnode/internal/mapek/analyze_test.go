@@ -140,6 +140,27 @@ func TestAnalyze(t *testing.T) {
 			{1200, verified("b"), []string{"resolved node_crash b"}},
 			{1300, []Signal{{Kind: Restarted, Peer: "b", Missed: true}}, nil}, // that is known
 		}},
+		{"a successor that is heard only when all is well again", []step{
+			{0, append(met("b", "c", "d"), verified("b", "c", "d")...), nil},
+			{1000, lost("c", "b"), []string{"opened link_failure b"}},
+			{1100, append(append(back("b"), verified("b")...), Signal{Kind: Restarted, Peer: "b", Missed: true}),
+				[]string{"returned link_failure b", "resolved link_failure b", "opened node_crash b", "returned node_crash b"}},
+			{1200, verified("b"), []string{"resolved node_crash b"}},
+		}},
+		{"one that was back before it was judged", []step{
+			{0, append(met("b", "c", "d"), verified("b", "c", "d")...), nil},
+			{1000, lost("", "b"), nil},
+			{1050, back("b"), nil},
+			{1100, []Signal{{Kind: Restarted, Peer: "b", Missed: true}}, []string{"opened node_crash b", "returned node_crash b"}},
+			{1200, verified("b"), []string{"resolved node_crash b"}},
+		}},
+		{"a link that failed long ago was no crash of now", []step{
+			{0, append(met("b", "c", "d"), verified("b", "c", "d")...), nil},
+			{1000, lost("c", "b"), []string{"opened link_failure b"}},
+			{1100, back("b"), []string{"returned link_failure b"}},
+			{1200, verified("b"), []string{"resolved link_failure b"}},
+			{60000, []Signal{{Kind: Restarted, Peer: "b", Missed: true}}, nil},
+		}},
 		{"a restart in a partition changes nothing", []step{
 			{0, met("b", "c", "d"), nil},
 			{1000, lost("", "b", "c"), []string{"opened network_partition b,c"}},

@@ -69,11 +69,13 @@ type Cases struct {
 	prefix string
 	count  int
 	open   []*Incident
+	// back is when peers came back whose silence was not taken for a crash.
+	back map[string]time.Time
 }
 
 // NewCases returns an empty memory. The prefix must be unique to this run of
 // this node; incident ids start with it.
-func NewCases(prefix string) *Cases { return &Cases{prefix: prefix} }
+func NewCases(prefix string) *Cases { return &Cases{prefix: prefix, back: map[string]time.Time{}} }
 
 // Open returns the incidents that are not over, oldest first, without those
 // that Analyze still waits for.

@@ -133,7 +133,7 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 				add(event.PeerReturned)
 			}
 		case Restarted:
-			p.Verified = p.Verified && s.Missed // else it was the one before
+			p.Verified = false
 			add(event.PeerRestarted)
 		case Gone:
 			if p.Met {
