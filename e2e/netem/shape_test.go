@@ -91,26 +91,32 @@ func TestLimit(t *testing.T) {
 	near(t, "loss", got.loss(), 0.75, 0.02) // the host has a packet of its own to send now and then
 }
 
-// TestThroughput: 20,000 packets per second, kept up for three seconds by one socket.
+// TestThroughput: 20,000 packets per second, kept up for three seconds by one socket, on a
+// machine that has nothing else to do. Other tests run beside this one: then it is at
+// least half of what the socket sends without the stand-in.
 func TestThroughput(t *testing.T) {
 	if emulated() {
 		t.Skip("this machine is emulated: throughput is measured where it is real")
 	}
 	a, b := pair(t)
+	const seconds, rate, want = 3, 22000, 20000
+	send := func(delay time.Duration) (trace, float64) {
+		began := time.Now()
+		got := measure(t, a, b, flow{packets: seconds * rate, burst: rate / 1000, every: time.Millisecond, size: 200, wait: 5 * time.Second})
+		return got, float64(len(got)) / (time.Since(began) - delay).Seconds()
+	}
+	_, bare := send(0)
 	a.serve(t, "delay 200ms 20ms limit 20000")
-	const seconds, rate = 3, 22000
-	began := time.Now()
-	got := measure(t, a, b, flow{packets: seconds * rate, burst: rate / 1000, every: time.Millisecond, size: 200, wait: 5 * time.Second})
-	took := time.Since(began).Seconds() - 0.2
-	sent := float64(len(got)) / took
-	t.Logf("%.0f packets per second, lost %g, delay %.1f ms at the median, %.1f ms at the 99th percentile", sent, got.loss(), 1e3*got.quantile(0.5), 1e3*got.quantile(0.99))
-	if sent < 20000 {
-		t.Errorf("%.0f packets per second", sent)
+	got, sent := send(200 * time.Millisecond)
+	t.Logf("%.0f packets per second, %.0f without it; lost %g, delay %.1f ms at the median, %.1f ms at the 99th percentile",
+		sent, bare, got.loss(), 1e3*got.quantile(0.5), 1e3*got.quantile(0.99))
+	if sent < min(want, bare/2) {
+		t.Errorf("%.0f packets per second, %.0f without it", sent, bare)
 	}
 	if got.loss() != 0 || got.min() < 180*time.Millisecond {
 		t.Errorf("lost %g, shortest %s", got.loss(), got.min())
 	}
-	near(t, "median delay", got.quantile(0.5), 0.2, 0.02)
+	near(t, "median delay", got.quantile(0.5), 0.2, 0.05) // how exact it is at rest has tests of its own
 }
 
 // TestSendersDoNotFeelIt: TCP opens its window over the delay as over a long path. If
