@@ -43,11 +43,9 @@ func judgeFiring(ctx context.Context, s *scenario.Run, name string, e *scenario.
 
 func judgeLife(ctx context.Context, s *scenario.Run, name string, e *scenario.Episode, state string) {
 	GinkgoHelper()
-	since := e.Window
-	since.End = time.Time{} // an alert outlives its reason
 	var life alert.Life
 	eventually(ctx, func(ctx context.Context) (_ string, err error) {
-		life, err = alert.New(s.Prom).Life(name, since)(ctx)
+		life, err = alert.New(s.Prom).Life(name, e.Window.Since())(ctx)
 		return life.State(), err
 	}).WithTimeout(scenario.Wait.Alert).Should(Equal(state), "the state of alert %s", name)
 	AddReportEntry("life of "+name, life, ReportEntryVisibilityFailureOrVerbose)

@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"time"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -52,9 +50,7 @@ var _ = Describe("Scenario 2: PQC verification failures, corrupted on the wire",
 		heal(ctx, attack.Episode)
 		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.Wait.Settle).Should(Succeed())
 		rotations := prom.Labels{metric.LabelReason: metric.ReasonCompromise}
-		since := attack.Seen()
-		since.End = time.Time{} // rotated after the end counts, too
-		eventually(ctx, s.Prom.Growth(metric.KeyRotationsTotal, rotations, since)).
+		eventually(ctx, s.Prom.Growth(metric.KeyRotationsTotal, rotations, attack.Seen().Since())).
 			WithTimeout(scenario.Wait.Scraped).Should(HaveEach(BeNumerically(">=", 1)))
 		took, err := attack.Rotated(ctx)
 		scenario.Conclusive(err)
@@ -121,9 +117,7 @@ var _ = Describe("Scenario 2: PQC verification failures, injected by a script", 
 func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	failed := prom.Labels{metric.LabelType: metric.VerificationFailed}
-	since := a.Seen()
-	since.End = time.Time{}
-	counted := s.Prom.Growth(metric.AnomaliesTotal, failed, since)
+	counted := s.Prom.Growth(metric.AnomaliesTotal, failed, a.Seen().Since())
 	eventually(ctx, counted).WithTimeout(scenario.Wait.Settle).Should(HaveEach(BeNumerically(">=", scenario.Bar.BadSignatures)))
 	seen, err := counted(ctx)
 	scenario.Conclusive(err)
@@ -134,9 +128,7 @@ func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	high := prom.Labels{metric.LabelType: metric.HighFailureRate}
-	since := a.Seen()
-	since.End = time.Time{}
-	episodes := s.Prom.Growth(metric.AnomaliesTotal, high, since)
+	episodes := s.Prom.Growth(metric.AnomaliesTotal, high, a.Seen().Since())
 	eventually(ctx, episodes).WithTimeout(scenario.Wait.Scraped).Should(HaveEach(BeNumerically(">=", scenario.Bar.Episodes)))
 	seen, err := episodes(ctx)
 	scenario.Conclusive(err)
@@ -147,9 +139,7 @@ func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 // in time.
 func judgeInvalidation(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
-	since := a.Seen()
-	since.End = time.Time{}
-	eventually(ctx, s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, since)).
+	eventually(ctx, s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, a.Seen().Since())).
 		WithTimeout(scenario.Wait.Settle).Should(HaveEach(BeNumerically(">=", 1)))
 	took, err := a.Invalidated(ctx)
 	scenario.Conclusive(err)

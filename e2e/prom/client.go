@@ -52,6 +52,12 @@ type Window struct {
 	End time.Time
 }
 
+// Since returns the window without its end: for what outlives the reason for it.
+func (w Window) Since() Window {
+	w.End = time.Time{}
+	return w
+}
+
 // Until returns the window's end, which is now while it is open.
 func (w Window) Until(now time.Time) time.Time {
 	if w.End.IsZero() {
