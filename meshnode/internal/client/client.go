@@ -2,10 +2,11 @@
 // reads them back, does the same through a Service, keeps client sessions there,
 // and writes down what it asked and what it was told.
 //
-// Every operation has a retry budget, api.RetryBudget (2 s): an attempt that
-// failed, or that took longer than AttemptTimeout, is repeated on a new
-// connection until the budget is spent. Only then has the operation failed. Each
-// attempt is counted, and its error kept, beside the operation's outcome.
+// Every operation has a retry budget, api.RetryBudget (2 s): an attempt that failed
+// is repeated on a new connection, and one that is not answered soon gets a rival on
+// a new connection, until one succeeds or the budget is spent. Only then has the
+// operation failed. Each attempt is counted, and the errors of those that failed are
+// kept, beside the operation's outcome.
 package client
 
 import (
@@ -152,16 +153,16 @@ func (c *Client) every(ctx context.Context, f func(n int)) {
 
 // work alternates between writing and reading records at one target.
 func (c *Client) work(ctx context.Context, at *target) {
-	t := &transport{c: c}
-	defer t.close()
+	l := &caller{c: c, at: at}
+	defer l.close()
 	met := at.service != ""
 	c.every(ctx, func(n int) {
 		var result api.Result
 		if id := c.pick(); n%2 == 1 && id != "" {
-			result = c.do(ctx, t, at, c.read(id)).Result
+			result = l.do(ctx, c.read(id)).Result
 		} else {
 			id := c.next()
-			if result = c.do(ctx, t, at, c.write(id)).Result; result == api.OK {
+			if result = l.do(ctx, c.write(id)).Result; result == api.OK {
 				c.acknowledged(id)
 			}
 		}

@@ -113,13 +113,13 @@ func TestOutcomes(t *testing.T) {
 				}
 				c.handler(n.Add(1), w, r)
 			})
-			tr := &transport{c: cl}
-			defer tr.close()
+			l := &caller{c: cl, at: &target{url: url, node: "n"}}
+			defer l.close()
 			ask := cl.write("id")
 			if c.op == api.OpRead {
 				ask = cl.read("id")
 			}
-			cl.do(t.Context(), tr, &target{url: url, node: "n"}, ask)
+			l.do(t.Context(), ask)
 			ops := operations(t, h)
 			if len(ops) != 1 {
 				t.Fatalf("%d operations", len(ops))
@@ -144,8 +144,8 @@ func cutShort(o api.Operation) bool {
 
 func TestNotSentIsAFailure(t *testing.T) {
 	c, h, _ := setUp(t, nil)
-	tr := &transport{c: c}
-	c.do(t.Context(), tr, &target{url: "https://127.0.0.1:1", node: "n"}, c.write("x"))
+	l := &caller{c: c, at: &target{url: "https://127.0.0.1:1", node: "n"}}
+	l.do(t.Context(), c.write("x"))
 	o := operations(t, h)
 	if len(o) != 1 || o[0].Status != 0 || o[0].Attempts < 3 {
 		t.Fatalf("%+v", o)
@@ -153,6 +153,39 @@ func TestNotSentIsAFailure(t *testing.T) {
 	// The budget may end in the middle of an attempt; of that one nobody knows.
 	if want := map[bool]api.Result{false: api.Failed, true: api.Unknown}[cutShort(o[0])]; o[0].Result != want {
 		t.Errorf("%s, want %s: %+v", o[0].Result, want, o)
+	}
+}
+
+// A node that does not answer gets a rival; whichever answers first, wins.
+func TestUnansweredAttemptGetsARival(t *testing.T) {
+	for name, answers := range map[string]int64{"the node is gone": 2, "the node is slow": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int64
+			rival := make(chan struct{})
+			cl, h, url := setUp(t, func(w http.ResponseWriter, r *http.Request) {
+				nth := n.Add(1)
+				if nth == 2 {
+					close(rival)
+				}
+				if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					t.Error(err)
+				}
+				<-rival
+				if nth != answers {
+					<-r.Context().Done() // the client gave it up
+					return
+				}
+				w.WriteHeader(201)
+			})
+			l := &caller{c: cl, at: &target{url: url, node: "n"}}
+			defer l.close()
+			l.do(t.Context(), cl.write("id"))
+			o := operations(t, h)[0]
+			if o.Result != api.OK || o.Status != 201 || o.Attempts != 2 || len(o.Errors) != 0 {
+				t.Errorf("%+v", o)
+			}
+		})
 	}
 }
 

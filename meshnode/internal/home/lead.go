@@ -10,7 +10,7 @@ type lead struct {
 	round uint64            // of the last proposal
 	write uint64            // that brought the present state
 	acked map[string]uint64 // the last round that a peer answered
-	told  map[string]time.Time
+	told  map[string]asked  // by peer: the last proposal
 	waits []wait
 	// from is the former home while the claim is not held by a majority yet.
 	from string
@@ -31,7 +31,7 @@ const maxWaits = 64
 // take makes this node the home under the promised ballot; a proposal must follow.
 func (t *Table) take(e *entry, from string) {
 	e.accepted = e.promised
-	e.lead = &lead{acked: map[string]uint64{}, told: map[string]time.Time{}, from: from}
+	e.lead = &lead{acked: map[string]uint64{}, told: map[string]asked{}, from: from}
 	e.lead.write = 1
 	t.blank = false
 }
@@ -41,6 +41,7 @@ func (t *Table) propose(now time.Time, e *entry, out *Output) {
 	e.lead.round++
 	for _, p := range t.view.Members {
 		if t.live[p] {
+			e.lead.told[p] = asked{}
 			t.tell(now, e, p, out)
 		}
 	}
@@ -48,7 +49,7 @@ func (t *Table) propose(now time.Time, e *entry, out *Output) {
 }
 
 func (t *Table) tell(now time.Time, e *entry, peer string, out *Output) {
-	e.lead.told[peer] = now
+	e.lead.told[peer] = e.lead.told[peer].again(now)
 	out.send(peer, &message{Kind: propose, ID: e.id, Ballot: e.promised, Round: e.lead.round, Copy: t.copyOf(now, e)})
 }
 
@@ -57,12 +58,13 @@ func (t *Table) tell(now time.Time, e *entry, peer string, out *Output) {
 func (t *Table) retell(now time.Time, e *entry, out *Output) {
 	l := e.lead
 	l.waits = slices.DeleteFunc(l.waits, func(w wait) bool { return now.After(w.deadline) })
-	want, every := l.write, repair
-	if len(l.waits) > 0 {
-		want, every = max(want, l.waits[len(l.waits)-1].round), resend
+	want, waited := l.write, len(l.waits) > 0
+	if waited {
+		want = max(want, l.waits[len(l.waits)-1].round)
 	}
 	for _, p := range t.view.Members {
-		if t.live[p] && l.acked[p] < want && now.Sub(l.told[p]) >= every {
+		due := now.Sub(l.told[p].at) >= repair || waited && l.told[p].due(now)
+		if t.live[p] && l.acked[p] < want && due {
 			t.tell(now, e, p, out)
 		}
 	}

@@ -70,6 +70,20 @@ type message struct {
 	Answer *answer `json:"a,omitempty"`
 }
 
+// asked is when something was last sent that is to be answered, and how long
+// the answer may take.
+type asked struct {
+	at   time.Time
+	wait time.Duration
+}
+
+func (a asked) due(now time.Time) bool { return now.Sub(a.at) >= a.wait }
+
+// again is what holds after it was sent once more.
+func (a asked) again(now time.Time) asked {
+	return asked{now, min(max(resend, 2*a.wait), resendMax)}
+}
+
 var errMessage = errors.New("home: malformed message")
 
 func (m *message) encode() []byte {

@@ -69,7 +69,7 @@ type operation struct {
 	target   string // of Create
 	refused  int    // how many targets took no session
 	sentTo   string
-	sent     time.Time
+	sent     asked
 	none     map[string]bool // settled peers that do not know the session
 	why      string          // of the last attempt that came to nothing
 }
@@ -117,10 +117,16 @@ func (t *Table) step(now time.Time, o *operation, out *Output) {
 	case home == "":
 		t.search(now, o, out)
 	case home != t.self && !t.live[home]:
-		t.finish(o, busy("its home %s is not within reach", home), out)
-	case o.sentTo == home && now.Sub(o.sent) < resend:
+		// Where a majority is, another node becomes its home before long.
+		if o.why = fmt.Sprintf("its home %s is not within reach", home); !t.majority() {
+			t.finish(o, busy("%s", o.why), out)
+		}
+	case o.sentTo == home && !o.sent.due(now):
 	default:
-		o.sentTo, o.sent = home, now
+		if o.sentTo != home {
+			o.sentTo, o.sent = home, asked{}
+		}
+		o.sent = o.sent.again(now)
 		m := &message{Kind: request, ID: o.ID, Ticket: o.ticket, Op: o.Op, Body: o.Body, Match: o.Match}
 		if e := t.entries[o.ID]; e != nil {
 			m.Ballot = e.promised
@@ -135,10 +141,10 @@ func (t *Table) step(now time.Time, o *operation, out *Output) {
 
 // search asks everyone for a session that this node does not know.
 func (t *Table) search(now time.Time, o *operation, out *Output) {
-	if now.Sub(o.sent) < resend {
+	if !o.sent.due(now) {
 		return
 	}
-	o.sent = now
+	o.sent = o.sent.again(now)
 	if o.none == nil {
 		o.none = map[string]bool{}
 	}

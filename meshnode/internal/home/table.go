@@ -24,10 +24,12 @@ type Limits struct {
 const (
 	// Tick is the longest time between two Ticks.
 	Tick = 50 * time.Millisecond
-	// OpTimeout bounds an operation; below a client's time for one attempt.
-	OpTimeout = 600 * time.Millisecond
-	// resend is the time after which what was not answered is sent again.
-	resend = 100 * time.Millisecond
+	// OpTimeout bounds an operation; below a client's retry budget of 2 s.
+	OpTimeout = 1800 * time.Millisecond
+	// resend is the time after which what was not answered is sent again; it doubles
+	// up to resendMax. Who does not answer in time may be busy with what it was sent.
+	resend    = 100 * time.Millisecond
+	resendMax = 400 * time.Millisecond
 	// repair is the time after which a peer that lacks a state gets it again.
 	repair = 500 * time.Millisecond
 	// resume is how long after a peer came within reach a node waits before it

@@ -189,6 +189,37 @@ func TestMinorityNeitherServesNorClaims(t *testing.T) {
 	}
 }
 
+// An operation outlives the home of its session: the next home answers it.
+func TestOperationWaitsForTheNextHome(t *testing.T) {
+	s := mesh(t, true)
+	n := homedAt("c")
+	s.create(n)
+	s.crash("c")
+	var got []Result
+	s.do("a", Request{Op: Update, ID: id(n), Body: []byte("x")}, func(r Result) { got = append(got, r) })
+	s.run(OpTimeout)
+	if len(got) != 1 || got[0].Code != Done || got[0].Home.Home == "c" || got[0].Version != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is not answered is sent again ever more seldom.
+func TestRepetitionsBackOff(t *testing.T) {
+	now := time.Unix(0, 0)
+	var a asked
+	var waits []time.Duration
+	for range 4 {
+		a = a.again(now)
+		if a.due(now.Add(a.wait-1)) || !a.due(now.Add(a.wait)) {
+			t.Errorf("due at another time than after %v", a.wait)
+		}
+		waits = append(waits, a.wait)
+	}
+	if want := []time.Duration{resend, 2 * resend, resendMax, resendMax}; !slices.Equal(waits, want) {
+		t.Errorf("%v, want %v", waits, want)
+	}
+}
+
 // homedAt returns the number of a session that a node of five is the best home for.
 func homedAt(name string) (n int) {
 	for Rank(id(n), five)[0] != name {
