@@ -17,7 +17,7 @@ import (
 var nodeArgs = map[string][]string{
 	// Nodes attest each other beyond what keeps sessions verified: the low-priority
 	// work that a node in need can shed.
-	"resource-stress": {"--reattest-interval=200ms"},
+	"resource-stress": {"--reattest-interval=500ms"},
 }
 
 // made holds the meshes that no scenario has taken yet, by its name.
