@@ -19,9 +19,9 @@ const (
 
 // late decides what becomes of a peer's challenge that has passed its deadline.
 // That of a peer whose latency is an incident gets more time, and so does any
-// while this node is short of resources, or was just kept from working. With any other it is not clear yet
-// whether the challenge was lost or the path has just become slow: a heartbeat
-// asks, and resolveDoubts looks at whether it came back.
+// while this node is short of resources, or was just kept from working. With any
+// other it is not clear yet whether the challenge was lost or the path has just
+// become slow: a heartbeat asks, and resolveDoubts looks at whether it came back.
 func (n *Node) late(at time.Time, peer string) {
 	switch {
 	case !n.cfg.Heal:
@@ -38,11 +38,13 @@ func (n *Node) late(at time.Time, peer string) {
 }
 
 // resolveDoubts gives time to the challenges of peers whose echoes fail to come,
-// too. If one came, the path is as it was and the challenge times out.
+// too. If one came, the path is as it was: the challenge is sent again, for it was
+// lost or its answer was, and times out if that does not help.
 func (n *Node) resolveDoubts(now time.Time) {
 	for peer, since := range n.doubts {
 		switch {
 		case n.detect.Echoed(peer, since):
+			n.sessions.Repeat(session.Peer(peer), benefit)
 		case now.Sub(since) < doubtFor:
 			continue
 		default:

@@ -28,6 +28,7 @@ type challenge struct {
 	settled  bool          // answered badly, or its answer was shed: no timeout follows
 	reverify bool          // a handshake follows if the answer is late
 	attempts int           // answers that were verified
+	repeated bool          // sent twice
 }
 
 const (
@@ -71,6 +72,10 @@ func (m *Manager) send(now time.Duration, s *session, c *challenge) {
 		s.challenges = slices.Delete(s.challenges, oldest, oldest+1)
 	}
 	s.challenges = append(s.challenges, c)
+	m.transmitChallenge(s, c)
+}
+
+func (m *Manager) transmitChallenge(s *session, c *challenge) {
 	payload := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), c.epoch)
 	payload = append(append(payload, c.value[:]...), byte(c.priority))
 	way := m.pathTo(s.peer.name, s.peer.addr, frame.Challenge)

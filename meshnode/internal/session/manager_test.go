@@ -240,6 +240,54 @@ func TestChallengesLostTogetherAreOneFailure(t *testing.T) {
 	})
 }
 
+// TestRepeat: a challenge that was lost is sent again once, and then times out.
+func TestRepeat(t *testing.T) {
+	for name, lasts := range map[string]bool{"lost once": false, "lost again": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newMesh(t)
+				defer w.stopAll()
+				a, b := w.pair()
+				w.pass(3 * time.Second)
+				overdue := func() (n int) {
+					a.Manager.mu.Lock()
+					defer a.Manager.mu.Unlock()
+					for _, c := range a.peers["b"].current.challenges {
+						if c.overdue && !c.lost {
+							n++
+						}
+					}
+					return n
+				}
+				w.cut(a, b)
+				a.Manager.mu.Lock()
+				a.sendChallenge(a.cfg.Now(), a.peers["b"].current, false)
+				a.Manager.mu.Unlock()
+				w.within(time.Second, "it is overdue", func() bool { return overdue() > 0 })
+				if !lasts {
+					w.heal(a, b)
+				}
+				a.Repeat("b", time.Second)
+				if lasts {
+					w.pass(500 * time.Millisecond)
+					a.Repeat("b", time.Hour) // the one that is not overdue is not repeated
+					w.within(time.Second, "it is overdue again", func() bool { return overdue() > 0 })
+					a.Repeat("b", time.Hour) // and none is repeated twice
+					w.within(time.Second, "it times out", func() bool { return a.metrics.get("timeout") > 0 })
+					return
+				}
+				for range 10 { // another one may have been lost with it
+					w.pass(100 * time.Millisecond)
+					a.Repeat("b", time.Second)
+				}
+				if n := a.metrics.get("timeout"); n != 0 || overdue() != 0 {
+					t.Errorf("%v timeouts, %d challenges are overdue", n, overdue())
+				}
+			})
+		})
+	}
+}
+
 func TestInvalidateRevokesUntilRotate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)

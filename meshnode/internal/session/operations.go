@@ -99,6 +99,25 @@ func (m *Manager) Rotate(p Peer, reason string) {
 	}
 }
 
+// Repeat sends the overdue challenges of p again, each one once, and gives them more
+// time: they or their answers may have been lost.
+func (m *Manager) Repeat(p Peer, by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.peers[p]
+	if e == nil || e.current == nil {
+		return
+	}
+	for _, c := range e.current.challenges {
+		if c.overdue && !c.repeated && !c.lost && !c.settled {
+			c.repeated, c.overdue = true, false
+			c.deadline = m.cfg.Now() + by
+			m.transmitChallenge(e.current, c)
+		}
+	}
+	m.poke()
+}
+
 // ExtendDeadline gives the outstanding challenges of p more time, so that none
 // that has become overdue counts as a timeout yet.
 func (m *Manager) ExtendDeadline(p Peer, by time.Duration) {
