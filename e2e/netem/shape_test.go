@@ -111,7 +111,7 @@ func TestLimit(t *testing.T) {
 // TestThroughput: 20,000 packets per second, kept up for a second by one socket, on a
 // machine that has nothing else to do. Other tests run beside this one: then it is at
 // least half of what the socket sends without the stand-in. What else runs can only
-// take away from that, so the best of a few turns counts.
+// take away from that, so one good turn of a few is enough.
 func TestThroughput(t *testing.T) {
 	if emulated() {
 		t.Skip("this machine is emulated: throughput is measured where it is real")
@@ -126,26 +126,21 @@ func TestThroughput(t *testing.T) {
 	var got trace
 	var bare, sent float64
 	for range 6 {
-		_, without := send(0)
+		_, bare = send(0)
 		a.serve(t, "delay 200ms 20ms limit 20000")
-		trace, with := send(200 * time.Millisecond)
+		got, sent = send(200 * time.Millisecond)
 		a.remove(t)
-		if with > sent {
-			got, sent, bare = trace, with, without
+		t.Logf("%.0f packets per second, %.0f without it; lost %g, delay %.1f ms at the median, %.1f ms at the 99th percentile",
+			sent, bare, got.loss(), 1e3*got.quantile(0.5), 1e3*got.quantile(0.99))
+		if got.min() < 180*time.Millisecond {
+			t.Errorf("shortest %s", got.min())
 		}
-		if sent >= want {
-			break
+		// How exact the delay is at rest has tests of its own.
+		if sent >= min(want, bare/2) && got.loss() == 0 && got.quantile(0.5) < 0.25 {
+			return
 		}
 	}
-	t.Logf("%.0f packets per second, %.0f without it; lost %g, delay %.1f ms at the median, %.1f ms at the 99th percentile",
-		sent, bare, got.loss(), 1e3*got.quantile(0.5), 1e3*got.quantile(0.99))
-	if sent < min(want, bare/2) {
-		t.Errorf("%.0f packets per second, %.0f without it", sent, bare)
-	}
-	if got.loss() != 0 || got.min() < 180*time.Millisecond {
-		t.Errorf("lost %g, shortest %s", got.loss(), got.min())
-	}
-	near(t, "median delay", got.quantile(0.5), 0.2, 0.05) // how exact it is at rest has tests of its own
+	t.Errorf("%.0f packets per second, %.0f without it; lost %g, median delay %g s", sent, bare, got.loss(), got.quantile(0.5))
 }
 
 // TestSendersDoNotFeelIt: TCP opens its window over the delay as over a long path. If
