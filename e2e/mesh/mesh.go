@@ -36,10 +36,10 @@ const (
 
 const (
 	pollEvery = 250 * time.Millisecond
-	// headStart is what the pods of a mesh get before their namespace is deleted
-	// around them. Its controller first waits five seconds; pods that it still finds
-	// then cost half of their grace period more.
-	headStart = 3 * time.Second
+	// headStart is how long the pods of a mesh are waited for: as long as their
+	// namespace's controller waits before it begins. Pods that it still finds then cost
+	// half of their grace period more.
+	headStart = 5 * time.Second
 )
 
 // Mesh is a mesh in a namespace of its own.
@@ -210,14 +210,16 @@ func (m *Mesh) Pods(ctx context.Context, app string) ([]corev1.Pod, error) {
 	return l.Items, nil
 }
 
-// Stop deletes the workloads and their pods and gives these a little time to go.
-// The namespace's own way to delete pods waits out their grace periods.
+// Stop begins to delete the namespace, deletes the workloads and their pods, and gives
+// these a little time to go. The namespace's own way begins seconds later, and to
+// delete pods waits out their grace periods.
 func (m *Mesh) Stop(ctx context.Context) error {
 	inside, background := client.InNamespace(m.Namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)
 	err := errors.Join(
 		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, background),
 		m.client.DeleteAllOf(ctx, &appsv1.Deployment{}, inside, background),
 		m.client.DeleteAllOf(ctx, &corev1.Pod{}, inside, client.GracePeriodSeconds(1)),
+		client.IgnoreNotFound(m.client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}})),
 	)
 	m.awaitNoPods(ctx)
 	if err != nil {
@@ -230,17 +232,16 @@ func (m *Mesh) Stop(ctx context.Context) error {
 // waits until it is gone. It does not mind what is gone already.
 func (m *Mesh) Delete(ctx context.Context) error {
 	owned := client.MatchingLabels{OwnerLabel: m.Namespace}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}}
 	if err := errors.Join(
 		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRoleBinding{}, owned),
 		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRole{}, owned),
 		m.Stop(ctx),
-		client.IgnoreNotFound(m.client.Delete(ctx, ns)),
 	); err != nil {
 		return fmt.Errorf("delete the mesh in %s: %w", m.Namespace, err)
 	}
+	ns := &corev1.Namespace{}
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
-		return apierrors.IsNotFound(m.client.Get(ctx, client.ObjectKeyFromObject(ns), ns)), nil
+		return apierrors.IsNotFound(m.client.Get(ctx, client.ObjectKey{Name: m.Namespace}, ns)), nil
 	})
 	if wait.Interrupted(err) {
 		why := "no reason given"

@@ -61,7 +61,8 @@ func (r *Run) withdraw(ctx context.Context) (left []string, err error) {
 	return left, nil
 }
 
-// Stop ends the mesh's pods, which is what burdens the machine. Remove does the rest.
+// Stop ends the mesh's pods, which is what burdens the machine, and begins to remove the
+// rest. Remove sees it gone.
 func (r *Run) Stop(ctx context.Context) error {
 	if r.Probes != nil {
 		r.Probes.Close()

@@ -121,13 +121,14 @@ func (p *Partition) Rerouted(ctx context.Context) (Reactions, error) {
 // took from the heal of that very pair.
 func (p *Partition) AfterHeal(ctx context.Context) (Reactions, error) {
 	reactions := Reactions{}
-	for n, cut := range p.CutAt {
+	for n := range p.CutAt {
 		journal, err := p.run.Mesh.Journal(ctx, n)
 		if err != nil {
 			return reactions, err
 		}
 		for _, peer := range probe.PeersOf(n, p.Cut) {
-			healed, err := p.run.Probes.Healed(n, peer, cut)
+			// At the proof each pair was cut; before, one may have been lost and heard again.
+			healed, err := p.run.Probes.Healed(n, peer, *p.Times.Proven)
 			if err != nil {
 				return reactions, err
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +287,35 @@ func TestRepeat(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStalledNodeGivesTime: the time in which a node did not run is not held against
+// its peers.
+func TestStalledNodeGivesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		var stalled atomic.Int64
+		a := w.start("a", netip.AddrPort{}, func(c *Config) {
+			began := time.Now()
+			c.Now = func() time.Duration { return time.Since(began) + time.Duration(stalled.Load()) }
+		})
+		b := w.start("b", netip.AddrPort{})
+		w.connectAll()
+		w.within(time.Second, "they verify each other", w.verified)
+		w.pass(3 * time.Second)
+		w.cut(a, b)
+		a.Manager.mu.Lock()
+		a.sendChallenge(a.cfg.Now(), a.peers["b"].current, false)
+		a.Manager.mu.Unlock()
+		w.within(time.Second, "it is overdue", func() bool { return a.count(ChallengeOverdue) > 0 })
+		stalled.Add(int64(500 * time.Millisecond))
+		w.pass(a.cfg.Limits.Overdue / 2)
+		if n := a.metrics.get("timeout"); n != 0 {
+			t.Errorf("%v timeouts after a stall", n)
+		}
+		w.within(time.Second, "it times out all the same", func() bool { return a.metrics.get("timeout") > 0 })
+	})
 }
 
 func TestInvalidateRevokesUntilRotate(t *testing.T) {

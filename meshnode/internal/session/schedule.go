@@ -10,10 +10,15 @@ import (
 // what many peers with deadlines close together cost.
 const tickMin = 5 * time.Millisecond
 
+// stall is how much later than planned a look comes when the machine has no time for
+// this node.
+const stall = 20 * time.Millisecond
+
 // keepSchedule acts on everything that falls due, until ctx ends.
 func (m *Manager) keepSchedule(ctx context.Context) {
 	timer := time.NewTimer(tickMin) // never 0: golang/go#78156, two such timers of a synctest bubble crash the race detector
 	defer timer.Stop()
+	planned := m.cfg.Now() + tickMin
 	for {
 		select {
 		case <-ctx.Done():
@@ -23,9 +28,28 @@ func (m *Manager) keepSchedule(ctx context.Context) {
 		}
 		m.mu.Lock()
 		now := m.cfg.Now()
+		if late := now - planned; late >= stall {
+			m.forgive(late)
+		}
 		next := m.step(now)
 		m.mu.Unlock()
-		timer.Reset(max(next-now, tickMin))
+		planned = max(next, now+tickMin)
+		timer.Reset(planned - now)
+	}
+}
+
+// forgive gives all challenges the time in which this node was kept from working: the
+// answers may have been waiting, and so may who would have extended the deadlines. It
+// needs m.mu.
+func (m *Manager) forgive(late time.Duration) {
+	for _, e := range m.peers {
+		if e.current == nil {
+			continue
+		}
+		for _, c := range e.current.challenges {
+			c.deadline += late
+			c.decide += late // set anew when it becomes overdue
+		}
 	}
 }
 
