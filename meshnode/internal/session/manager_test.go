@@ -263,6 +263,7 @@ func TestRepeat(t *testing.T) {
 				w.cut(a, b)
 				a.Manager.mu.Lock()
 				a.sendChallenge(a.cfg.Now(), a.peers["b"].current, false)
+				a.poke()
 				a.Manager.mu.Unlock()
 				w.within(time.Second, "it is overdue", func() bool { return overdue() > 0 })
 				if !lasts {
@@ -307,10 +308,11 @@ func TestStalledNodeGivesTime(t *testing.T) {
 		w.cut(a, b)
 		a.Manager.mu.Lock()
 		a.sendChallenge(a.cfg.Now(), a.peers["b"].current, false)
+		a.poke()
 		a.Manager.mu.Unlock()
 		w.within(time.Second, "it is overdue", func() bool { return a.count(ChallengeOverdue) > 0 })
 		stalled.Add(int64(500 * time.Millisecond))
-		w.pass(a.cfg.Limits.Overdue / 2)
+		w.pass(a.cfg.Limits.Overdue + 100*time.Millisecond)
 		if n := a.metrics.get("timeout"); n != 0 {
 			t.Errorf("%v timeouts after a stall", n)
 		}
