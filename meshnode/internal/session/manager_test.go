@@ -312,7 +312,7 @@ func TestStalledNodeGivesTime(t *testing.T) {
 		a.Manager.mu.Unlock()
 		w.within(time.Second, "it is overdue", func() bool { return a.count(ChallengeOverdue) > 0 })
 		stalled.Add(int64(500 * time.Millisecond))
-		w.pass(a.cfg.Limits.Overdue + 100*time.Millisecond)
+		w.pass(a.cfg.Limits.Overdue + 50*time.Millisecond)
 		if n := a.metrics.get("timeout"); n != 0 {
 			t.Errorf("%v timeouts after a stall", n)
 		}

@@ -29,7 +29,7 @@ func (m *Manager) keepSchedule(ctx context.Context) {
 		m.mu.Lock()
 		now := m.cfg.Now()
 		if late := now - planned; late >= stall {
-			m.forgive(late)
+			m.forgive(now, late)
 		}
 		next := m.step(now)
 		m.mu.Unlock()
@@ -38,17 +38,17 @@ func (m *Manager) keepSchedule(ctx context.Context) {
 	}
 }
 
-// forgive gives all challenges the time in which this node was kept from working: the
-// answers may have been waiting, and so may who would have extended the deadlines. It
-// needs m.mu.
-func (m *Manager) forgive(late time.Duration) {
+// forgive gives all challenges the time in which this node was kept from working, and
+// the overdue ones their grace again: the answers may have been waiting, and so may
+// who would have extended the deadlines. It needs m.mu.
+func (m *Manager) forgive(now, late time.Duration) {
 	for _, e := range m.peers {
 		if e.current == nil {
 			continue
 		}
 		for _, c := range e.current.challenges {
 			c.deadline += late
-			c.decide += late // set anew when it becomes overdue
+			c.decide = now + m.cfg.Limits.Overdue // set anew when it becomes overdue
 		}
 	}
 }
