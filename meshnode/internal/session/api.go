@@ -148,7 +148,7 @@ type Limits struct {
 	Verified      time.Duration // how long a good signature counts, default 5 s
 	Challenge     time.Duration // between critical challenges of a peer, default 1 s
 	Reattest      time.Duration // between challenges of low priority; 0: there are none
-	Overdue       time.Duration // for ExtendDeadline to come after ChallengeOverdue, default 200 ms
+	Overdue       time.Duration // for ExtendDeadline to come after ChallengeOverdue, default 150 ms
 	Grace         time.Duration // a replaced session still receives, default 10 s
 	Retransmit    time.Duration // first retransmission of a handshake message, default 250 ms
 	Handshake     time.Duration // a handshake fails after this, default 8 s

@@ -222,7 +222,7 @@ func (l *Limits) setDefaults() {
 		{&l.TTL, time.Hour},
 		{&l.Verified, 5 * time.Second},
 		{&l.Challenge, time.Second},
-		{&l.Overdue, 200 * time.Millisecond},
+		{&l.Overdue, 150 * time.Millisecond},
 		{&l.Grace, 10 * time.Second},
 		{&l.Retransmit, 250 * time.Millisecond},
 		{&l.Handshake, 8 * time.Second},

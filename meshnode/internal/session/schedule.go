@@ -12,7 +12,7 @@ const tickMin = 5 * time.Millisecond
 
 // stall is how much later than planned a look comes when the machine has no time for
 // this node.
-const stall = 20 * time.Millisecond
+const stall = 50 * time.Millisecond
 
 // keepSchedule acts on everything that falls due, until ctx ends.
 func (m *Manager) keepSchedule(ctx context.Context) {
