@@ -56,6 +56,7 @@ func (n *Node) control(ctx context.Context) {
 			}
 			n.send(n.detect.Tick(now))
 			n.resolveDoubts(now)
+			n.sessions.Judge()
 			n.sendRoutes(n.routes.Tick(now))
 			if !now.Before(next.measure) {
 				next.measure = now.Add(measure)

@@ -168,6 +168,8 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 		return api.NewProblem(http.StatusConflict, "%v; records never change, use another id", err)
 	case errors.Is(err, store.ErrNoHolder):
 		return busy("%v; it may still spread, repeat the request", err)
+	case r.Context().Err() != nil:
+		return busy("the client has gone") // it does not read this
 	case err != nil:
 		h.logger.Error("record not accepted", "id", id, "error", err)
 		return busy("the record could not be stored")

@@ -75,6 +75,8 @@ func (h *handler) session(w http.ResponseWriter, r *http.Request, status int, do
 		return api.NewProblem(http.StatusPreconditionFailed, "%v; read it and decide anew", err)
 	case errors.Is(err, home.ErrBusy):
 		return busy("%v", err)
+	case r.Context().Err() != nil:
+		return busy("the client has gone") // it does not read this
 	case err != nil:
 		h.logger.Error("session operation failed", "error", err)
 		return busy("the session could not be reached")

@@ -23,7 +23,7 @@ type challenge struct {
 	sent     time.Duration
 	deadline time.Duration
 	overdue  bool          // ChallengeOverdue was reported
-	decide   time.Duration // an overdue challenge counts as a timeout then
+	decide   time.Duration // until then an overdue challenge is no timeout
 	lost     bool          // timed out; a late answer still counts
 	settled  bool          // answered badly, or its answer was shed: no timeout follows
 	reverify bool          // a handshake follows if the answer is late
@@ -96,15 +96,6 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 			if c.reverify {
 				m.call(now, e, ReasonReverify)
 			}
-		case c.overdue && now >= c.decide:
-			c.lost = true
-			if c.sent >= s.timedOut { // several that were under way at once are one failure
-				s.timedOut = now
-				s.backoff++
-				s.challenge = now + m.backoff(s.backoff)
-			}
-			m.cfg.Metrics.VerificationTimeout()
-			m.emit(Event{Kind: ChallengeTimeout, Peer: e.name, Session: s.id, Latency: now - c.sent})
 		}
 	}
 	s.challenges = slices.DeleteFunc(s.challenges, func(c *challenge) bool {
@@ -121,6 +112,35 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 	}
 }
 
+// Judge counts the overdue challenges whose grace is over as timeouts. Who extends
+// deadlines calls it after that, at short intervals: what comes late because nobody had
+// the time to extend it is no timeout.
+func (m *Manager) Judge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.cfg.Now()
+	for _, e := range m.peers {
+		s := e.current
+		if !s.live(now) {
+			continue
+		}
+		for _, c := range s.challenges {
+			if !c.overdue || c.lost || c.settled || now < c.decide {
+				continue
+			}
+			c.lost = true
+			if c.sent >= s.timedOut { // several that were under way at once are one failure
+				s.timedOut = now
+				s.backoff++
+				s.challenge = now + m.backoff(s.backoff)
+				m.poke()
+			}
+			m.cfg.Metrics.VerificationTimeout()
+			m.emit(Event{Kind: ChallengeTimeout, Peer: e.name, Session: s.id, Latency: now - c.sent})
+		}
+	}
+}
+
 // nextAttestation returns when attestation has something to do. It needs m.mu.
 func (s *session) nextAttestation() time.Duration {
 	next := s.challenge
@@ -129,9 +149,7 @@ func (s *session) nextAttestation() time.Duration {
 	}
 	for _, c := range s.challenges {
 		switch {
-		case c.settled || c.lost || c.priority != attest.Critical:
-		case c.overdue:
-			next = min(next, c.decide)
+		case c.settled || c.lost || c.overdue || c.priority != attest.Critical:
 		default:
 			next = min(next, c.deadline)
 		}

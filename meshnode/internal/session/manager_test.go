@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -290,33 +289,25 @@ func TestRepeat(t *testing.T) {
 	}
 }
 
-// TestStalledNodeGivesTime: the time in which a node did not run is not held against
-// its peers.
-func TestStalledNodeGivesTime(t *testing.T) {
+// TestStalledOwnerGivesTime: while the owner of the sessions cannot extend deadlines,
+// nothing times out.
+func TestStalledOwnerGivesTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
-		var stalled atomic.Int64
-		a := w.start("a", netip.AddrPort{}, func(c *Config) {
-			began := time.Now()
-			c.Now = func() time.Duration { return time.Since(began) + time.Duration(stalled.Load()) }
-		})
-		b := w.start("b", netip.AddrPort{})
-		w.connectAll()
-		w.within(time.Second, "they verify each other", w.verified)
+		a, b := w.pair()
 		w.pass(3 * time.Second)
+		a.idle.Store(true)
 		w.cut(a, b)
-		a.Manager.mu.Lock()
-		a.sendChallenge(a.cfg.Now(), a.peers["b"].current, false)
-		a.poke()
-		a.Manager.mu.Unlock()
-		w.within(time.Second, "it is overdue", func() bool { return a.count(ChallengeOverdue) > 0 })
-		stalled.Add(int64(500 * time.Millisecond))
-		w.pass(a.cfg.Limits.Overdue + 50*time.Millisecond)
+		w.within(5*time.Second, "one is overdue", func() bool { return a.count(ChallengeOverdue) > 0 })
+		w.pass(time.Second)
+		a.ExtendDeadline("b", time.Second)
+		a.idle.Store(false)
+		w.pass(500 * time.Millisecond)
 		if n := a.metrics.get("timeout"); n != 0 {
 			t.Errorf("%v timeouts after a stall", n)
 		}
-		w.within(time.Second, "it times out all the same", func() bool { return a.metrics.get("timeout") > 0 })
+		w.within(3*time.Second, "it times out all the same", func() bool { return a.metrics.get("timeout") > 0 })
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,7 @@ type node struct {
 	table    *table
 	metrics  *metrics
 	stop     func()
+	idle     atomic.Bool // nobody judges
 
 	mu       sync.Mutex
 	events   []Event
@@ -94,6 +96,20 @@ func (w *mesh) startAs(id *identity.Node, addr netip.AddrPort, change ...func(*C
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
+	go func() {
+		judge := time.NewTicker(20 * time.Millisecond)
+		defer judge.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-judge.C:
+				if !n.idle.Load() {
+					n.Judge()
+				}
+			}
+		}
+	}()
 	n.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -10,15 +10,10 @@ import (
 // what many peers with deadlines close together cost.
 const tickMin = 5 * time.Millisecond
 
-// stall is how much later than planned a look comes when the machine has no time for
-// this node.
-const stall = 50 * time.Millisecond
-
 // keepSchedule acts on everything that falls due, until ctx ends.
 func (m *Manager) keepSchedule(ctx context.Context) {
 	timer := time.NewTimer(tickMin) // never 0: golang/go#78156, two such timers of a synctest bubble crash the race detector
 	defer timer.Stop()
-	planned := m.cfg.Now() + tickMin
 	for {
 		select {
 		case <-ctx.Done():
@@ -28,28 +23,9 @@ func (m *Manager) keepSchedule(ctx context.Context) {
 		}
 		m.mu.Lock()
 		now := m.cfg.Now()
-		if late := now - planned; late >= stall {
-			m.forgive(now, late)
-		}
 		next := m.step(now)
 		m.mu.Unlock()
-		planned = max(next, now+tickMin)
-		timer.Reset(planned - now)
-	}
-}
-
-// forgive gives all challenges the time in which this node was kept from working, and
-// the overdue ones their grace again: the answers may have been waiting, and so may
-// who would have extended the deadlines. It needs m.mu.
-func (m *Manager) forgive(now, late time.Duration) {
-	for _, e := range m.peers {
-		if e.current == nil {
-			continue
-		}
-		for _, c := range e.current.challenges {
-			c.deadline += late
-			c.decide = now + m.cfg.Limits.Overdue // set anew when it becomes overdue
-		}
+		timer.Reset(max(next-now, tickMin))
 	}
 }
 
