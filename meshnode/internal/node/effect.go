@@ -79,11 +79,13 @@ func (e effector) Done(a mapek.Action) bool {
 	return false
 }
 
-// extend gives the outstanding challenges of a slow peer two more round trips.
+// extend gives the outstanding challenges of a slow peer two more round trips, and at
+// least what any peer gets that may be slow: the first round trips of a path that has
+// just become slow are not back yet.
 func (n *Node) extend(peer string) {
 	for _, l := range n.detect.Links() {
 		if l.Peer == peer {
-			n.sessions.ExtendDeadline(session.Peer(peer), 2*max(l.RTT, l.Last))
+			n.sessions.ExtendDeadline(session.Peer(peer), max(2*max(l.RTT, l.Last), benefit))
 		}
 	}
 }

@@ -24,6 +24,7 @@ type challenge struct {
 	deadline time.Duration
 	overdue  bool          // ChallengeOverdue was reported
 	decide   time.Duration // until then an overdue challenge is no timeout
+	looks    int           // of Judge since it became overdue
 	lost     bool          // timed out; a late answer still counts
 	settled  bool          // answered badly, or its answer was shed: no timeout follows
 	reverify bool          // a handshake follows if the answer is late
@@ -37,6 +38,7 @@ const (
 	challengeKeep = 5 * time.Second // after which a late answer is stale
 	handshakeFrom = 4               // timeouts in a row after which the backoff also tries handshakes
 	callLimit     = time.Second     // for such a handshake
+	looksMin      = 3               // at an overdue challenge before it is a timeout
 )
 
 // sendChallenge sends the peer of s a critical challenge, out of turn or in
@@ -91,7 +93,7 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 		switch {
 		case c.settled || c.lost || c.priority != attest.Critical:
 		case !c.overdue && now >= c.deadline:
-			c.overdue, c.decide = true, now+m.cfg.Limits.Overdue
+			c.overdue, c.decide, c.looks = true, now+m.cfg.Limits.Overdue, 0
 			m.emit(Event{Kind: ChallengeOverdue, Peer: e.name, Session: s.id, Latency: now - c.sent})
 			if c.reverify {
 				m.call(now, e, ReasonReverify)
@@ -113,8 +115,8 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 }
 
 // Judge counts the overdue challenges whose grace is over as timeouts. Who extends
-// deadlines calls it after that, at short intervals: what comes late because nobody had
-// the time to extend it is no timeout.
+// deadlines calls it after that, at short intervals, and has a few turns for it: what
+// is late because this node was kept from working is no timeout.
 func (m *Manager) Judge() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,7 +127,10 @@ func (m *Manager) Judge() {
 			continue
 		}
 		for _, c := range s.challenges {
-			if !c.overdue || c.lost || c.settled || now < c.decide {
+			if !c.overdue || c.lost || c.settled {
+				continue
+			}
+			if c.looks++; c.looks < looksMin || now < c.decide {
 				continue
 			}
 			c.lost = true
