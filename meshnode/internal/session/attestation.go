@@ -32,6 +32,14 @@ type challenge struct {
 	repeated bool          // sent twice
 }
 
+// awaited reports whether the answer to c has a deadline that has not passed.
+func (c *challenge) awaited() bool {
+	return !c.overdue && !c.lost && !c.settled && c.priority == attest.Critical
+}
+
+// late reports whether the deadline has passed and nothing has come of it yet.
+func (c *challenge) late() bool { return c.overdue && !c.lost && !c.settled }
+
 const (
 	challengesMax = 8               // outstanding per session and priority
 	answersMax    = 4               // verified per challenge
@@ -90,14 +98,13 @@ func (m *Manager) transmitChallenge(s *session, c *challenge) {
 func (m *Manager) attestation(now time.Duration, s *session) {
 	e := s.peer
 	for _, c := range s.challenges {
-		switch {
-		case c.settled || c.lost || c.priority != attest.Critical:
-		case !c.overdue && now >= c.deadline:
-			c.overdue, c.decide, c.looks = true, now+m.cfg.Limits.Overdue, 0
-			m.emit(Event{Kind: ChallengeOverdue, Peer: e.name, Session: s.id, Latency: now - c.sent})
-			if c.reverify {
-				m.call(now, e, ReasonReverify)
-			}
+		if !c.awaited() || now < c.deadline {
+			continue
+		}
+		c.overdue, c.decide, c.looks = true, now+m.cfg.Limits.Overdue, 0
+		m.emit(Event{Kind: ChallengeOverdue, Peer: e.name, Session: s.id, Latency: now - c.sent})
+		if c.reverify {
+			m.call(now, e, ReasonReverify)
 		}
 	}
 	s.challenges = slices.DeleteFunc(s.challenges, func(c *challenge) bool {
@@ -127,7 +134,7 @@ func (m *Manager) Judge() {
 			continue
 		}
 		for _, c := range s.challenges {
-			if !c.overdue || c.lost || c.settled {
+			if !c.late() {
 				continue
 			}
 			if c.looks++; c.looks < looksMin || now < c.decide {
@@ -153,9 +160,7 @@ func (s *session) nextAttestation() time.Duration {
 		next = min(next, s.reattest)
 	}
 	for _, c := range s.challenges {
-		switch {
-		case c.settled || c.lost || c.overdue || c.priority != attest.Critical:
-		default:
+		if c.awaited() {
 			next = min(next, c.deadline)
 		}
 	}

@@ -109,7 +109,7 @@ func (m *Manager) Repeat(p Peer, by time.Duration) {
 		return
 	}
 	for _, c := range e.current.challenges {
-		if c.overdue && !c.repeated && !c.lost && !c.settled {
+		if c.late() && !c.repeated {
 			c.repeated, c.overdue = true, false
 			c.deadline = m.cfg.Now() + by
 			m.transmitChallenge(e.current, c)
