@@ -38,7 +38,7 @@ func (t *Table) enqueue(now time.Time) {
 	if !t.settled || t.leaving {
 		return
 	}
-	patient, back := now.Sub(t.grown) >= resume, now.Sub(t.grown) >= homecoming
+	patient, back := t.patient(now), now.Sub(t.grown) >= homecoming
 	for id, e := range t.entries {
 		if t.handed[id].from != e.promised.Home {
 			delete(t.handed, id) // it went to somebody else
@@ -57,6 +57,9 @@ func (t *Table) enqueue(now time.Time) {
 	}
 	slices.Sort(t.queue)
 }
+
+// patient reports whether those who came within reach had time to say who is home.
+func (t *Table) patient(now time.Time) bool { return now.Sub(t.grown) >= resume }
 
 // handed is a session that its home is to lose to this node, unless one of the better
 // candidates takes it earlier: each gets the time widen.
@@ -181,34 +184,45 @@ func (t *Table) handOver(now time.Time, out *Output) {
 		return
 	}
 	t.handAt = now
+	t.bequeath(t.self, t.hands/2, out)
+	t.hands++
+}
+
+// bequeath asks other nodes to claim the sessions of a home: for each the best
+// candidate, or the one that comes turn places after it.
+func (t *Table) bequeath(home string, turn int, out *Output) {
 	by := map[string][]string{}
 	for id, e := range t.entries {
-		if e.promised.Home != t.self || e.version == 0 {
+		if e.promised.Home != home || e.version == 0 {
 			continue
 		}
-		if c := t.candidates(id); len(c) > 0 {
-			to := c[t.hands/2%len(c)]
+		heirs := slices.DeleteFunc(t.candidates(id), func(n string) bool { return n == home })
+		if len(heirs) == 0 {
+			continue
+		}
+		if to := heirs[turn%len(heirs)]; to != t.self {
 			by[to] = append(by[to], id)
 		}
 	}
-	t.hands++
 	for _, to := range slices.Sorted(maps.Keys(by)) {
 		ids := by[to]
 		slices.Sort(ids)
 		for batch := range slices.Chunk(ids, handBatch) {
-			out.send(to, &message{Kind: handover, IDs: batch})
+			out.send(to, &message{Kind: handover, Home: home, IDs: batch})
 		}
 	}
 }
 
-// handedOver claims what a leaving node hands over.
-func (t *Table) handedOver(now time.Time, from string, m *message, out *Output) {
-	if t.leaving {
+// handedOver claims what a home that leaves hands over, or what a peer that knows
+// a home to be lost wants taken from it. To claim from a home that is not lost is
+// needless, but does no harm.
+func (t *Table) handedOver(now time.Time, m *message, out *Output) {
+	if t.leaving || m.Home == t.self {
 		return // the other one finds somebody else
 	}
 	for _, id := range m.IDs {
-		if e := t.entries[id]; e != nil && e.promised.Home == from {
-			t.handed[id] = handed{from: from, at: now}
+		if e := t.entries[id]; e != nil && e.promised.Home == m.Home {
+			t.handed[id] = handed{from: m.Home, at: now}
 		}
 	}
 	t.enqueue(now)

@@ -29,7 +29,7 @@ const (
 	copies                   // answer
 	request                  // do this for a client of mine, you are home
 	response                 // answer
-	handover                 // I leave: claim these
+	handover                 // claim these from their home, which leaves or is lost
 )
 
 // snapshot is what a node holds of a session. Version 0 is a promise without a state.
@@ -62,6 +62,7 @@ type message struct {
 	More   bool       `json:"m,omitempty"`
 	Copies []snapshot `json:"cs,omitempty"`
 	IDs    []string   `json:"is,omitempty"`
+	Home   string     `json:"h,omitempty"` // of IDs
 
 	Ticket uint64  `json:"t,omitempty"`
 	Op     Op      `json:"o,omitempty"`
@@ -121,7 +122,11 @@ func (m *message) check() error {
 		if m.Answer == nil {
 			return fmt.Errorf("%w: response without an answer", errMessage)
 		}
-	case page, copies, handover:
+	case handover:
+		if m.Home == "" {
+			return fmt.Errorf("%w: hand-over from no home", errMessage)
+		}
+	case page, copies:
 	default:
 		return fmt.Errorf("%w: kind %d", errMessage, m.Kind)
 	}
@@ -141,7 +146,7 @@ func (m *message) check() error {
 			return fmt.Errorf("%w: promise of %s contradicts itself", errMessage, m.ID)
 		}
 	}
-	if len(m.Body) > MaxBody || len(m.Ballot.Home) > maxName || len(m.Highest.Home) > maxName {
+	if len(m.Body) > MaxBody || max(len(m.Ballot.Home), len(m.Highest.Home), len(m.Home)) > maxName {
 		return fmt.Errorf("%w: field too long", errMessage)
 	}
 	return nil

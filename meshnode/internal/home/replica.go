@@ -30,7 +30,7 @@ func (t *Table) Receive(now time.Time, from string, payload []byte) (Output, err
 	case response:
 		t.answered(now, from, m, &out)
 	case handover:
-		t.handedOver(now, from, m, &out)
+		t.handedOver(now, m, &out)
 	}
 	return out, err
 }

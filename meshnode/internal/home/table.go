@@ -208,7 +208,7 @@ func (t *Table) Tick(now time.Time) Output {
 var ErrMinority = errors.New("only a minority of the members is within reach: sessions stay where they are")
 
 // Migrate lets this node take over those sessions of a lost peer for which it
-// is the best candidate. The others do the same with theirs.
+// is the best candidate, and asks the others to do the same with theirs.
 func (t *Table) Migrate(now time.Time, peer string) (Output, error) {
 	var out Output
 	if !t.majority() && t.Homed(peer) > 0 {
@@ -217,6 +217,9 @@ func (t *Table) Migrate(now time.Time, peer string) (Output, error) {
 	t.Left(now, peer)
 	if t.live[peer] {
 		t.inherit(now, peer)
+	}
+	if t.patient(now) { // not all nodes learn of it at once, and clients wait
+		t.bequeath(peer, 0, &out)
 	}
 	t.enqueue(now)
 	t.startClaims(now, &out)

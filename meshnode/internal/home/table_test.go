@@ -316,7 +316,8 @@ func TestMalformedMessages(t *testing.T) {
 		"response without answer":     {Kind: response},
 		"promise against itself":      {Kind: promise, ID: id(0), Highest: Ballot{8, "b"}, Copy: state},
 		"accepted more than promised": {Kind: copies, Copies: []snapshot{{ID: id(0), Accepted: Ballot{1, "b"}}}},
-		"hand-over of bad ids":        {Kind: handover, IDs: []string{id(0), "y"}},
+		"hand-over of bad ids":        {Kind: handover, Home: "a", IDs: []string{id(0), "y"}},
+		"hand-over from nobody":       {Kind: handover, IDs: []string{id(0)}},
 	} {
 		before := *a.entries[id(0)]
 		if _, err := a.Receive(s.now, "b", m.encode()); err == nil {
@@ -336,7 +337,7 @@ func FuzzReceive(f *testing.F) {
 		{Kind: propose, ID: id(0), Ballot: Ballot{2, "b"}, Copy: &snapshot{ID: id(0), Version: 2, Body: []byte("x")}},
 		{Kind: prepare, ID: id(0), Ballot: Ballot{2, "b"}}, {Kind: promise, ID: id(0), Highest: Ballot{2, "b"}}, {Kind: accepted, ID: id(0), Ballot: Ballot{1, "a"}, Round: 7},
 		{Kind: page}, {Kind: copies, Copies: []snapshot{{ID: id(1), Version: 1}}}, {Kind: request, ID: id(0), Op: Update, Match: version(1)},
-		{Kind: response, Ticket: 1, Answer: &answer{Code: Moved}}, {Kind: handover, IDs: []string{id(0)}},
+		{Kind: response, Ticket: 1, Answer: &answer{Code: Moved}}, {Kind: handover, Home: "b", IDs: []string{id(0)}},
 	} {
 		f.Add(m.encode())
 	}
@@ -365,13 +366,32 @@ func FuzzReceive(f *testing.F) {
 	})
 }
 
+// TestOneNoticesALostHome: it tells the best candidates, who claim although they
+// have not missed the home yet.
+func TestOneNoticesALostHome(t *testing.T) {
+	s := mesh(t, false)
+	n := homedAt("a")
+	s.create(n)
+	order := Rank(id(n), five)
+	s.nodes["a"].up = false // and nobody is told
+	out, err := s.nodes[order[4]].Migrate(s.now, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.out(order[4], out)
+	if r := s.must(order[2], Request{Op: Read, ID: id(n)}, 150*time.Millisecond); r.Code != Done || r.Home.Home != order[1] {
+		t.Errorf("%+v, want it at %s", r, order[1])
+	}
+}
+
 // TestNodeThatCameBackAtOnce: others take its sessions before it does, though only
-// one of them, and not the best candidate, has noticed.
+// one of them has noticed, and it cannot tell the best candidate.
 func TestNodeThatCameBackAtOnce(t *testing.T) {
 	s := mesh(t, false)
 	n := homedAt("a")
 	s.create(n)
-	third := Rank(id(n), five)[2]
+	best, third := Rank(id(n), five)[1], Rank(id(n), five)[2]
+	s.cut[[2]string{best, third}] = true
 	s.crash("a")
 	s.run(100 * time.Millisecond)
 	s.start("a")
