@@ -26,8 +26,7 @@ var _ = Describe("Scenario 1: network partition", Ordered, ContinueOnFailure, La
 	var split, link *scenario.Partition
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, "network-partition")
-		attach(ctx, s)
+		s = begin(ctx, "network-partition", attach)
 		split = disturb(ctx, s, s.Partition, partitionFixture)
 	})
 

@@ -33,8 +33,7 @@ func crashSpecs(name, fixture string) {
 	var crash *scenario.Crash
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, name)
-		attach(ctx, s)
+		s = begin(ctx, name, attach)
 		scenario.Conclusive(s.AwaitHomes(ctx))
 		crash = disturb(ctx, s, s.Crash, fixture)
 	})

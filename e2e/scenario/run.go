@@ -116,8 +116,8 @@ func (r *Run) Settle(ctx context.Context) error {
 	return invalid(err)
 }
 
-// Attach puts probers into the pods, and waits until each sees every other and the
-// mesh has got over what their start takes of the machine.
+// Attach puts probers into the pods, and waits until each sees every other. It comes
+// before Settle, for their start takes much of a small machine.
 func (r *Run) Attach(ctx context.Context) error {
 	err := within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
 		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
@@ -125,9 +125,6 @@ func (r *Run) Attach(ctx context.Context) error {
 		}
 		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })
 	})
-	if err == nil {
-		err = r.AwaitWell(ctx)
-	}
 	if err != nil {
 		return invalid(fmt.Errorf("without a fault: %w", err))
 	}
