@@ -90,33 +90,31 @@ func (n *Node) extend(peer string) {
 	}
 }
 
-// weigh sets the weight of a link by its latency: 1 up to what the policy
-// allows, and less in proportion above it.
+// weigh lets the routes take the latency of a link into account while it is an
+// incident. How much follows what is measured: one sample taken at the moment
+// in which a link becomes slow says little about how slow it will be.
 func (n *Node) weigh(peer string) {
-	for _, l := range n.detect.Links() {
-		limit := time.Duration(n.cfg.Policy.Latency)
-		switch {
-		case l.Peer != peer:
-		case l.Last > limit:
-			n.weights[peer] = float64(limit) / float64(l.Last)
-		default:
-			delete(n.weights, peer)
-		}
+	if n.loop.Slow(peer) {
+		n.slow[peer] = true
+	} else {
+		delete(n.slow, peer)
 	}
 }
 
-// weighted is a link's quality for the routes.
+// weighted is a link's quality for the routes: of a slow one less in proportion to
+// its latency above what the policy allows.
 func (n *Node) weighted(l detect.Link) uint8 {
-	if w, ok := n.weights[l.Peer]; ok {
-		return max(uint8(w*float64(l.Quality)), 1)
+	limit, rtt := time.Duration(n.cfg.Policy.Latency), max(l.RTT, l.Last)
+	if !n.slow[l.Peer] || rtt <= limit {
+		return l.Quality
 	}
-	return l.Quality
+	return max(uint8(float64(limit)/float64(rtt)*float64(l.Quality)), 1)
 }
 
-// settledRoutes reports whether the routes agree with a link's weight: no other
+// settledRoutes reports whether the routes agree with a link's latency: no other
 // destination is reached through a slow peer, unless there is no other way.
 func (n *Node) settledRoutes(peer string) bool {
-	if _, slow := n.weights[peer]; !slow {
+	if !n.slow[peer] {
 		return true
 	}
 	for _, r := range n.routes.Routes() {

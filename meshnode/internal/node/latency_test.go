@@ -88,6 +88,36 @@ func TestLatencyIsRoutedAround(t *testing.T) {
 	})
 }
 
+// TestLatencyThatGrows: a link that is only just slow at first is avoided when it
+// becomes slower, though the loop has acted by then.
+func TestLatencyThatGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestMesh(t, true)
+		m.up()
+		defer m.down()
+		a, b := m.nodes[zoneNames[1]], m.nodes[zoneNames[2]]
+		m.net.Cut(a.addr, b.addr)
+		time.Sleep(5 * time.Second)
+		relay := a.next(b.name)
+		if relay == "" || relay == b.name {
+			t.Fatalf("the way around the cut link leads through %q", relay)
+		}
+		limit := time.Duration(a.cfg.Policy.Latency)
+		m.delay(relay, transport.Conditions{Latency: limit * 51 / 50})
+		time.Sleep(20 * time.Second) // the loop tries twice
+		if next := a.next(b.name); next != relay {
+			t.Fatalf("left for %q already: the test proves nothing", next)
+		}
+		m.delay(relay, transport.Conditions{Latency: 3 * limit})
+		m.within(5*time.Second, "another relay", func() error {
+			if next := a.next(b.name); next == relay || next == "" {
+				return fmt.Errorf("the way leads through %q", next)
+			}
+			return nil
+		})
+	})
+}
+
 // timeouts sums the timeouts of the nodes whose links are all there: plain
 // retransmission to a lost peer times out, as it must.
 func timeouts(m *testMesh) float64 {

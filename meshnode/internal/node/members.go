@@ -169,7 +169,7 @@ func (n *Node) meet(now time.Time, name string) {
 func (n *Node) forget(now time.Time, name string) {
 	delete(n.members, name)
 	delete(n.proof, name)
-	delete(n.weights, name)
+	delete(n.slow, name)
 	delete(n.detours, name)
 	delete(n.silent, name)
 	delete(n.doubts, name)

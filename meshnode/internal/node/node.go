@@ -107,7 +107,7 @@ type Node struct {
 	detours   map[string]bool
 	silent    map[string]time.Time       // lost peers that no relay has brought a frame of: last heard
 	doubts    map[string]time.Time       // peers with an overdue challenge that were asked for an echo: when
-	weights   map[string]float64         // of links, below 1; set by the loop
+	slow      map[string]bool            // links that routes are to avoid; set by the loop
 	proof     map[string]time.Time       // last good attestation
 	applied   map[string]frame.SessionID // session id when an action on it started
 
@@ -119,7 +119,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, name: cfg.Identity.Name(), started: time.Now(), log: cfg.Logger,
 		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
-		members: map[string]*member{}, proof: map[string]time.Time{}, weights: map[string]float64{}, applied: map[string]frame.SessionID{},
+		members: map[string]*member{}, proof: map[string]time.Time{}, slow: map[string]bool{}, applied: map[string]frame.SessionID{},
 	}
 	n.detours, n.silent, n.doubts = map[string]bool{}, map[string]time.Time{}, map[string]time.Time{}
 	n.relays.n = n
