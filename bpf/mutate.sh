@@ -1,8 +1,8 @@
 #!/bin/sh
 # Mutation check of the verifier: takes one check after the other out of the C
 # source, compiles it, and requires that the named test then fails. Needs clang (or
-# BPF2GO_CC=clang-14) and what the tests need. Prints a line per mutation; fails
-# if one survives.
+# BPF2GO_CC=clang-14), libbpf's headers and what the tests need. Prints a line per
+# mutation; fails if one survives.
 set -eu
 cd "$(dirname "$0")"
 work=$(mktemp -d)
