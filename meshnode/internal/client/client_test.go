@@ -189,6 +189,7 @@ func TestUnansweredAttemptGetsARival(t *testing.T) {
 	}
 }
 
+// TestRunReadsBackWhatItWrote, and leaves nothing out of its history.
 func TestRunReadsBackWhatItWrote(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	stored := map[string][]byte{}
@@ -212,8 +213,9 @@ func TestRunReadsBackWhatItWrote(t *testing.T) {
 		}
 	})
 	c.Run(ctx)
-	reads := 0
+	reads, attempts := 0, 0
 	for _, o := range operations(t, h) {
+		attempts += o.Attempts
 		if o.Result != api.OK {
 			t.Errorf("%+v", o)
 		}
@@ -223,6 +225,10 @@ func TestRunReadsBackWhatItWrote(t *testing.T) {
 	}
 	if reads < 5 {
 		t.Errorf("%d records read back", reads)
+	}
+	// The last one was under way when the client was stopped.
+	if n := requests.Load(); attempts != int(n) {
+		t.Errorf("%d attempts in the history, %d requests", attempts, n)
 	}
 }
 

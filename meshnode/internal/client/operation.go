@@ -49,17 +49,16 @@ type attempt struct {
 	err  error
 }
 
-// do runs one operation, records it and returns it.
+// do runs one operation, records it and returns it. An operation that is under way when
+// ctx ends goes on, for its retry budget at most: it may have taken place, and a history
+// without it would call its record invented.
 func (l *caller) do(ctx context.Context, r request) api.Operation {
 	r.op.Service, r.op.Node, r.op.Invoked = l.at.service, l.at.node, time.Now()
 	if r.op.Node == "" {
 		r.op.Node = l.at.service
 	}
-	op := l.try(ctx, r)
+	op := l.try(context.WithoutCancel(ctx), r)
 	op.Returned = time.Now()
-	if ctx.Err() != nil && op.Result != api.OK {
-		return op // the client was stopped, the operation did not fail
-	}
 	if err := l.c.cfg.History.Append(op); err != nil {
 		l.c.cfg.Logger.Error("history not written", "error", err)
 	}
@@ -81,21 +80,26 @@ func (l *caller) try(ctx context.Context, r request) api.Operation {
 		}
 	}()
 	op, wait := r.op, retryWait
-	next := time.NewTimer(0)
+	next := time.NewTimer(hedgeAfter) // never 0: golang/go#78156
 	defer next.Stop()
+	start := func() {
+		if limit.Err() != nil {
+			return
+		}
+		op.Attempts++
+		running++
+		a := &attempt{request: r, conn: l.take()}
+		go func() {
+			a.err = a.conn.attempt(limit, l.at, &a.request)
+			ended <- a
+		}()
+		next.Reset(hedgeAfter)
+	}
+	start()
 	for {
 		select {
 		case <-next.C:
-			if limit.Err() == nil {
-				op.Attempts++
-				running++
-				a := &attempt{request: r, conn: l.take()}
-				go func() {
-					a.err = a.conn.attempt(limit, l.at, &a.request)
-					ended <- a
-				}()
-				next.Reset(hedgeAfter)
-			}
+			start()
 		case a := <-ended:
 			running--
 			a.op.Attempts, a.op.Errors, a.op.Result = op.Attempts, op.Errors, api.OK
