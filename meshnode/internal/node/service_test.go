@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -165,6 +166,12 @@ func (s *service) crash(name string) {
 	delete(s.fronts, name)
 }
 
+// busiest is the node that is home to the most client sessions.
+func (s *service) busiest() string {
+	homes := s.m.nodes[zoneNames[0]].Status().Sessions
+	return slices.MaxFunc(zoneNames, func(a, b string) int { return cmp.Compare(homes[a], homes[b]) })
+}
+
 // leave ends a node as meshnode run does when it is told to.
 func (s *service) leave(name string) {
 	s.m.t.Helper()
@@ -302,9 +309,10 @@ func TestCrashBehindTheService(t *testing.T) {
 				defer m.down()
 				s := newService(m)
 				defer s.close()
-				dead, died := zoneNames[1], time.Time{}
+				var dead string
+				var died time.Time
 				ops := s.record(20, func() {
-					died = time.Now()
+					dead, died = s.busiest(), time.Now()
 					s.crash(dead)
 					time.Sleep(5 * time.Second)
 				})
