@@ -29,6 +29,11 @@ func (t *Table) candidates(id string) []string {
 	return Rank(id, nodes)
 }
 
+// heirs orders the nodes that could be home of a session after its present home.
+func (t *Table) heirs(id, home string) []string {
+	return slices.DeleteFunc(t.candidates(id), func(n string) bool { return n == home })
+}
+
 // enqueue lists the sessions that this node should claim: those of lost homes
 // for which it is the best candidate (or, as time goes on, one of the best: a
 // better one may not know the session), those that were handed to it, and its own from
@@ -81,8 +86,7 @@ func (t *Table) inherit(now time.Time, peer string) {
 		if e.promised.Home != peer || e.lead != nil {
 			continue
 		}
-		others := slices.DeleteFunc(t.candidates(id), func(n string) bool { return n == peer })
-		if i := slices.Index(others, t.self); i >= 0 {
+		if i := slices.Index(t.heirs(id, peer), t.self); i >= 0 {
 			t.handed[id] = handed{peer, now, i}
 		}
 	}
@@ -196,7 +200,7 @@ func (t *Table) bequeath(home string, turn int, out *Output) {
 		if e.promised.Home != home || e.version == 0 {
 			continue
 		}
-		heirs := slices.DeleteFunc(t.candidates(id), func(n string) bool { return n == home })
+		heirs := t.heirs(id, home)
 		if len(heirs) == 0 {
 			continue
 		}
