@@ -266,6 +266,39 @@ func TestGoodbyeIsNoFailure(t *testing.T) {
 	}
 }
 
+// TestGoodbyeBeforeTheFirstEcho: a peer that leaves before it was found reachable has
+// said so all the same, and its successor raises no alarm, also if its echo comes
+// before its first heartbeat.
+func TestGoodbyeBeforeTheFirstEcho(t *testing.T) {
+	m := newMesh(2, 14)
+	here, first, second := m.nodes["n01"], m.nodes["n00"], New(Config{Self: "n00", Incarnation: 2})
+	second.Add(m.now, "n01")
+	var changes []Change
+	receive := func(messages []Message) {
+		for _, msg := range messages {
+			out, err := here.Receive(m.now, "n00", msg.Type, msg.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changes = append(changes, out.Changes...)
+		}
+	}
+	receive(first.Tick(m.now).Send)
+	receive(first.Goodbye())
+	m.now = m.now.Add(5 * time.Second)
+	for _, msg := range here.Tick(m.now).Send {
+		out, err := second.Receive(m.now, "n01", msg.Type, msg.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		receive(out.Send) // the echo first
+	}
+	receive(second.Tick(m.now.Add(time.Second)).Send)
+	if len(changes) != 1 || changes[0].To != Reachable || changes[0].Restarted {
+		t.Errorf("want the successor reachable and nothing else: %+v", changes)
+	}
+}
+
 func TestRestartIsReported(t *testing.T) {
 	m := newMesh(2, 11)
 	m.settle(t)

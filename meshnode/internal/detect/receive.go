@@ -128,12 +128,12 @@ func (d *Detector) echo(now time.Time, p *peer, h heartbeat, out *Output) {
 	d.heard(now, p, out)
 }
 
-// left handles a goodbye.
+// left handles a goodbye, also one of a peer that was not reachable yet: its
+// successor must not surprise either.
 func (d *Detector) left(now time.Time, p *peer, out *Output) {
-	if p.status == Unknown {
-		return
+	if p.status != Unknown {
+		out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: Unknown, Time: now, LastHeard: p.lastHeard, Left: true})
 	}
-	out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: Unknown, Time: now, LastHeard: p.lastHeard, Left: true})
 	p.status, p.leaving = Unknown, true
 	// Late echoes of earlier heartbeats must not bring it back.
 	p.since = p.seq
