@@ -210,6 +210,29 @@ func (m *Mesh) Pods(ctx context.Context, app string) ([]corev1.Pod, error) {
 	return l.Items, nil
 }
 
+// Restart tells the nodes' controllers to replace every pod, one after the other in each
+// set, as kubectl rollout restart does.
+func (m *Mesh) Restart(ctx context.Context) error {
+	sets, err := m.kube.AppsV1().StatefulSets(m.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + NodeApp})
+	if err != nil {
+		return fmt.Errorf("restart the nodes of %s: %w", m.Namespace, err)
+	}
+	for _, s := range sets.Items {
+		before := client.MergeFrom(s.DeepCopy())
+		if s.Spec.Template.Annotations == nil {
+			s.Spec.Template.Annotations = map[string]string{}
+		}
+		s.Spec.Template.Annotations[restartedAt] = time.Now().UTC().Format(time.RFC3339)
+		if err := m.client.Patch(ctx, &s, before); err != nil {
+			return fmt.Errorf("restart StatefulSet %s of %s: %w", s.Name, m.Namespace, err)
+		}
+	}
+	return nil
+}
+
+// restartedAt is the annotation by which kubectl rollout restart changes a template.
+const restartedAt = "kubectl.kubernetes.io/restartedAt"
+
 // Stop begins to delete the namespace, deletes the workloads and their pods, and gives
 // these a little time to go. The namespace's own way begins seconds later, and to
 // delete pods waits out their grace periods.

@@ -32,7 +32,7 @@ func (m Measurement) String() string {
 }
 
 // id matches the label that makes a spec a criterion.
-var id = regexp.MustCompile(`^[SAFVD][0-9]+(\.[0-9]+)?$`)
+var id = regexp.MustCompile(`^[SAFVDR][0-9]+(\.[0-9]+)?$`)
 
 // ID returns the criterion that a spec judges, or nothing.
 func ID(s types.SpecReport) string {

@@ -124,6 +124,7 @@ type Deadlines struct {
 	Bite     time.Duration // the probers see it, too
 	Recover  time.Duration // Chaos Mesh says that it recovered, after the fault's duration
 	Restart  time.Duration // a pod that was killed or failed is ready again
+	Rollout  time.Duration // every pod was replaced, one after the other
 	Scale    time.Duration // the autoscaler follows the load, up or down
 	Alert    time.Duration // an alert changes its state
 	Heal     time.Duration // the probers see it, too
@@ -144,6 +145,7 @@ var Wait = Deadlines{
 	Bite:     30 * time.Second,
 	Recover:  30 * time.Second,
 	Restart:  time.Minute,
+	Rollout:  4 * time.Minute,
 	Scale:    3 * time.Minute,
 	Alert:    2 * time.Minute,
 	Heal:     15 * time.Second,

@@ -194,6 +194,28 @@ func (r *Run) SessionsVerified(ctx context.Context) error {
 	return nil
 }
 
+// Unreplaced says for each pod that the mesh was deployed with what keeps another one
+// from being ready in its place.
+func (r *Run) Unreplaced(ctx context.Context) ([]string, error) {
+	pods, err := r.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	left := []string{}
+	for _, old := range r.pods {
+		i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == old.Name })
+		switch {
+		case i < 0:
+			left = append(left, fmt.Sprintf("there is no pod %s", old.Name))
+		case mesh.Ailing(pods[i]) != "":
+			left = append(left, mesh.Ailing(pods[i]))
+		case pods[i].UID == old.UID:
+			left = append(left, fmt.Sprintf("pod %s is still the first one", old.Name))
+		}
+	}
+	return left, nil
+}
+
 // Fault tells when the scenario's first fault, the document's own, was
 // injected, proven and recovered.
 func (r *Run) Fault() report.Fault {
