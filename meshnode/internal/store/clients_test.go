@@ -26,7 +26,7 @@ func (s *simulation) put(op int, node string) {
 		if s.tryPut(node, id, body) {
 			return
 		}
-		time.Sleep(time.Millisecond + time.Duration(rng.Int64N(int64(300*time.Millisecond))))
+		s.sleep(time.Millisecond + time.Duration(rng.Int64N(int64(300*time.Millisecond))))
 		node = s.names[rng.IntN(len(s.names))]
 	}
 }

@@ -23,8 +23,9 @@ type Peers interface {
 
 const (
 	// AcceptTimeout bounds how long Accept waits for a second holder; below a
-	// client's retry budget of 2 s.
-	AcceptTimeout = 1800 * time.Millisecond
+	// client's retry budget of 2 s, and between two looks at who is reachable, so that
+	// it is never open which of them comes first.
+	AcceptTimeout = 1790 * time.Millisecond
 	// pushAgain is the time after which a record that no one holds yet is sent
 	// again.
 	pushAgain = 250 * time.Millisecond

@@ -70,7 +70,7 @@ func newWeb(t *testing.T, seed uint64, names ...string) *web {
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	for _, n := range names {
-		r := NewReplicator(open(t, t.TempDir(), n), end{w, n}, func(int) {}, slog.New(slog.DiscardHandler))
+		r := NewReplicator(open(t, memoryDir(t), n), end{w, n}, func(int) {}, slog.New(slog.DiscardHandler))
 		w.mu.Lock()
 		w.nodes[n] = r
 		w.mu.Unlock()

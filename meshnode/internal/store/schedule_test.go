@@ -158,7 +158,7 @@ func (s *simulation) play() {
 	s.mu.Unlock()
 	until := time.Duration(1000+rng.IntN(4000)) * time.Millisecond
 	for op := 0; time.Since(s.start) < until; op++ {
-		time.Sleep(time.Millisecond + time.Duration(rng.Int64N(int64(80*time.Millisecond))))
+		s.sleep(time.Millisecond + time.Duration(rng.Int64N(int64(80*time.Millisecond))))
 		node := s.names[rng.IntN(len(s.names))]
 		switch n := rng.IntN(100); {
 		case n < 65:

@@ -23,8 +23,8 @@ import (
 // simulation is several stores with their replicators, their disks, the network
 // between them and clients, in a synctest bubble. Everything that happens
 // follows from the seed: each link, node and client draws from a source of its
-// own, and events lie nanoseconds apart at least, so that one goroutine at a
-// time has something to do.
+// own, and no two things happen at the same nanosecond (see moment and slot), so that
+// one goroutine at a time has something to do.
 type simulation struct {
 	seed  uint64
 	dir   string
@@ -33,6 +33,7 @@ type simulation struct {
 	wg    sync.WaitGroup // clients
 
 	mu      sync.Mutex
+	taken   map[time.Duration]bool // moments, modulo period
 	nodes   map[string]*simNode
 	links   map[[2]string]*simLink
 	weather weather
@@ -51,9 +52,11 @@ type weather struct {
 }
 
 type simLink struct {
+	index  int
 	rng    *rand.Rand
 	cut    bool
-	arrive time.Time // of the latest message
+	arrive time.Time              // of the latest message
+	taken  map[time.Duration]bool // slots
 }
 
 type simNode struct {
@@ -80,7 +83,8 @@ type process struct {
 
 func newSimulation(seed uint64, dir string) *simulation {
 	s := &simulation{
-		seed: seed, dir: dir, start: time.Now(), nodes: map[string]*simNode{}, links: map[[2]string]*simLink{}, check: newChecker(),
+		seed: seed, dir: dir, start: time.Now(), check: newChecker(),
+		taken: map[time.Duration]bool{0: true}, nodes: map[string]*simNode{}, links: map[[2]string]*simLink{},
 	}
 	rng := s.source("nodes")
 	for i := range 3 + rng.IntN(3) {
@@ -89,7 +93,7 @@ func newSimulation(seed uint64, dir string) *simulation {
 	for _, a := range s.names {
 		s.nodes[a] = &simNode{s: s, name: a, rng: s.source("node " + a), view: map[string]bool{}}
 		for _, b := range s.names {
-			s.links[[2]string{a, b}] = &simLink{rng: s.source("link " + a + b)}
+			s.links[[2]string{a, b}] = &simLink{index: len(s.links), rng: s.source("link " + a + b), taken: map[time.Duration]bool{}}
 		}
 	}
 	return s
@@ -100,6 +104,54 @@ func (s *simulation) source(part string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(part))
 	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
+}
+
+const (
+	// Every microsecond has nanoseconds for what nodes and clients do, and after these
+	// for what each of the links delivers.
+	forMoments = 500
+	forSlots   = 20 // for each link
+	// period divides the time from any moment to all that follows from it, such as the
+	// ticks of a timer that was started then.
+	period = 10 * time.Millisecond
+)
+
+// moment returns how long it takes until about d from now, a time at which nothing
+// else happens, nor will as the sequel of anything else; s.mu is held.
+func (s *simulation) moment(d time.Duration) time.Duration {
+	now := time.Since(s.start)
+	at := now + d
+	at += at%forMoments - at%time.Microsecond // the same microsecond, in its first part
+	for at <= now || s.taken[at%period] {
+		if at++; at%time.Microsecond == forMoments {
+			at += time.Microsecond - forMoments
+		}
+	}
+	s.taken[at%period] = true
+	return at - now
+}
+
+// slot is a moment of a link of its own.
+func (l *simLink) slot(s *simulation, d time.Duration) time.Duration {
+	now := time.Since(s.start)
+	first := (now + d).Truncate(time.Microsecond) + forMoments + time.Duration(l.index*forSlots)
+	at := first
+	for ; at <= now || l.taken[at]; at++ {
+		if at-first == forSlots-1 {
+			first += time.Microsecond
+			at = first - 1
+		}
+	}
+	l.taken[at] = true
+	return at - now
+}
+
+// sleep waits until a moment about d from now.
+func (s *simulation) sleep(d time.Duration) {
+	s.mu.Lock()
+	d = s.moment(d)
+	s.mu.Unlock()
+	time.Sleep(d)
 }
 
 // event adds to the trace; s.mu is held.
@@ -138,12 +190,13 @@ func (p *process) Send(peer string, t frame.Type, payload []byte) error {
 	payload = append([]byte(nil), payload...)
 	for _, d := range delays[:copies] {
 		const latency = 500 * time.Microsecond
-		if at := time.Now().Add(latency + d); at.Before(l.arrive) {
+		after := l.slot(s, latency+d)
+		if at := time.Now().Add(after); at.Before(l.arrive) {
 			s.check.counts.Reordered++
 		} else {
 			l.arrive = at
 		}
-		time.AfterFunc(latency+d, func() { s.deliver(from, peer, t, payload, disks) })
+		time.AfterFunc(after, func() { s.deliver(from, peer, t, payload, disks) })
 	}
 	return nil
 }
@@ -181,7 +234,7 @@ func (p *process) reachable() []string {
 }
 
 // changed makes every node notice after a while of its own what it can reach,
-// some nodes only after an Accept has given up.
+// some nodes only after an Accept has given up; s.mu is held.
 func (s *simulation) changed() {
 	for _, a := range s.names {
 		for _, b := range s.names {
@@ -190,7 +243,7 @@ func (s *simulation) changed() {
 				if n.slow {
 					after += 2 * time.Second
 				}
-				time.AfterFunc(after, func() { s.observe(n, b) })
+				time.AfterFunc(s.moment(after), func() { s.observe(n, b) })
 			}
 		}
 	}
@@ -244,7 +297,7 @@ func (s *simulation) crash(p *process, loseDisk bool) {
 	s.check.counts.Crashes++
 	s.event("%s crashes", p.node.name)
 	down := time.Duration(200+p.node.rng.IntN(1500))*time.Millisecond + time.Duration(p.node.rng.IntN(1e6))
-	time.AfterFunc(1, func() {
+	time.AfterFunc(s.moment(0), func() {
 		p.end()
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -263,7 +316,7 @@ func (s *simulation) crash(p *process, loseDisk bool) {
 				s.check.fail("%v", err)
 			}
 		}
-		time.AfterFunc(down, func() {
+		time.AfterFunc(s.moment(down), func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if err := s.boot(p.node); err != nil {
@@ -326,6 +379,7 @@ func (p *process) update(f func(*bbolt.Tx) error) error {
 
 // settle ends all faults and waits until the stores agree.
 func (s *simulation) settle() {
+	s.sleep(time.Millisecond)
 	s.mu.Lock()
 	s.over = true
 	s.weather = weather{jitter: time.Millisecond}
