@@ -201,7 +201,7 @@ func (r *Run) Unreplaced(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := []string{}
+	var left []string
 	for _, old := range r.pods {
 		i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == old.Name })
 		switch {
