@@ -36,13 +36,13 @@ var _ = Describe("A rolling restart, as for an upgrade", Ordered, ContinueOnFail
 	})
 
 	It("R3 who says that it leaves raises no alarm", Label("R3"), func(ctx SpecContext) {
-		alarms := 0.0
+		alarms, by := 0.0, map[string]float64{}
 		for _, lost := range []string{metric.NodeCrash, metric.LinkFailure, metric.NetworkPartition} {
 			n, err := s.Prom.Total(metric.AnomaliesDetected, prom.Labels{metric.LabelType: lost}, window)(ctx)
 			scenario.Conclusive(err)
-			alarms += n
+			alarms, by[lost] = alarms+n, n
 		}
-		scenario.JudgeNone("incidents of lost peers", int(alarms), scenario.Bar.Alarms, "incidents", nil)
+		scenario.JudgeNone("incidents of lost peers", int(alarms), scenario.Bar.Alarms, "incidents", by)
 	})
 
 	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
