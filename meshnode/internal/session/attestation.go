@@ -52,7 +52,12 @@ const (
 // sendChallenge sends the peer of s a critical challenge, out of turn or in
 // turn, and sets when the next one is due. It needs m.mu.
 func (m *Manager) sendChallenge(now time.Duration, s *session, reverify bool) {
-	m.send(now, s, &challenge{priority: attest.Critical, deadline: now + s.peer.estimator.deadline(), reverify: reverify})
+	m.sendChallengeOver(now, s, m.challengePath(s), reverify)
+}
+
+// sendChallengeOver does so on a given way.
+func (m *Manager) sendChallengeOver(now time.Duration, s *session, way path, reverify bool) {
+	m.send(now, s, way, &challenge{priority: attest.Critical, deadline: now + s.peer.estimator.deadline(), reverify: reverify})
 	// The times of a session's challenges lie around a grid, so that one that
 	// goes out late does not make the next ones late.
 	period := m.cfg.Limits.Challenge
@@ -67,7 +72,7 @@ func (m *Manager) sendChallenge(now time.Duration, s *session, reverify bool) {
 
 // send sends a challenge and keeps it in place of the oldest of its priority if
 // there are too many. It needs m.mu.
-func (m *Manager) send(now time.Duration, s *session, c *challenge) {
+func (m *Manager) send(now time.Duration, s *session, way path, c *challenge) {
 	s.epoch++
 	c.epoch, c.sent = s.epoch, now
 	rand.Read(c.value[:])
@@ -82,13 +87,18 @@ func (m *Manager) send(now time.Duration, s *session, c *challenge) {
 		s.challenges = slices.Delete(s.challenges, oldest, oldest+1)
 	}
 	s.challenges = append(s.challenges, c)
-	m.transmitChallenge(s, c)
+	m.transmitChallenge(s, way, c)
 }
 
-func (m *Manager) transmitChallenge(s *session, c *challenge) {
+// challengePath returns the way of challenges to the peer of s by the routes. It needs
+// m.mu.
+func (m *Manager) challengePath(s *session) path {
+	return m.pathTo(s.peer.name, s.peer.addr, frame.Challenge)
+}
+
+func (m *Manager) transmitChallenge(s *session, way path, c *challenge) {
 	payload := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), c.epoch)
 	payload = append(append(payload, c.value[:]...), byte(c.priority))
-	way := m.pathTo(s.peer.name, s.peer.addr, frame.Challenge)
 	if err := m.sendOn(s, way, frame.Challenge, [][]byte{payload}); err != nil {
 		m.log.Debug("challenge not sent", "peer", s.peer.name, "error", err)
 	}

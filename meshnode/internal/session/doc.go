@@ -28,7 +28,7 @@
 // backoff and jitter, and goes on sending on an older session. Both keep the older
 // one for receiving during Limits.Grace, so rotation loses no frame. Handshakes
 // that cross are settled twice: the call of the node with the lesser name stands
-// if it is under way, and of two sessions both sides prefer the one with the
+// if it is under way, and is repeated at once, and of two sessions both sides prefer the one with the
 // higher generation (the highest both knew, plus one), then the higher id.
 //
 // A node that starts again has a new key and a newer certificate. Once its name
@@ -94,7 +94,8 @@
 //
 // The ends of a cut link notice at different times. Who still has the straight way,
 // or none, answers for a moment (answerBack, unaware) the way that the last good frame
-// came.
+// came. Calls go straight beside the detour, and what answers one goes the way that it
+// came: the routes take a link for cut, too, when only its session has ended.
 //
 // # Attestation
 //

@@ -28,7 +28,8 @@ type initiation struct {
 	generation uint64
 	frames     [][]byte // what is repeated
 	sent       int
-	resend     time.Duration // ktime
+	last       time.Duration // ktime of the last transmission
+	resend     time.Duration // ktime of the next one
 	deadline   time.Duration // ktime
 	replies    int           // handed to the pool
 	cookies    int           // taken
@@ -96,11 +97,18 @@ func (m *Manager) initiate(now time.Duration, e *peer, reason string, limit time
 const retransmitMax = 2 * time.Second
 
 // transmit sends o's frames and schedules the next time: exponential backoff
-// with jitter. It needs m.mu.
+// with jitter. They go straight in any case: to the routes a link is as good as cut
+// when only the session over it has ended, and a relay that has no verified session
+// with the peer itself drops them. It needs m.mu.
 func (m *Manager) transmit(o *initiation) {
-	m.writeAll(m.pathTo(o.peer.name, o.addr, frame.HandshakeInit), o.frames)
+	straight := path{addr: o.addr}
+	m.writeAll(straight, o.frames)
+	if way := m.pathTo(o.peer.name, o.addr, frame.HandshakeInit); way != straight {
+		m.writeAll(way, o.frames)
+	}
 	pause := min(m.cfg.Limits.Retransmit<<min(o.sent, 8), max(retransmitMax, m.cfg.Limits.Retransmit))
-	o.resend = m.cfg.Now() + m.jitter(pause)
+	o.last = m.cfg.Now()
+	o.resend = o.last + m.jitter(pause)
 	o.sent++
 }
 

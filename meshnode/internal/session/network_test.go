@@ -127,6 +127,29 @@ func TestSimultaneousOpen(t *testing.T) {
 	}
 }
 
+// Of two calls that of the lesser name stands. When the other one comes, it is repeated
+// at once, although its own pauses have grown while nothing got through.
+func TestStandingCallIsRepeatedWhenTheOtherComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.start("a", netip.AddrPort{}), w.start("b", netip.AddrPort{})
+		w.net.SetFilter(func(_, _ netip.AddrPort, _ []byte) []byte { return nil })
+		a.Connect("b", b.addr)
+		w.within(6*time.Second, "five calls into the void", func() bool {
+			a.Manager.mu.RLock()
+			defer a.Manager.mu.RUnlock()
+			out := a.peers["b"].out
+			return out != nil && out.sent == 5
+		})
+		w.pass(halfOpenResend)
+		w.net.SetFilter(nil)
+		b.Connect("a", a.addr)
+		b.Reverify("a") // calls at once
+		w.within(100*time.Millisecond, "a session", func() bool { return a.verifies(b) && b.verifies(a) })
+	})
+}
+
 func TestLatencyShiftIsNotATimeoutWhenExtended(t *testing.T) {
 	for _, extend := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

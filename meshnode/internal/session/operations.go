@@ -112,7 +112,7 @@ func (m *Manager) Repeat(p Peer, by time.Duration) {
 		if c.late() && !c.repeated {
 			c.repeated, c.overdue = true, false
 			c.deadline = m.cfg.Now() + by
-			m.transmitChallenge(e.current, c)
+			m.transmitChallenge(e.current, m.challengePath(e.current), c)
 		}
 	}
 	m.poke()

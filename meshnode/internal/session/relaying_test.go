@@ -88,6 +88,33 @@ func (w *triangle) detour() {
 	w.routes["b"].set("a", "c")
 }
 
+// The routes take a link for cut whose session was invalidated, and lead over a relay.
+// Perhaps that one has no verified session with the peer either: the call for a new
+// session gets through all the same.
+func TestCallGetsPastARelayThatRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTriangle(t)
+		defer w.stopAll()
+		old := w.a.info(w.b).ID
+		if err := w.c.Invalidate("a", "test"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.b.Invalidate("a", "test"); err != nil {
+			t.Fatal(err)
+		}
+		w.routes["a"].set("b", "c")
+		w.routes["b"].set("a", "c")
+		w.b.Rotate("a", "test")
+		w.within(200*time.Millisecond, "a new session past the relay", func() bool {
+			id := w.b.info(w.a).ID
+			return id != old && w.a.info(w.b).ID == id
+		})
+		if _, _, refused := w.routes["c"].counts(); refused["b "+metric.RefusedNoRoute] == 0 {
+			t.Errorf("the relay was to refuse the call: %v", refused)
+		}
+	})
+}
+
 // A cut link with a relay left ends nothing: data, attestations and new
 // handshakes go on, in frames that the relay cannot read; heartbeats, which
 // measure the link, do not take the detour.

@@ -36,7 +36,7 @@ type halfOpen struct {
 
 const (
 	halfOpenLife     = 10 * time.Second
-	halfOpenResend   = 100 * time.Millisecond // replies are not repeated faster
+	halfOpenResend   = 100 * time.Millisecond // what a peer's frame makes us repeat is not repeated faster
 	finishesMax      = 8                      // finish messages that are verified per handshake
 	generationMax    = 1 << 62
 	halfOpenPerPeer  = 8
@@ -172,8 +172,12 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 	e := m.peers[name]
 	// Simultaneous open: the call of the lesser name stands. It is not given up
 	// for an unsigned call, which anybody can make, and another address means
-	// that our own call may be going nowhere.
+	// that our own call may be going nowhere. The caller has none of it yet, so
+	// it is repeated, however long its backoff has become.
 	if e != nil && e.out != nil && e.out.pending == nil && m.self < name && m.sameWay(e.out, from) {
+		if now-e.out.last >= halfOpenResend {
+			m.transmit(e.out)
+		}
 		return
 	}
 	var generation uint64
@@ -257,7 +261,7 @@ func (m *Manager) finished(now time.Duration, half *halfOpen, message []byte) {
 		// The caller has not heard from us yet: any sealed frame confirms.
 		if now-half.resent >= halfOpenResend && half.session.live(now) {
 			half.resent = now
-			m.sendChallenge(now, half.session, false)
+			m.confirm(now, half)
 		}
 		return
 	}
@@ -322,6 +326,12 @@ func (m *Manager) accept(half *halfOpen) {
 		m.abandon(e)
 	}
 	m.establish(now, s)
-	m.sendChallenge(now, s, false) // the caller waits for a sealed frame
+	m.confirm(now, half)
 	m.poke()
+}
+
+// confirm sends the caller of a new session a sealed frame, for which it waits. It goes
+// the way that the call came: the routes may not know yet that this is one. It needs m.mu.
+func (m *Manager) confirm(now time.Duration, half *halfOpen) {
+	m.sendChallengeOver(now, half.session, m.pathBack(half.from), false)
 }
