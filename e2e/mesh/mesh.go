@@ -187,6 +187,21 @@ func Ailing(p corev1.Pod) string {
 	return strings.TrimSpace(why)
 }
 
+// Successor returns the ready pod that has taken the place, and the name, of another one.
+// The error says what keeps it from that.
+func Successor(pods []corev1.Pod, of corev1.Pod) (corev1.Pod, error) {
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == of.Name })
+	switch {
+	case i < 0:
+		return corev1.Pod{}, fmt.Errorf("there is no pod %s", of.Name)
+	case pods[i].UID == of.UID:
+		return corev1.Pod{}, fmt.Errorf("pod %s is still the first of its name", of.Name)
+	case Ailing(pods[i]) != "":
+		return corev1.Pod{}, errors.New(Ailing(pods[i]))
+	}
+	return pods[i], nil
+}
+
 // Nodes returns the mesh's nodes, sorted by name.
 func (m *Mesh) Nodes(ctx context.Context) ([]corev1.Pod, error) {
 	pods, err := m.Pods(ctx, NodeApp)

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -164,5 +165,41 @@ func TestRecordsReadsEveryPage(t *testing.T) {
 		if _, err := records(pages(t, map[string]string{"/v1/records?after=": body})); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
+	}
+}
+
+func TestSuccessor(t *testing.T) {
+	pod := func(uid string, ready corev1.ConditionStatus) corev1.Pod {
+		return corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "mesh-node-a-0", UID: types.UID(uid)},
+			Status: corev1.PodStatus{
+				Phase:      corev1.PodRunning,
+				Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
+			},
+		}
+	}
+	going := pod("2", corev1.ConditionTrue)
+	going.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	other := pod("2", corev1.ConditionTrue)
+	other.Name = "mesh-node-a-1"
+	for name, c := range map[string]struct {
+		now  corev1.Pod
+		want string // in the error; none if there is a successor
+	}{
+		"ready":         {now: pod("2", corev1.ConditionTrue)},
+		"not there":     {now: other, want: "no pod mesh-node-a-0"},
+		"the same":      {now: pod("1", corev1.ConditionTrue), want: "still the first"},
+		"not ready yet": {now: pod("2", corev1.ConditionFalse), want: "pod mesh-node-a-0: Running"},
+		"going, too":    {now: going, want: "pod mesh-node-a-0: Running"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Successor([]corev1.Pod{c.now}, pod("1", corev1.ConditionTrue))
+			switch {
+			case c.want == "" && (err != nil || got.UID != "2"):
+				t.Errorf("pod %q, %v", got.UID, err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
 	}
 }

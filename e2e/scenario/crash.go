@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/x0tta6bl4/mesh/e2e/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/verify"
@@ -15,7 +14,7 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// Crash is a pod that was killed, or made to fail.
+// Crash is a pod that was killed.
 type Crash struct {
 	*Episode
 	Victim    string
@@ -25,12 +24,12 @@ type Crash struct {
 	// whose deletion was forced, and the node in it goes on until then.
 	KilledAt, DiedAt time.Time
 
-	uid types.UID
+	killed corev1.Pod // as it was deployed
 }
 
-// Crash kills a pod, or makes it fail, by a fixture and proves from outside
-// that it is gone: Kubernetes does not know the pod as it was any more, and the
-// probers in the other pods have lost it.
+// Crash kills a pod by a fixture and proves from outside that it is gone:
+// Kubernetes does not know the pod as it was any more, and the probers in the other
+// pods have lost it.
 func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
 	o, err := r.load(fixture)
 	if err != nil {
@@ -75,14 +74,14 @@ func (c *Crash) gone(ctx context.Context, e *Episode) error {
 	c.Survivors = slices.DeleteFunc(slices.Clone(r.Nodes), func(n string) bool { return n == c.Victim })
 	for _, p := range r.pods {
 		if p.Name == c.Victim {
-			c.uid = p.UID
+			c.killed = p
 		}
 	}
 	pod, err := r.pod(ctx, c.Victim)
 	if err != nil {
 		return err
 	}
-	if pod != nil && pod.UID == c.uid && mesh.Ailing(*pod) == "" {
+	if pod != nil && pod.UID == c.killed.UID && mesh.Ailing(*pod) == "" {
 		return fmt.Errorf("pod %s is still the same and ready", c.Victim)
 	}
 	c.KilledAt = e.Window.Start
@@ -109,27 +108,16 @@ func (r *Run) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 // Back returns when the victim's successor became ready, by the clock of its
 // kubelet, which counts whole seconds.
 func (c *Crash) Back(ctx context.Context) (time.Time, error) {
-	pod, err := c.run.pod(ctx, c.Victim)
-	switch {
-	case err != nil:
+	pods, err := c.run.Mesh.Nodes(ctx)
+	if err != nil {
 		return time.Time{}, err
-	case pod == nil:
-		return time.Time{}, fmt.Errorf("there is no pod %s", c.Victim)
-	case mesh.Ailing(*pod) != "":
-		return time.Time{}, fmt.Errorf("%s", mesh.Ailing(*pod))
 	}
-	for _, k := range pod.Status.Conditions {
-		if k.Type == corev1.PodReady && pod.UID != c.uid {
-			return k.LastTransitionTime.Time, nil
-		}
+	pod, err := mesh.Successor(pods, c.killed)
+	if err != nil {
+		return time.Time{}, err
 	}
-	return time.Time{}, fmt.Errorf("pod %s is still the one that was killed", c.Victim)
-}
-
-// Replaced reports whether the victim's name belongs to another pod now.
-func (c *Crash) Replaced(ctx context.Context) (bool, error) {
-	pod, err := c.run.pod(ctx, c.Victim)
-	return pod != nil && pod.UID != c.uid, err
+	i := slices.IndexFunc(pod.Status.Conditions, func(k corev1.PodCondition) bool { return k.Type == corev1.PodReady })
+	return pod.Status.Conditions[i].LastTransitionTime.Time, nil
 }
 
 // phases of the loop, each of which must have a part in healing.

@@ -202,15 +202,9 @@ func (r *Run) Unreplaced(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var left []string
-	for _, old := range r.pods {
-		i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == old.Name })
-		switch {
-		case i < 0:
-			left = append(left, fmt.Sprintf("there is no pod %s", old.Name))
-		case mesh.Ailing(pods[i]) != "":
-			left = append(left, mesh.Ailing(pods[i]))
-		case pods[i].UID == old.UID:
-			left = append(left, fmt.Sprintf("pod %s is still the first one", old.Name))
+	for _, p := range r.pods {
+		if _, err := mesh.Successor(pods, p); err != nil {
+			left = append(left, err.Error())
 		}
 	}
 	return left, nil
