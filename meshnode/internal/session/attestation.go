@@ -52,12 +52,12 @@ const (
 // sendChallenge sends the peer of s a critical challenge, out of turn or in
 // turn, and sets when the next one is due. It needs m.mu.
 func (m *Manager) sendChallenge(now time.Duration, s *session, reverify bool) {
-	m.sendChallengeOver(now, s, m.challengePath(s), reverify)
+	m.sendChallengeOver(now, s, []path{m.challengePath(s)}, reverify)
 }
 
-// sendChallengeOver does so on a given way.
-func (m *Manager) sendChallengeOver(now time.Duration, s *session, way path, reverify bool) {
-	m.send(now, s, way, &challenge{priority: attest.Critical, deadline: now + s.peer.estimator.deadline(), reverify: reverify})
+// sendChallengeOver does so on given ways.
+func (m *Manager) sendChallengeOver(now time.Duration, s *session, ways []path, reverify bool) {
+	m.send(now, s, ways, &challenge{priority: attest.Critical, deadline: now + s.peer.estimator.deadline(), reverify: reverify})
 	// The times of a session's challenges lie around a grid, so that one that
 	// goes out late does not make the next ones late.
 	period := m.cfg.Limits.Challenge
@@ -72,7 +72,7 @@ func (m *Manager) sendChallengeOver(now time.Duration, s *session, way path, rev
 
 // send sends a challenge and keeps it in place of the oldest of its priority if
 // there are too many. It needs m.mu.
-func (m *Manager) send(now time.Duration, s *session, way path, c *challenge) {
+func (m *Manager) send(now time.Duration, s *session, ways []path, c *challenge) {
 	s.epoch++
 	c.epoch, c.sent = s.epoch, now
 	rand.Read(c.value[:])
@@ -87,7 +87,9 @@ func (m *Manager) send(now time.Duration, s *session, way path, c *challenge) {
 		s.challenges = slices.Delete(s.challenges, oldest, oldest+1)
 	}
 	s.challenges = append(s.challenges, c)
-	m.transmitChallenge(s, way, c)
+	for _, way := range ways {
+		m.transmitChallenge(s, way, c)
+	}
 }
 
 // challengePath returns the way of challenges to the peer of s by the routes. It needs

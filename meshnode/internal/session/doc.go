@@ -28,8 +28,9 @@
 // backoff and jitter, and goes on sending on an older session. Both keep the older
 // one for receiving during Limits.Grace, so rotation loses no frame. Handshakes
 // that cross are settled twice: the call of the node with the lesser name stands
-// if it is under way, and is repeated at once, and of two sessions both sides prefer the one with the
-// higher generation (the highest both knew, plus one), then the higher id.
+// if it is under way, and is repeated when the other one comes; and of two sessions
+// both sides prefer the one with the higher generation (the highest both knew, plus
+// one), then the higher id.
 //
 // A node that starts again has a new key and a newer certificate. Once its name
 // has proven that one, older ones of the same name are refused, and the sessions
@@ -94,8 +95,8 @@
 //
 // The ends of a cut link notice at different times. Who still has the straight way,
 // or none, answers for a moment (answerBack, unaware) the way that the last good frame
-// came. Calls go straight beside the detour, and what answers one goes the way that it
-// came: the routes take a link for cut, too, when only its session has ended.
+// came. Handshakes go both ways: the routes take a link for cut, too, when only its
+// session has ended, and a link may be cut in one direction only.
 //
 // # Attestation
 //

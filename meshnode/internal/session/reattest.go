@@ -23,7 +23,7 @@ func (m *Manager) reattest(now time.Duration, s *session) {
 	case m.shedding.Load():
 		m.shed(attest.Low)
 	default:
-		m.send(now, s, m.challengePath(s), &challenge{priority: attest.Low})
+		m.send(now, s, []path{m.challengePath(s)}, &challenge{priority: attest.Low})
 	}
 }
 

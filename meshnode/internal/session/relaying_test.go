@@ -115,6 +115,29 @@ func TestCallGetsPastARelayThatRefuses(t *testing.T) {
 	})
 }
 
+// Over a link that is cut in one direction the call comes straight, and its answer by
+// relay.
+func TestCallOverALinkCutInOneDirection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTriangle(t)
+		defer w.stopAll()
+		old := w.a.info(w.b).ID
+		w.net.SetFilter(func(from, to netip.AddrPort, p []byte) []byte {
+			if from == w.b.addr && to == w.a.addr {
+				return nil
+			}
+			return p
+		})
+		w.routes["a"].set("b", "c")
+		w.routes["b"].set("a", "c")
+		w.a.Rotate("b", "test")
+		w.within(200*time.Millisecond, "a new session", func() bool {
+			id := w.a.info(w.b).ID
+			return id != old && w.b.info(w.a).ID == id
+		})
+	})
+}
+
 // A cut link with a relay left ends nothing: data, attestations and new
 // handshakes go on, in frames that the relay cannot read; heartbeats, which
 // measure the link, do not take the detour.

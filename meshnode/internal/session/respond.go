@@ -62,6 +62,25 @@ func (m *Manager) pathBack(to sender) path {
 	return m.pathTo(to.node, addr, frame.HandshakeReply)
 }
 
+// waysBack returns the ways of what answers a caller: the one that it called, and that of
+// the routes if it is another one. Neither is sure. Over a link that is cut in one
+// direction calls come and no answer gets back; and a relay may have no verified
+// session with the caller. It needs m.mu.
+func (m *Manager) waysBack(half *halfOpen) []path {
+	back := m.pathBack(half.from)
+	if routed := m.pathTo(half.name, back.addr, frame.HandshakeReply); half.from.node == "" && routed != back {
+		return []path{back, routed}
+	}
+	return []path{back}
+}
+
+// reply sends the caller the reply message. It needs m.mu.
+func (m *Manager) reply(half *halfOpen) {
+	for _, way := range m.waysBack(half) {
+		m.writeAll(way, half.reply)
+	}
+}
+
 // sameWay reports whether an own call goes to where a frame came from. It needs
 // m.mu.
 func (m *Manager) sameWay(o *initiation, from sender) bool {
@@ -154,7 +173,7 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 	if half := m.halfOpen[id]; half != nil {
 		if half.reply != nil && half.from == from && now-half.resent >= halfOpenResend {
 			half.resent = now
-			m.writeAll(m.pathBack(from), half.reply)
+			m.reply(half)
 		}
 		return
 	}
@@ -172,8 +191,8 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 	e := m.peers[name]
 	// Simultaneous open: the call of the lesser name stands. It is not given up
 	// for an unsigned call, which anybody can make, and another address means
-	// that our own call may be going nowhere. The caller has none of it yet, so
-	// it is repeated, however long its backoff has become.
+	// that our own call may be going nowhere. The other side has got none of it
+	// yet, so it is repeated, however long its pauses have become.
 	if e != nil && e.out != nil && e.out.pending == nil && m.self < name && m.sameWay(e.out, from) {
 		if now-e.out.last >= halfOpenResend {
 			m.transmit(e.out)
@@ -209,7 +228,7 @@ func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) 
 		return
 	}
 	half.reply, half.keys, half.transcript, half.session = answer.reply, answer.keys, answer.transcript, answer.session
-	m.writeAll(m.pathBack(half.from), half.reply)
+	m.reply(half)
 }
 
 func (m *Manager) makeReply(init []byte, generation uint64) (*halfOpen, error) {
@@ -330,8 +349,8 @@ func (m *Manager) accept(half *halfOpen) {
 	m.poke()
 }
 
-// confirm sends the caller of a new session a sealed frame, for which it waits. It goes
-// the way that the call came: the routes may not know yet that this is one. It needs m.mu.
+// confirm sends the caller of a new session a sealed frame, for which it waits. It needs
+// m.mu.
 func (m *Manager) confirm(now time.Duration, half *halfOpen) {
-	m.sendChallengeOver(now, half.session, m.pathBack(half.from), false)
+	m.sendChallengeOver(now, half.session, m.waysBack(half), false)
 }
