@@ -18,10 +18,10 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/scenario"
 )
 
-var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label("fault-free"), func() {
+var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheStart), func() {
 	var s *scenario.Run
 
-	BeforeAll(func(ctx SpecContext) { s = begin(ctx, "fault-free") })
+	BeforeAll(func(ctx SpecContext) { s = begin(ctx, fromTheStart) })
 
 	AfterEach(note)
 

@@ -44,7 +44,7 @@ var _ = Describe("Scenario 1: network partition", Ordered, ContinueOnFailure, La
 	It("S1.2 every node recalculates its routes", Label("S1.2"), func(ctx SpecContext) {
 		eventually(ctx, s.Prom.Growth(metric.RoutesRecalculated, nil, split.Window)).
 			WithTimeout(scenario.Wait.Scraped).Should(HaveEach(BeNumerically(">=", 1)))
-		took, err := split.Rerouted(ctx)
+		took, err := split.AfterCut(ctx, scenario.Done(metric.ActivateBackupRoutes))
 		scenario.Conclusive(err)
 		scenario.JudgeTime("from the cut to new routes", took, scenario.Bar.Rerouted)
 	})

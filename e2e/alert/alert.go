@@ -8,6 +8,7 @@ package alert
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +102,7 @@ func (r *Reader) series(ctx context.Context, w prom.Window, matchers ...string) 
 }
 
 // Silent returns a question for Eventually, to be asked when the window is over:
-// which alerts have fired in it, and about whom? None is silence, and silence
+// which alerts have fired in it, about whom, and from when on? None is silence, and silence
 // means something only if every rule is loaded, has been evaluated without an
 // error since the window's start, and each of the window's pods has the series
 // that it reads; anything else is an error.
@@ -116,11 +117,25 @@ func (r *Reader) Silent(w prom.Window) func(context.Context) ([]string, error) {
 		}
 		var fired []string
 		for _, s := range series {
-			fired = append(fired, s.Metric.String())
+			fired = append(fired, about(s.Metric)+" from "+s.Values[0].Timestamp.Time().UTC().Format(time.TimeOnly))
 		}
 		slices.Sort(fired)
 		return fired, nil
 	}
+}
+
+// about says in short which alert it is and of what: its own labels, without those
+// that all have.
+func about(m model.Metric) string {
+	parts := []string{string(m[model.AlertNameLabel])}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		switch name {
+		case model.MetricNameLabel, model.AlertNameLabel, labelState, labelNamespace, "instance", "job", "severity", "zone":
+		default:
+			parts = append(parts, string(name)+"="+string(m[name]))
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // listening checks that each alert would fire if it had to.

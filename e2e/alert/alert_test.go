@@ -212,3 +212,13 @@ func TestSilent(t *testing.T) {
 		}
 	}
 }
+
+func TestAbout(t *testing.T) {
+	got := about(model.Metric{
+		"__name__": "ALERTS", "alertname": "MAPEKHealingTriggered", "alertstate": "firing", "namespace": "ns", "instance": "10.0.0.1:8080",
+		"job": "pods", "severity": "info", "zone": "zone-a", "pod": "mesh-node-a-0", "action": "migrate_sessions", "outcome": "done",
+	})
+	if want := "MAPEKHealingTriggered action=migrate_sessions outcome=done pod=mesh-node-a-0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -251,11 +251,14 @@ const restartedAt = "kubectl.kubernetes.io/restartedAt"
 // Stop begins to delete the namespace, deletes the workloads and their pods, and gives
 // these a little time to go. The namespace's own way begins seconds later, and to
 // delete pods waits out their grace periods.
+//
+// The nodes' controllers leave them as orphans: deleted along with a controller they get
+// their whole grace period, and use it to hand over sessions to each other.
 func (m *Mesh) Stop(ctx context.Context) error {
-	inside, background := client.InNamespace(m.Namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)
+	inside := client.InNamespace(m.Namespace)
 	err := errors.Join(
-		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, background),
-		m.client.DeleteAllOf(ctx, &appsv1.Deployment{}, inside, background),
+		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, client.PropagationPolicy(metav1.DeletePropagationOrphan)),
+		m.client.DeleteAllOf(ctx, &appsv1.Deployment{}, inside, client.PropagationPolicy(metav1.DeletePropagationBackground)),
 		m.client.DeleteAllOf(ctx, &corev1.Pod{}, inside, client.GracePeriodSeconds(1)),
 		client.IgnoreNotFound(m.client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}})),
 	)

@@ -126,30 +126,6 @@ func (c *Client) inWindow(metric string, labels Labels, w Window, read func(pod 
 	}
 }
 
-// Grown returns when each pod's counter was first seen to have grown after the
-// window's start: the time of a scrape, and so never too early. Pods whose
-// counter has not grown are not in it.
-func (c *Client) Grown(ctx context.Context, metric string, labels Labels, w Window) (map[string]time.Time, error) {
-	_, series, err := c.samples(ctx, metric, labels, w)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[string]time.Time{}
-	for _, s := range series {
-		for i := range s.Values {
-			if Increase(s.Values[:i+1], w.Start) == 0 {
-				continue
-			}
-			pod, at := string(s.Metric[LabelPod]), s.Values[i].Timestamp.Time()
-			if known, ok := seen[pod]; !ok || at.Before(known) {
-				seen[pod] = at
-			}
-			break
-		}
-	}
-	return seen, nil
-}
-
 // samples returns a metric's samples from shortly before the window's start to
 // its end.
 func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Window) (string, model.Matrix, error) {

@@ -130,19 +130,6 @@ func TestGrowthByPod(t *testing.T) {
 	}
 }
 
-func TestGrown(t *testing.T) {
-	s := &server{kind: "matrix", result: []any{
-		stream("a", 0, 0, 0, 0, 0, 1, 2), stream("a", 0, 0, 0, 0, 0, 0, 1), stream("b", 4, 4, 4, 4, 4),
-	}}
-	got, err := client(t, s).Grown(t.Context(), "m", nil, window)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at, ok := got["a"]; len(got) != 1 || !ok || !at.Equal(epoch.Add(2*time.Second)) {
-		t.Fatalf("got %v", got)
-	}
-}
-
 func TestAnAbsentMetricIsAnError(t *testing.T) {
 	for name, result := range map[string][]any{"no series": {}, "one pod without": {stream("a", 0, 0, 0, 0, 1)}} {
 		_, err := client(t, &server{kind: "matrix", result: result}).Growth("m", nil, window)(t.Context())

@@ -10,7 +10,6 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/fault"
 	"github.com/x0tta6bl4/mesh/e2e/probe"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
-	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Partition is a network partition under way.
@@ -86,32 +85,6 @@ func (p *Partition) AfterCut(ctx context.Context, match func(event.Entry) bool) 
 				n, cut.Format(time.RFC3339Nano), Kinds(journal, cut))
 		}
 		reactions[n] = e.Time.Sub(cut)
-	}
-	return reactions, nil
-}
-
-// Rerouted returns how long after its cut each node recalculated its routes.
-// The journal dates it by the action that did; where it holds none, the first
-// scrape that shows the counter grown stands in, which can only be late.
-func (p *Partition) Rerouted(ctx context.Context) (Reactions, error) {
-	grown, err := p.run.Prom.Grown(ctx, metric.RoutesRecalculated, nil, p.Window)
-	if err != nil {
-		return nil, err
-	}
-	reactions := Reactions{}
-	for n, cut := range p.CutAt {
-		journal, err := p.run.Mesh.Journal(ctx, n)
-		if err != nil {
-			return reactions, err
-		}
-		at, ok := grown[n]
-		if !ok {
-			return reactions, fmt.Errorf("%s has not recalculated its routes since the fault", n)
-		}
-		if e, ok := First(journal, cut, Done(metric.ActivateBackupRoutes)); ok && e.Time.Before(at) {
-			at = e.Time
-		}
-		reactions[n] = at.Sub(cut)
 	}
 	return reactions, nil
 }
