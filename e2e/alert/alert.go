@@ -70,19 +70,20 @@ func (r *Reader) Active(namespace string) func(context.Context) ([]promv1.Alert,
 
 // Life returns a question for Eventually: what has become of an alert since the
 // window's start? Whatever series of the namespace it is about, they are one
-// alert here. An alert that was active when the window opened is an error: its
-// beginning was not seen, so its cause cannot be in the window.
+// alert here, but for those that were active when the window opened: their beginning
+// was not seen, so their cause cannot be in the window. If there are no others, that
+// is an error.
 func (r *Reader) Life(name string, w prom.Window) func(context.Context) (Life, error) {
 	return func(ctx context.Context) (Life, error) {
 		series, err := r.series(ctx, w, "alertname="+strconv.Quote(name))
 		if err != nil {
 			return Life{}, err
 		}
-		l := lifeOf(series, w.Until(r.now()))
-		if !l.Pending.IsZero() && l.Pending.Before(w.Start.Add(Step)) {
-			return l, fmt.Errorf("alert %s in %s was active already when the window opened", name, w.Namespace)
+		begun, earlier := since(series, w.Start.Add(Step))
+		if len(begun) == 0 && len(earlier) > 0 {
+			return Life{}, fmt.Errorf("alert %s in %s was active already when the window opened: %s", name, w.Namespace, about(earlier[0].Metric))
 		}
-		return l, nil
+		return lifeOf(begun, w.Until(r.now())), nil
 	}
 }
 

@@ -144,7 +144,18 @@ func TestLifeBeginsInTheWindow(t *testing.T) {
 			t.Errorf("%s from the start: got %v, %v", state, l, err)
 		}
 	}
-	r, _ := reader(t, answers{})
+	// Another pod's alert, which was there before, says nothing of this one's.
+	other := strings.ReplaceAll(alerts(Firing, 0, 1, 2, 3, 4, 5), `"pod":"a"`, `"pod":"b"`)
+	r, _ := reader(t, answers{"query_range": matrix(other, alerts(Pending, 2, 3), alerts(Firing, 4, 5))})
+	if l, err := r.Life("X", window)(t.Context()); err != nil || !l.Pending.Equal(second(2)) || !l.Firing.Equal(second(4)) {
+		t.Errorf("beside one from the start: got %v, %v", l, err)
+	}
+	// What was pending before fires because of that.
+	r, _ = reader(t, answers{"query_range": matrix(alerts(Pending, 0, 1), alerts(Firing, 2, 3))})
+	if l, err := r.Life("X", window)(t.Context()); err == nil {
+		t.Errorf("pending from the start: got %v", l)
+	}
+	r, _ = reader(t, answers{})
 	if l, err := r.Life("X", window)(t.Context()); err == nil {
 		t.Errorf("from a server that fails: %v", l)
 	}

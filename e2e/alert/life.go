@@ -58,6 +58,35 @@ func (l Life) String() string {
 	return s
 }
 
+// since separates the series of those alerts that were first active at a time or later
+// from the others'. An alert has two series, one while it is pending and one while it
+// fires.
+func since(series model.Matrix, start time.Time) (begun, earlier model.Matrix) {
+	first := map[model.Fingerprint]time.Time{}
+	for _, s := range series {
+		known := first[instance(s)]
+		for _, v := range s.Values {
+			earliest(&known, v.Timestamp.Time())
+		}
+		first[instance(s)] = known
+	}
+	for _, s := range series {
+		if first[instance(s)].Before(start) {
+			earlier = append(earlier, s)
+		} else {
+			begun = append(begun, s)
+		}
+	}
+	return begun, earlier
+}
+
+// instance identifies the alert that a series is about.
+func instance(s *model.SampleStream) model.Fingerprint {
+	labels := s.Metric.Clone()
+	delete(labels, labelState)
+	return labels.Fingerprint()
+}
+
 // lifeOf puts together one life from the series ALERTS, sampled every Step up
 // to end. The server marks the end of a series, so a step without a sample is
 // one at which the alert was not in that state.

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 var t0 = time.Unix(1e9, 0)
@@ -354,7 +357,26 @@ func TestAnalyzeKeepsTheIDOfAnIncidentThatGrows(t *testing.T) {
 	id, opened := first.ID, first.Opened
 	run(3000, lost("", "c"))
 	open := cases.Open()
-	if len(open) != 1 || open[0].ID != id || open[0].Opened != opened || id != "n-7-1" || cases.Of("c") != id {
+	if len(open) != 1 || open[0].ID != id || open[0].Opened != opened || id != "n-7-1" || cases.Of(event.PeerUnreachable, "c") != id {
 		t.Errorf("open %+v, first id %s", open, id)
+	}
+}
+
+// The journal ties a symptom to its incident, and a peer may have several at a time.
+func TestASymptomBelongsToItsOwnKindOfIncident(t *testing.T) {
+	cases := NewCases("x")
+	for _, typ := range []string{metric.NodeCrash, metric.VerificationFailed, metric.HighFailureRate, metric.LatencySLO} {
+		cases.add(&Incident{Type: typ}).Subjects["b"] = &Subject{}
+	}
+	cases.add(&Incident{Type: metric.ResourceExhaustion}).Subjects["self"] = &Subject{}
+	for _, c := range []struct{ kind, peer, want string }{
+		{event.PeerUnreachable, "b", "x-1"}, {event.PeerReturned, "b", "x-1"}, {event.PeerRestarted, "b", "x-1"},
+		{event.SessionFailed, "b", "x-2"}, {event.SessionVerified, "b", "x-2"},
+		{event.LatencyHigh, "b", "x-4"}, {event.LatencyNormal, "b", "x-4"},
+		{event.ResourcesShort, "self", "x-5"}, {event.PeerUnreachable, "self", ""}, {event.SessionFailed, "c", ""},
+	} {
+		if got := cases.Of(c.kind, c.peer); got != c.want {
+			t.Errorf("%s of %s: incident %q, want %q", c.kind, c.peer, got, c.want)
+		}
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Subject is a peer that an incident is about.
@@ -89,14 +92,32 @@ func (c *Cases) Open() []*Incident {
 	return open
 }
 
-// Of returns the id of the newest incident about a peer, empty if there is none.
-func (c *Cases) Of(peer string) string {
+// Of returns the id of the newest incident that a symptom of a kind about a peer belongs
+// to, empty if there is none.
+func (c *Cases) Of(kind, peer string) string {
 	for _, i := range slices.Backward(c.open) {
-		if i.Subjects[peer] != nil {
+		if i.Subjects[peer] != nil && concerns(kind, i.Type) {
 			return i.ID
 		}
 	}
 	return ""
+}
+
+// concerns reports whether a kind of symptom opens, changes or ends incidents of a type.
+// A peer may be the subject of several at a time.
+func concerns(kind, typ string) bool {
+	silent := typ == "" || connectivity(typ)
+	switch kind {
+	case event.SessionFailed:
+		return typ == metric.VerificationFailed
+	case event.SessionVerified:
+		return silent || typ == metric.VerificationFailed
+	case event.LatencyHigh, event.LatencyNormal:
+		return typ == metric.LatencySLO
+	case event.ResourcesShort, event.ResourcesNormal:
+		return typ == metric.ResourceExhaustion
+	}
+	return silent
 }
 
 func (c *Cases) add(i *Incident) *Incident {

@@ -138,7 +138,7 @@ func (l *Loop) know(now time.Time, findings []Finding, ended []Outcome) {
 func (l *Loop) incidents(symptoms []Symptom) []string {
 	ids := make([]string, len(symptoms))
 	for i, s := range symptoms {
-		ids[i] = l.cases.Of(s.Peer)
+		ids[i] = l.cases.Of(s.Kind, s.Peer)
 	}
 	return ids
 }
