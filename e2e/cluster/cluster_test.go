@@ -69,7 +69,7 @@ func TestNodeScript(t *testing.T) {
 		t.Errorf("CNI configuration %s", cni)
 	}
 	script := nodeScript(cni, map[string]string{"10.244.2.0/24": "172.18.0.3"})
-	for _, want := range []string{"ip route replace 10.244.2.0/24 via 172.18.0.3", "-I FORWARD -d 10.96.0.0/16 -o eth0 -j REJECT", "-I OUTPUT"} {
+	for _, want := range []string{"ip route replace 10.244.2.0/24 via 172.18.0.3", "-I FORWARD -d 10.96.0.0/16 -o eth0 -j REJECT", "-I OUTPUT", "system.slice CPUWeight=20", "kubelet.service CPUWeight=20"} {
 		if !strings.Contains(script, want) {
 			t.Errorf("the script lacks %q:\n%s", want, script)
 		}
