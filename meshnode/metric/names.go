@@ -136,6 +136,7 @@ const (
 	ExtendTimeouts       = "extend_timeouts"
 	UpdateRouteWeights   = "update_route_weights"
 	ShedLowPriority      = "shed_low_priority"
+	YieldSessions        = "yield_sessions"
 	RequestScaleUp       = "request_scale_up"
 	BlockPeer            = "block_peer"
 )
@@ -159,5 +160,5 @@ var (
 	Verdicts       = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
 	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
 	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
-	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, RequestScaleUp, BlockPeer}
+	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer}
 )

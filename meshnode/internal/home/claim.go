@@ -174,8 +174,19 @@ func (t *Table) Leave(now time.Time) Output {
 	return out
 }
 
+// Yield makes this node hand its sessions over as Leave does, but only until it is
+// called with false, and without refusing anything meanwhile: a new session that it
+// is asked to take is handed over, too, and those of a lost home are claimed. If all
+// the others yield, the sessions stay where they are.
+func (t *Table) Yield(now time.Time, on bool) Output {
+	var out Output
+	t.yields = on
+	t.handOver(now, &out)
+	return out
+}
+
 const (
-	// handEvery is how often a leaving node asks others to claim.
+	// handEvery is how often a node that leaves or yields asks others to claim.
 	handEvery = 200 * time.Millisecond
 	// handBatch is how many sessions one message hands over.
 	handBatch = 256
@@ -184,7 +195,7 @@ const (
 // handOver asks other nodes to claim what is homed here: the best candidate
 // first, and after a while the next one.
 func (t *Table) handOver(now time.Time, out *Output) {
-	if !t.leaving || now.Sub(t.handAt) < handEvery {
+	if !t.leaving && !t.yields || now.Sub(t.handAt) < handEvery {
 		return
 	}
 	t.handAt = now
@@ -221,7 +232,7 @@ func (t *Table) bequeath(home string, turn int, out *Output) {
 // a home to be lost wants taken from it. To claim from a home that is not lost is
 // needless, but does no harm.
 func (t *Table) handedOver(now time.Time, m *message, out *Output) {
-	if t.leaving || m.Home == t.self {
+	if t.leaving || t.yields || m.Home == t.self {
 		return // the other one finds somebody else
 	}
 	for _, id := range m.IDs {

@@ -171,6 +171,11 @@ func (k *Keeper) Handover(ctx context.Context) error {
 	}
 }
 
+// Yield begins or ends to hand this node's sessions over while it stays; see Table.Yield.
+func (k *Keeper) Yield(on bool) {
+	k.do(func(now time.Time) Output { return k.table.Yield(now, on) })
+}
+
 // Create makes a session.
 func (k *Keeper) Create(ctx context.Context, body []byte) (Session, error) {
 	var b [idLen / 2]byte

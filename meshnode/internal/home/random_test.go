@@ -7,7 +7,7 @@ import (
 )
 
 // TestRandomSchedules lets clients work while nodes crash and lose their
-// memory, leave, come back, and links are cut, under message loss, duplication
+// memory, leave, come back, hand over what they are home of, and links are cut, under message loss, duplication
 // and reordering. What is promised must hold in every answer, and at the end
 // every session must be there, the same at every node. A failing seed replays.
 func TestRandomSchedules(t *testing.T) {
@@ -104,5 +104,9 @@ func (s *sim) disturb() {
 	case 6:
 		clear(s.cut)
 		s.look()
+	case 7:
+		if x.up {
+			s.out(n, x.Yield(s.now, !x.yields))
+		}
 	}
 }

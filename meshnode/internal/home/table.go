@@ -86,7 +86,8 @@ type Table struct {
 	self    string
 	limits  Limits
 	started time.Time
-	leaving bool
+	leaving bool // and hands its sessions over for good
+	yields  bool // as long as it does so although it stays
 	settled bool // this node's word counts
 	blank   bool // it never held a session
 

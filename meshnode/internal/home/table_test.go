@@ -3,6 +3,7 @@ package home
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -422,5 +423,60 @@ func TestNodeThatCameBackAlone(t *testing.T) {
 	s.run(homecoming + time.Second)
 	if r := s.must("b", Request{Op: Read, ID: id(n)}, time.Second); r.Code != Done || r.Home.Home != "a" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestYield: a home that yields loses its sessions to others, new ones too, until it
+// stops; and where all yield nothing moves, but what a lost home held.
+func TestYield(t *testing.T) {
+	s := mesh(t, true)
+	for n := range 100 {
+		s.create(n)
+	}
+	yield := func(on bool, names ...string) {
+		for _, n := range names {
+			s.out(n, s.nodes[n].Yield(s.now, on))
+		}
+	}
+	held := s.nodes["b"].Homes()
+	yield(true, "a")
+	s.run(time.Second)
+	if now := s.nodes["b"].Homes(); held["a"] == 0 || now["a"] > 0 || now["b"] < held["b"] || len(now) != 4 {
+		t.Fatalf("a yields: homes %v, before %v", now, held)
+	}
+	for n := 100; n < 120; n++ {
+		s.create(n)
+	}
+	s.run(time.Second)
+	if n := s.nodes["b"].Homed("a"); n > 0 {
+		t.Errorf("a yields, and %d new sessions stay there", n)
+	}
+	yield(false, "a")
+	kept := 0
+	for n := 120; n < 160; n++ {
+		if s.create(n) == "a" {
+			kept++
+		}
+	}
+	s.run(time.Second)
+	if n := s.nodes["b"].Homed("a"); kept == 0 || n != kept {
+		t.Errorf("a yields no more: %d sessions there of %d", n, kept)
+	}
+
+	yield(true, five...)
+	held = s.nodes["b"].Homes()
+	s.run(5 * time.Second)
+	if now := s.nodes["b"].Homes(); !maps.Equal(now, held) {
+		t.Errorf("all yield: homes %v, before %v", now, held)
+	}
+	s.crash("c")
+	s.run(5 * time.Second)
+	if now := s.nodes["b"].Homes(); now["c"] > 0 {
+		t.Errorf("all yield: %d sessions stay at a lost home", now["c"])
+	}
+	for n := range 160 {
+		if r := s.must("b", Request{Op: Read, ID: id(n)}, 2*time.Second); r.Code != Done {
+			t.Errorf("session %d: %+v", n, r)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func TestExhaustionIsShedAndReported(t *testing.T) {
 	cases := NewCases("x")
 	findings := cases.strained(t0, Symptom{Peer: "a"})
 	plan := Plan(t0, DefaultPolicy(), cases, k, findings, nil, nil)
-	if want := []string{metric.RequestScaleUp, metric.ShedLowPriority}; !slices.Equal(names(plan), want) || plan[0].Peer != "a" {
+	if want := []string{metric.RequestScaleUp, metric.ShedLowPriority, metric.YieldSessions}; !slices.Equal(names(plan), want) || plan[0].Peer != "a" {
 		t.Errorf("%+v", plan)
 	}
 	if again := cases.strained(t0, Symptom{Peer: "a"}); again != nil {

@@ -96,6 +96,7 @@ var Supported = []string{
 	metric.ExtendTimeouts,
 	metric.UpdateRouteWeights,
 	metric.ShedLowPriority,
+	metric.YieldSessions,
 	metric.RequestScaleUp,
 	metric.BlockPeer,
 	metric.MigrateSessions,

@@ -72,7 +72,7 @@ func (n *Node) control(ctx context.Context) {
 			signals := n.signals
 			n.signals = nil
 			n.loop.Step(now, signals)
-			n.endShedding()
+			n.endRelief()
 		}
 		n.publishWays()
 		n.mu.Unlock()

@@ -37,6 +37,9 @@ func (e effector) Start(a mapek.Action) error {
 	case metric.ShedLowPriority:
 		n.overload.sheds, n.overload.incident = n.sessions.Shed(), a.Incident
 		n.sessions.SetShedding(true)
+	case metric.YieldSessions:
+		n.overload.yields = true
+		n.clients.Yield(true)
 	case metric.RequestScaleUp:
 		n.overload.nodes = n.met.Load()
 		n.metrics.ScaleRequests.Inc()
@@ -70,6 +73,8 @@ func (e effector) Done(a mapek.Action) bool {
 		return s.ID != n.applied[a.Name+a.Peer] && s.ID != frame.SessionID{} && s.State == session.StateVerified
 	case metric.ShedLowPriority:
 		return n.relieved()
+	case metric.YieldSessions:
+		return n.clients.Homed(n.name) == 0
 	case metric.RequestScaleUp:
 		return n.met.Load() > n.overload.nodes || !n.loop.Exhausted()
 	case metric.BlockPeer:

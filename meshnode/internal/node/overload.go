@@ -19,6 +19,7 @@ type overload struct {
 	ticked   time.Time       // the last tick
 	late     time.Time       // the last tick that came late
 	sheds    uint64          // work shed before shedding began
+	yields   bool            // this node hands client sessions over
 	nodes    int64           // that were met when more were asked for
 	incident string          // for which work is shed
 }
@@ -72,9 +73,17 @@ func (n *Node) relieved() bool {
 	return n.sessions.Shed() > n.overload.sheds || waiting == 0 && n.cfg.Limits.Reattest == 0
 }
 
-// endShedding ends what shed_low_priority began when its incident is over.
-func (n *Node) endShedding() {
-	if !n.sessions.Shedding() || n.loop.Exhausted() {
+// endRelief ends what shed_low_priority and yield_sessions began when their incident is
+// over.
+func (n *Node) endRelief() {
+	if n.loop.Exhausted() {
+		return
+	}
+	if n.overload.yields {
+		n.overload.yields = false
+		n.clients.Yield(false)
+	}
+	if !n.sessions.Shedding() {
 		return
 	}
 	n.sessions.SetShedding(false)

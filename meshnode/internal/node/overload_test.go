@@ -89,8 +89,9 @@ func (n *testNode) verifications(d time.Duration) (critical, low float64) {
 	return count(metric.PriorityCritical) - c, count(metric.PriorityLow) - l
 }
 
-// TestExhaustion: a node at its CPU limit sheds what is not critical and asks for
-// more nodes, until it has rested; the others have nothing to do with it.
+// TestExhaustion: a node at its CPU limit sheds what is not critical, lets others be
+// home of its clients' sessions and asks for more nodes, until it has rested; the
+// others have nothing to do with it.
 func TestExhaustion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, c := loaded(t, true)
@@ -101,6 +102,10 @@ func TestExhaustion(t *testing.T) {
 		if critical < 38 || low < 150 {
 			t.Fatalf("at rest %v critical and %v low verifications in 10 s of 4 peers", critical, low)
 		}
+		sessions := m.createSessions(100)
+		if homes(sessions)[zoneNames[0]] == 0 {
+			t.Fatalf("no session has its home at %s: %v", zoneNames[0], homes(sessions))
+		}
 		c.set(true)
 		took := m.within(5*time.Second, "shedding", func() error {
 			if busy.healed(metric.ShedLowPriority, metric.OutcomeDone) != 1 {
@@ -109,6 +114,15 @@ func TestExhaustion(t *testing.T) {
 			return nil
 		})
 		t.Logf("sheds %v after the load began", took)
+		m.within(2*time.Second, "the sessions' move", func() error {
+			if n := busy.clients.Homed(zoneNames[0]); n > 0 || busy.healed(metric.YieldSessions, metric.OutcomeDone) != 1 {
+				return fmt.Errorf("%d sessions are still there, yielded %v", n, busy.healed(metric.YieldSessions, metric.OutcomeDone))
+			}
+			return nil
+		})
+		if err := m.answering(sessions); err != nil {
+			t.Error(err)
+		}
 		critical, low = busy.verifications(10 * time.Second)
 		if critical < 38 || low != 0 {
 			t.Errorf("under load %v critical and %v low verifications in 10 s", critical, low)
@@ -131,6 +145,14 @@ func TestExhaustion(t *testing.T) {
 		})
 		if _, low = busy.verifications(10 * time.Second); low < 150 {
 			t.Errorf("%v low verifications in 10 s after the load", low)
+		}
+		if homes(m.createSessions(100))[zoneNames[0]] == 0 {
+			t.Errorf("after the load no new session has its home at %s", zoneNames[0])
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if busy.clients.Homed(zoneNames[0]) == 0 {
+			t.Errorf("after the load no session stays at %s", zoneNames[0])
 		}
 		for name, n := range m.nodes {
 			if name != zoneNames[0] && len(n.incidents()) > 0 {
