@@ -9,9 +9,9 @@
 // 1998). From then on its home is written in the session, as a ballot (epoch,
 // home), and changes only when another node claims it: because the control loop
 // takes the sessions of a lost node over (Migrate, which asks the other candidates to
-// do the same), because the home leaves, or lacks resources (Yield), and hands them over, or because a node that
-// lost its memory takes up what nobody else took in time. The highest ballot wins. A
-// node that comes back gets nothing back.
+// do the same), because the home hands them over, when it leaves or lacks resources
+// (Yield), or because a node that lost its memory takes up what nobody else took in
+// time. The highest ballot wins. A node that comes back gets nothing back.
 //
 // # What is promised
 //

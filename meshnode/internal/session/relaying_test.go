@@ -84,8 +84,22 @@ func newTriangle(t *testing.T, change ...func(*Config)) *triangle {
 // detour cuts the link of a and b and sends what they say over c.
 func (w *triangle) detour() {
 	w.cut(w.a, w.b)
+	w.routeOverC()
+}
+
+// routeOverC sends what a and b say to each other over c.
+func (w *triangle) routeOverC() {
 	w.routes["a"].set("b", "c")
 	w.routes["b"].set("a", "c")
+}
+
+// renewed waits until a and b have the same session, another one than old.
+func (w *triangle) renewed(limit time.Duration, what string, old frame.SessionID) {
+	w.t.Helper()
+	w.within(limit, what, func() bool {
+		id := w.a.info(w.b).ID
+		return id != old && w.b.info(w.a).ID == id
+	})
 }
 
 // The routes take a link for cut whose session was invalidated, and lead over a relay.
@@ -102,13 +116,9 @@ func TestCallGetsPastARelayThatRefuses(t *testing.T) {
 		if err := w.b.Invalidate("a", "test"); err != nil {
 			t.Fatal(err)
 		}
-		w.routes["a"].set("b", "c")
-		w.routes["b"].set("a", "c")
+		w.routeOverC()
 		w.b.Rotate("a", "test")
-		w.within(200*time.Millisecond, "a new session past the relay", func() bool {
-			id := w.b.info(w.a).ID
-			return id != old && w.a.info(w.b).ID == id
-		})
+		w.renewed(200*time.Millisecond, "a new session past the relay", old)
 		if _, _, refused := w.routes["c"].counts(); refused["b "+metric.RefusedNoRoute] == 0 {
 			t.Errorf("the relay was to refuse the call: %v", refused)
 		}
@@ -128,13 +138,9 @@ func TestCallOverALinkCutInOneDirection(t *testing.T) {
 			}
 			return p
 		})
-		w.routes["a"].set("b", "c")
-		w.routes["b"].set("a", "c")
+		w.routeOverC()
 		w.a.Rotate("b", "test")
-		w.within(200*time.Millisecond, "a new session", func() bool {
-			id := w.a.info(w.b).ID
-			return id != old && w.b.info(w.a).ID == id
-		})
+		w.renewed(200*time.Millisecond, "a new session", old)
 	})
 }
 
