@@ -15,12 +15,13 @@ const (
 // beta 1/4. Every challenge has a number of its own, so Karn's rule is not
 // needed: a sample is never ambiguous.
 type estimator struct {
+	sampled      bool
 	srtt, rttvar time.Duration
 }
 
 func (e *estimator) sample(r time.Duration) {
-	if e.srtt == 0 {
-		e.srtt, e.rttvar = r, r/2
+	if !e.sampled {
+		e.sampled, e.srtt, e.rttvar = true, r, r/2
 		return
 	}
 	e.rttvar += ((e.srtt - r).Abs() - e.rttvar) / 4
@@ -28,7 +29,7 @@ func (e *estimator) sample(r time.Duration) {
 }
 
 func (e *estimator) deadline() time.Duration {
-	if e.srtt == 0 {
+	if !e.sampled {
 		return deadlineInitial
 	}
 	return min(max(e.srtt+max(deadlineGranularity, 4*e.rttvar), deadlineMin), deadlineMax)

@@ -80,6 +80,11 @@ func TestEstimator(t *testing.T) {
 	if got := e.deadline(); got != deadlineMin {
 		t.Errorf("after many fast samples: %v, want the floor %v", got, deadlineMin)
 	}
+	var instant estimator
+	instant.sample(0) // a sample, too
+	if got := instant.deadline(); got != deadlineMin {
+		t.Errorf("after a sample of 0: %v, want the floor %v", got, deadlineMin)
+	}
 }
 
 func TestCookies(t *testing.T) {
