@@ -4,12 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/fault"
 	"github.com/x0tta6bl4/mesh/e2e/mesh"
@@ -29,6 +24,9 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 	o, err := r.loadFor(fixture, Bar.ScaledUp) // the autoscaler may take as long
 	if err != nil {
 		return nil, err
+	}
+	if err := within(ctx, Wait.Scale, func(ctx context.Context) error { return until(ctx, r.scalersRest) }); err != nil {
+		return nil, invalid(err)
 	}
 	s := &Stress{}
 	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
@@ -111,79 +109,6 @@ func (s *Stress) Bitten() prom.Window {
 	w := s.Window
 	w.Start = *s.Times.Proven
 	return w
-}
-
-// ScaledUp waits until an autoscaler of the mesh wants more replicas than the
-// mesh was deployed with, and returns how long that took from the proof of the stress.
-func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
-	took := Reactions{}
-	err := within(ctx, Wait.Scale, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			scalers, err := s.run.autoscalers(ctx)
-			if err != nil {
-				return err
-			}
-			for _, h := range scalers {
-				if least := minReplicas(h); h.Status.DesiredReplicas > least {
-					took[h.Name] = time.Since(*s.Times.Proven)
-					return nil
-				}
-			}
-			return fmt.Errorf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
-		})
-	})
-	return took, err
-}
-
-// ScaledBack checks that the mesh is as large again as it was deployed, and
-// well.
-func (s *Stress) ScaledBack(ctx context.Context) error {
-	pods, err := s.run.Mesh.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	if len(pods) != len(s.run.Nodes) {
-		return fmt.Errorf("the mesh has %d nodes, not %d", len(pods), len(s.run.Nodes))
-	}
-	return s.run.SessionsVerified(ctx)
-}
-
-func (r *Run) autoscalers(ctx context.Context) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
-	l, err := r.env.Kube.AutoscalingV2().HorizontalPodAutoscalers(r.Mesh.Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("autoscalers of %s: %w", r.Mesh.Namespace, err)
-	}
-	if len(l.Items) == 0 {
-		return nil, fmt.Errorf("no autoscaler in %s", r.Mesh.Namespace)
-	}
-	return l.Items, nil
-}
-
-func minReplicas(h autoscalingv2.HorizontalPodAutoscaler) int32 {
-	if h.Spec.MinReplicas == nil {
-		return 1
-	}
-	return *h.Spec.MinReplicas
-}
-
-// loads tells what autoscalers measure, or why they do not.
-func loads(scalers []autoscalingv2.HorizontalPodAutoscaler) string {
-	var parts []string
-	for _, h := range scalers {
-		part := h.Name + ": nothing measured"
-		for _, m := range h.Status.CurrentMetrics {
-			if m.Resource != nil && m.Resource.Current.AverageUtilization != nil {
-				part = fmt.Sprintf("%s: %d %% %s", h.Name, *m.Resource.Current.AverageUtilization, m.Resource.Name)
-			}
-		}
-		for _, c := range h.Status.Conditions {
-			if c.Type == autoscalingv2.ScalingActive && c.Status != corev1.ConditionTrue {
-				part += " (" + c.Message + ")"
-			}
-		}
-		parts = append(parts, part)
-	}
-	return strings.Join(parts, "; ")
 }
 
 // Joined returns the names of the ready nodes beyond those that the mesh was

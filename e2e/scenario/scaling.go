@@ -1,0 +1,111 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ScaledUp waits until an autoscaler of the mesh wants more replicas than the
+// mesh was deployed with, and returns how long that took from the proof of the stress.
+func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
+	took := Reactions{}
+	err := within(ctx, Wait.Scale, func(ctx context.Context) error {
+		return until(ctx, func(ctx context.Context) error {
+			scalers, err := s.run.autoscalers(ctx)
+			if err != nil {
+				return err
+			}
+			for _, h := range scalers {
+				if least := minReplicas(h); h.Status.DesiredReplicas > least {
+					took[h.Name] = time.Since(*s.Times.Proven)
+					return nil
+				}
+			}
+			return fmt.Errorf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
+		})
+	})
+	return took, err
+}
+
+// ScaledBack checks that the mesh is as large again as it was deployed, and
+// well.
+func (s *Stress) ScaledBack(ctx context.Context) error {
+	pods, err := s.run.Mesh.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	if len(pods) != len(s.run.Nodes) {
+		return fmt.Errorf("the mesh has %d nodes, not %d", len(pods), len(s.run.Nodes))
+	}
+	return s.run.SessionsVerified(ctx)
+}
+
+// scalersRest checks that every autoscaler of the mesh has measured its nodes and wants no
+// more than its least: what one wants after that is not for the nodes' start.
+func (r *Run) scalersRest(ctx context.Context) error {
+	scalers, err := r.autoscalers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range scalers {
+		if !rests(h) {
+			return fmt.Errorf("the autoscalers of %s are not at rest before the stress: %s", r.Mesh.Namespace, loads(scalers))
+		}
+	}
+	return nil
+}
+
+// rests reports whether an autoscaler could measure when it last looked, and wanted no
+// more replicas than its least.
+func rests(h autoscalingv2.HorizontalPodAutoscaler) bool {
+	measures := slices.ContainsFunc(h.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
+		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionTrue
+	})
+	return measures && h.Status.DesiredReplicas == minReplicas(h)
+}
+
+func (r *Run) autoscalers(ctx context.Context) ([]autoscalingv2.HorizontalPodAutoscaler, error) {
+	l, err := r.env.Kube.AutoscalingV2().HorizontalPodAutoscalers(r.Mesh.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("autoscalers of %s: %w", r.Mesh.Namespace, err)
+	}
+	if len(l.Items) == 0 {
+		return nil, fmt.Errorf("no autoscaler in %s", r.Mesh.Namespace)
+	}
+	return l.Items, nil
+}
+
+func minReplicas(h autoscalingv2.HorizontalPodAutoscaler) int32 {
+	if h.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *h.Spec.MinReplicas
+}
+
+// loads tells what autoscalers measure and want, or why they measure nothing.
+func loads(scalers []autoscalingv2.HorizontalPodAutoscaler) string {
+	var parts []string
+	for _, h := range scalers {
+		part := h.Name + ": nothing measured"
+		for _, m := range h.Status.CurrentMetrics {
+			if m.Resource != nil && m.Resource.Current.AverageValue != nil {
+				part = fmt.Sprintf("%s: %v of %s a pod", h.Name, m.Resource.Current.AverageValue, m.Resource.Name)
+			}
+		}
+		part += fmt.Sprintf(", %d replicas wanted, at least %d", h.Status.DesiredReplicas, minReplicas(h))
+		for _, c := range h.Status.Conditions {
+			if c.Type == autoscalingv2.ScalingActive && c.Status != corev1.ConditionTrue {
+				part += " (" + c.Message + ")"
+			}
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
