@@ -17,6 +17,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/e2e-framework/klient/decoder"
 	"sigs.k8s.io/e2e-framework/klient/k8s"
 )
@@ -115,6 +116,20 @@ func retarget(objects []*unstructured.Unstructured, namespace string) {
 		labels[OwnerLabel] = namespace
 		o.SetLabels(labels)
 	}
+}
+
+// mountsTrust reports whether the pods of a workload mount the bundle that the CA publishes.
+func mountsTrust(o client.Object) bool {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok {
+		return false
+	}
+	volumes, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "volumes")
+	return slices.ContainsFunc(volumes, func(v any) bool {
+		volume, _ := v.(map[string]any)
+		name, _, _ := unstructured.NestedString(volume, "configMap", "name")
+		return name == trustMap
+	})
 }
 
 // addNodeArgs appends flags to the command line of every node.

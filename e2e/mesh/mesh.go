@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -58,7 +59,9 @@ func New(config *rest.Config, kube kubernetes.Interface, c client.Client, namesp
 }
 
 // Deploy creates the namespace, the API token and everything of the manifests,
-// and gives the nodes further flags. It does not wait.
+// and gives the nodes further flags. What mounts the trust bundle comes once the CA has
+// published it: such pods would wait by themselves, but the kubelet looks for it ever
+// more rarely. For nothing else does it wait.
 func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) error {
 	objects, err := Load(ctx, manifests, m.Namespace)
 	if err != nil {
@@ -82,12 +85,40 @@ func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) 
 	for _, o := range objects {
 		setUp = append(setUp, o)
 	}
+	published := false
 	for _, o := range setUp {
+		if !published && mountsTrust(o) {
+			if err := m.awaitTrust(ctx); err != nil {
+				return err
+			}
+			published = true
+		}
 		if err := m.client.Create(ctx, o); err != nil {
 			return fmt.Errorf("create %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
 		}
 	}
 	return nil
+}
+
+// awaitTrust waits until the CA has published the trust bundle.
+func (m *Mesh) awaitTrust(ctx context.Context) error {
+	state := "there is no pod"
+	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: trustMap}, &corev1.ConfigMap{})
+		if err == nil {
+			return true, nil
+		}
+		if pods, err := m.Pods(ctx, ""); err == nil {
+			for _, p := range pods {
+				state = cmp.Or(Ailing(p), "pod "+p.Name+" is ready")
+			}
+		}
+		return false, nil
+	})
+	if wait.Interrupted(err) {
+		return fmt.Errorf("the CA of %s does not publish ConfigMap %s in time: %s", m.Namespace, trustMap, state)
+	}
+	return err
 }
 
 // newToken returns 32 random bytes in hexadecimal.

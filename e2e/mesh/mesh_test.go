@@ -10,7 +10,9 @@ import (
 	"testing/fstest"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
@@ -51,6 +53,48 @@ func TestDeployAndDelete(t *testing.T) {
 	}
 	if left, err := other.Left(t.Context()); err != nil || len(left) != 4 {
 		t.Fatalf("the other mesh: %v, %v", left, err)
+	}
+}
+
+// TestNodesComeAfterTheTrustBundle: no pod is made that would have to wait for it.
+func TestNodesComeAfterTheTrustBundle(t *testing.T) {
+	const workloads = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: mesh-node-a, namespace: x0tta6bl4}
+spec:
+  template:
+    spec:
+      volumes:
+        - {name: data, emptyDir: {}}
+        - {name: trust, configMap: {name: mesh-trust}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: mesh-client, namespace: x0tta6bl4}
+`
+	fsys := fstest.MapFS{"mesh.yaml": {Data: []byte(workloads)}}
+	node, trust := client.ObjectKey{Namespace: "s1", Name: "mesh-node-a"}, client.ObjectKey{Namespace: "s1", Name: trustMap}
+
+	c := crfake.NewClientBuilder().Build()
+	ca := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "s1", Name: "mesh-ca-0"}, Status: corev1.PodStatus{Phase: corev1.PodPending}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := New(nil, fake.NewClientset(ca), c, "s1").Deploy(ctx, fsys)
+	if err == nil || !strings.Contains(err.Error(), trustMap) || !strings.Contains(err.Error(), "pod mesh-ca-0: Pending") {
+		t.Errorf("without a CA: %v", err)
+	}
+	if err := c.Get(t.Context(), node, &appsv1.StatefulSet{}); !apierrors.IsNotFound(err) {
+		t.Errorf("a StatefulSet before the bundle that its pods mount: %v", err)
+	}
+
+	bundle := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: trust.Namespace, Name: trust.Name}}
+	c = crfake.NewClientBuilder().WithObjects(bundle).Build()
+	if err := New(nil, fake.NewClientset(), c, "s1").Deploy(t.Context(), fsys); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Get(t.Context(), node, &appsv1.StatefulSet{}); err != nil {
+		t.Error(err)
 	}
 }
 

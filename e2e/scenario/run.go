@@ -87,10 +87,12 @@ func New(env Env, name string, nodeArgs ...string) (*Run, error) {
 
 // Deploy makes the mesh and waits until its pods are ready.
 func (r *Run) Deploy(ctx context.Context) error {
-	if err := r.Mesh.Deploy(ctx, r.env.Manifests, r.nodeArgs...); err != nil {
-		return invalid(err)
-	}
-	err := within(ctx, Wait.Ready, func(ctx context.Context) error { return r.Mesh.WaitReady(ctx) })
+	err := within(ctx, Wait.Ready, func(ctx context.Context) error {
+		if err := r.Mesh.Deploy(ctx, r.env.Manifests, r.nodeArgs...); err != nil {
+			return err
+		}
+		return r.Mesh.WaitReady(ctx)
+	})
 	if err != nil {
 		return invalid(err)
 	}
