@@ -46,7 +46,8 @@ func (c *Cluster) deploy(ctx context.Context, detail func(string, ...any)) error
 		}
 		return nil
 	}
-	for _, pattern := range []string{"chaos-mesh/*.yaml", "prometheus/*.yaml", "metrics-server/*.yaml"} {
+	// metrics-server first: it is ready no sooner than it has measured twice.
+	for _, pattern := range []string{"metrics-server/*.yaml", "prometheus/*.yaml", "chaos-mesh/*.yaml"} {
 		if err := decoder.DecodeEachFile(ctx, manifests.System, pattern, handle); err != nil {
 			return fmt.Errorf("deploy %s: %w", pattern, err)
 		}
