@@ -10,8 +10,9 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/scenario"
 )
 
-// A namespace takes its time to go, long after its pods have gone. Meanwhile the mesh of
-// the scenario that follows is made: nothing is judged then that has to do with time.
+// A namespace takes its time to go, long after its pods have gone, and an alert looks back
+// minutes before it resolves. Meanwhile the mesh of the scenario that follows is made:
+// nothing is judged then that the nodes' speed has to do with.
 
 // fromTheStart is the scenario in which that does not hold: it wants no alarm in the
 // mesh's whole life, which must therefore begin on a quiet machine.
@@ -81,7 +82,7 @@ func take(name string) (*making, error) {
 // say so itself.
 func makeAhead(after string) {
 	name := report.Following(suite.selected, after)
-	if config, _ := GinkgoConfiguration(); name == "" || name == fromTheStart || config.ParallelTotal > 1 {
+	if config, _ := GinkgoConfiguration(); name == "" || name == fromTheStart || made[name] != nil || config.ParallelTotal > 1 {
 		return
 	}
 	if m, err := newMaking(name); err == nil {
