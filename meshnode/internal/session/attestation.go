@@ -127,8 +127,11 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 		return
 	}
 	m.sendChallenge(now, s, false)
-	if s.backoff >= handshakeFrom {
-		// Perhaps the peer lost the session: one call goes with the challenge.
+	if s.backoff >= handshakeFrom || now-time.Duration(s.verifiedUntil.Load()) >= m.cfg.Limits.Verified {
+		// Perhaps the peer lost the session, or has taken up another one that we do not
+		// know: one call goes with the challenge. That cannot wait for timeouts only. Who
+		// is unreachable gets more time again and again, and seems so to whom it has no
+		// session in common with.
 		m.initiate(now, e, ReasonConnect, callLimit)
 	}
 }

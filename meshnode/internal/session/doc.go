@@ -107,7 +107,9 @@
 // at its deadline is overdue; if nobody extends it, it times out, and
 // the next ones follow at the pace of an exponential backoff up to
 // Limits.BackoffMax, from the fourth on together with a call in case the peer has
-// lost the session. To be faster than that is the caller's decision: Reverify.
+// lost the session; so do those of a session that has not been verified for
+// Limits.Verified after it lapsed. To be faster than that is the caller's decision:
+// Reverify.
 //
 // The challenge that each session gets every Limits.Challenge is critical: without
 // its answer data stops after Limits.Verified. It is never shed. Challenges every

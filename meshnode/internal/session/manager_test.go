@@ -240,6 +240,39 @@ func TestChallengesLostTogetherAreOneFailure(t *testing.T) {
 	})
 }
 
+// TestSessionThatOneSideHasNotTakenUp: a link is cut between the last message of a
+// handshake and the frame that the caller waits for. Each side is left with a session that
+// the other one does not know, and hears nothing by which to notice that the link is back;
+// and what is late is forgiven, as it is to a peer that is out of reach.
+func TestSessionThatOneSideHasNotTakenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.pair()
+		a.idle.Store(true)
+		b.idle.Store(true)
+		w.net.SetFilter(func(from, _ netip.AddrPort, p []byte) []byte {
+			if h, _, err := frame.Parse(p); from == a.addr && (err != nil || h.Type != frame.HandshakeReply) {
+				return nil
+			}
+			return p
+		})
+		old := b.info(a).ID
+		b.Rotate("a", "test")
+		w.within(time.Second, "a takes the new session up", func() bool { return a.info(b).ID != old })
+		w.cut(a, b)
+		w.net.SetFilter(nil)
+		w.pass(time.Minute)
+		if a.info(b).ID == b.info(a).ID {
+			t.Fatal("both have the same session")
+		}
+		w.heal(a, b)
+		w.within(5*time.Second, "both verify each other again", func() bool {
+			return a.verifies(b) && b.verifies(a) && a.info(b).ID == b.info(a).ID
+		})
+	})
+}
+
 // TestRepeat: a challenge that was lost is sent again once, and then times out.
 func TestRepeat(t *testing.T) {
 	for name, lasts := range map[string]bool{"lost once": false, "lost again": true} {
