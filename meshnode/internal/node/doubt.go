@@ -13,7 +13,8 @@ const (
 	doubtFor = 80 * time.Millisecond
 	// benefit is how much longer the challenges of such a peer may take: by then
 	// the detector has found it lost, which gives them up, or the loop has found
-	// the latency, which extends them.
+	// the latency, which extends them. If it was lost before, they get more again and
+	// again, and none times out.
 	benefit = time.Second
 )
 
