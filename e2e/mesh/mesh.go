@@ -85,13 +85,11 @@ func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) 
 	for _, o := range objects {
 		setUp = append(setUp, o)
 	}
-	published := false
 	for _, o := range setUp {
-		if !published && mountsTrust(o) {
+		if mountsTrust(o) {
 			if err := m.awaitTrust(ctx); err != nil {
 				return err
 			}
-			published = true
 		}
 		if err := m.client.Create(ctx, o); err != nil {
 			return fmt.Errorf("create %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
@@ -102,21 +100,19 @@ func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) 
 
 // awaitTrust waits until the CA has published the trust bundle.
 func (m *Mesh) awaitTrust(ctx context.Context) error {
-	state := "there is no pod"
+	state := ""
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
 		err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: trustMap}, &corev1.ConfigMap{})
 		if err == nil {
 			return true, nil
 		}
-		if pods, err := m.Pods(ctx, ""); err == nil {
-			for _, p := range pods {
-				state = cmp.Or(Ailing(p), "pod "+p.Name+" is ready")
-			}
+		if ailing, err := m.ailing(ctx); err == nil {
+			state = strings.Join(ailing, "; ")
 		}
 		return false, nil
 	})
 	if wait.Interrupted(err) {
-		return fmt.Errorf("the CA of %s does not publish ConfigMap %s in time: %s", m.Namespace, trustMap, state)
+		return fmt.Errorf("the CA of %s does not publish ConfigMap %s in time: %s", m.Namespace, trustMap, cmp.Or(state, "no pod of it ails"))
 	}
 	return err
 }
@@ -181,16 +177,23 @@ func (m *Mesh) notReady(ctx context.Context) ([]string, error) {
 	if len(sets.Items) == 0 {
 		missing = append(missing, "no StatefulSet")
 	}
+	ailing, err := m.ailing(ctx)
+	return append(missing, ailing...), err
+}
+
+// ailing says what is wrong with each pod that is not ready.
+func (m *Mesh) ailing(ctx context.Context) ([]string, error) {
 	pods, err := m.Pods(ctx, "")
 	if err != nil {
 		return nil, err
 	}
+	var ailing []string
 	for _, p := range pods {
 		if why := Ailing(p); why != "" {
-			missing = append(missing, why)
+			ailing = append(ailing, why)
 		}
 	}
-	return missing, nil
+	return ailing, nil
 }
 
 // Ailing says what is wrong with a pod that is not ready, or nothing.

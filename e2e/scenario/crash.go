@@ -48,19 +48,17 @@ func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
 // AwaitHomes waits until every node is home to a client session, so that there
 // is something to lose wherever the fault strikes.
 func (r *Run) AwaitHomes(ctx context.Context) error {
-	return invalid(within(ctx, Wait.Observe, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			s, err := r.Mesh.Status(ctx, r.Nodes[0])
-			if err != nil {
-				return err
+	return invalid(await(ctx, Wait.Observe, func(ctx context.Context) error {
+		s, err := r.Mesh.Status(ctx, r.Nodes[0])
+		if err != nil {
+			return err
+		}
+		for _, n := range r.Nodes {
+			if s.Sessions[n] == 0 {
+				return fmt.Errorf("no client session is at home on %s: %v", n, s.Sessions)
 			}
-			for _, n := range r.Nodes {
-				if s.Sessions[n] == 0 {
-					return fmt.Errorf("no client session is at home on %s: %v", n, s.Sessions)
-				}
-			}
-			return nil
-		})
+		}
+		return nil
 	}))
 }
 
@@ -158,24 +156,22 @@ func MissingPhases(journal []event.Entry, incident string) []event.Phase {
 // answered elsewhere, and returns how long after the victim's end each did.
 func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
 	took := Reactions{}
-	err := within(ctx, Wait.Settle, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			ops, err := c.run.Operations(ctx)
-			if err != nil {
-				return err
-			}
-			t := verify.Sessions(ops, c.Victim, c.DiedAt)
-			for id, d := range t.Took {
-				took[id] = d
-			}
-			switch {
-			case t.Homed() == 0:
-				return invalid(fmt.Errorf("no client session was at home on %s", c.Victim))
-			case len(t.Silent) > 0:
-				return fmt.Errorf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
-			}
-			return nil
-		})
+	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		ops, err := c.run.Operations(ctx)
+		if err != nil {
+			return err
+		}
+		t := verify.Sessions(ops, c.Victim, c.DiedAt)
+		for id, d := range t.Took {
+			took[id] = d
+		}
+		switch {
+		case t.Homed() == 0:
+			return invalid(fmt.Errorf("no client session was at home on %s", c.Victim))
+		case len(t.Silent) > 0:
+			return fmt.Errorf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
+		}
+		return nil
 	})
 	return took, err
 }

@@ -122,24 +122,22 @@ func leastDelay(o fault.Object) (time.Duration, error) {
 // slow pods any more, and returns how long each took from the proof of the delay.
 func (d *Delay) Avoided(ctx context.Context, a, b string) (Reactions, error) {
 	took := Reactions{}
-	err := within(ctx, Wait.Settle, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			detours, err := d.run.Detour(ctx, a, b)
-			if err != nil {
-				return err
+	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		detours, err := d.run.Detour(ctx, a, b)
+		if err != nil {
+			return err
+		}
+		for _, end := range []string{a, b} {
+			hop, known := detours[end]
+			switch {
+			case took[end] > 0:
+			case known && !slices.Contains(d.Slow, hop):
+				took[end] = time.Since(*d.Times.Proven)
+			default:
+				return fmt.Errorf("%s still goes through %q", end, hop)
 			}
-			for _, end := range []string{a, b} {
-				hop, known := detours[end]
-				switch {
-				case took[end] > 0:
-				case known && !slices.Contains(d.Slow, hop):
-					took[end] = time.Since(*d.Times.Proven)
-				default:
-					return fmt.Errorf("%s still goes through %q", end, hop)
-				}
-			}
-			return nil
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		return took, fmt.Errorf("%w after %v", err, time.Since(*d.Times.Proven).Round(time.Second))

@@ -83,7 +83,7 @@ func (r *Run) inject(ctx context.Context, o fault.Object, prove func(*Episode) p
 	e.Times.Injected = now()
 	e.Victims = e.injection.Victims()
 	e.proof = prove(e)
-	err = within(ctx, Wait.Bite, func(ctx context.Context) error { return until(ctx, e.proof.bites) })
+	err = await(ctx, Wait.Bite, e.proof.bites)
 	if err != nil {
 		return nil, invalid(fmt.Errorf("the fault does not bite: %w", err))
 	}
@@ -111,7 +111,7 @@ func (e *Episode) AwaitHeal(ctx context.Context) error {
 // taken back just now.
 func (e *Episode) recovered(ctx context.Context, when string) error {
 	e.Times.Recovered = now()
-	err := within(ctx, Wait.Heal, func(ctx context.Context) error { return until(ctx, e.proof.over) })
+	err := await(ctx, Wait.Heal, e.proof.over)
 	if err != nil {
 		return invalid(fmt.Errorf("%s: %w", when, err))
 	}

@@ -121,24 +121,22 @@ func (p *Partition) AfterHeal(ctx context.Context) (Reactions, error) {
 // prober, to the journal's entry.
 func (p *Partition) Gaps(ctx context.Context) (Reactions, error) {
 	gaps := Reactions{}
-	err := within(ctx, Wait.Settle, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			for n, cut := range p.CutAt {
-				journal, err := p.run.Mesh.Journal(ctx, n)
-				if err != nil {
-					return err
-				}
-				for _, peer := range probe.PeersOf(n, p.Cut) {
-					e, ok := First(journal, cut, Relayed(peer))
-					if !ok {
-						return fmt.Errorf("the journal of %s holds no frame of %s by relay after the cut at %s, but %s",
-							n, peer, cut.Format(time.RFC3339Nano), Kinds(journal, cut))
-					}
-					gaps[n+"→"+peer] = e.Time.Sub(cut)
-				}
+	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		for n, cut := range p.CutAt {
+			journal, err := p.run.Mesh.Journal(ctx, n)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			for _, peer := range probe.PeersOf(n, p.Cut) {
+				e, ok := First(journal, cut, Relayed(peer))
+				if !ok {
+					return fmt.Errorf("the journal of %s holds no frame of %s by relay after the cut at %s, but %s",
+						n, peer, cut.Format(time.RFC3339Nano), Kinds(journal, cut))
+				}
+				gaps[n+"→"+peer] = e.Time.Sub(cut)
+			}
+		}
+		return nil
 	})
 	return gaps, err
 }

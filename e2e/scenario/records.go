@@ -45,17 +45,15 @@ func (r *Run) Records(ctx context.Context) (verify.Verdict, error) {
 func (r *Run) AwaitRecords(ctx context.Context) (verify.Verdict, error) {
 	var last verify.Verdict
 	lastErr := errors.New("no node answered in time")
-	err := within(ctx, Wait.Settle, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			v, err := r.Records(ctx)
-			if ctx.Err() != nil {
-				return ctx.Err() // half an answer
-			}
-			if last, lastErr = v, err; err != nil {
-				return err
-			}
-			return v.Err()
-		})
+	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		v, err := r.Records(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err() // half an answer
+		}
+		if last, lastErr = v, err; err != nil {
+			return err
+		}
+		return v.Err()
 	})
 	if err != nil && lastErr != nil {
 		return last, fmt.Errorf("records could not be compared: %w", lastErr)

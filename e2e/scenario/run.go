@@ -136,19 +136,17 @@ func (r *Run) Attach(ctx context.Context) error {
 // Observe waits until each node has made at least so many critical verifications, and
 // ends the baseline.
 func (r *Run) Observe(ctx context.Context, least int) error {
-	err := within(ctx, Wait.Observe, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			seen, err := r.Prom.Growth(metric.VerificationsTotal, critical, r.Baseline)(ctx)
-			if err != nil {
-				return err
+	err := await(ctx, Wait.Observe, func(ctx context.Context) error {
+		seen, err := r.Prom.Growth(metric.VerificationsTotal, critical, r.Baseline)(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range r.Nodes {
+			if seen[n] < float64(least) {
+				return fmt.Errorf("%s has verified %v signatures of high priority only, %d are needed to compare with", n, seen[n], least)
 			}
-			for _, n := range r.Nodes {
-				if seen[n] < float64(least) {
-					return fmt.Errorf("%s has verified %v signatures of high priority only, %d are needed to compare with", n, seen[n], least)
-				}
-			}
-			return nil
-		})
+		}
+		return nil
 	})
 	r.Baseline.End = time.Now()
 	return invalid(err)
@@ -159,7 +157,7 @@ var critical = prom.Labels{metric.LabelPriority: metric.PriorityCritical}
 
 // AwaitWell waits until the mesh is well.
 func (r *Run) AwaitWell(ctx context.Context) error {
-	return within(ctx, Wait.Baseline, func(ctx context.Context) error { return until(ctx, r.well) })
+	return await(ctx, Wait.Baseline, r.well)
 }
 
 // well checks that every session is verified and no incident is open.

@@ -16,20 +16,18 @@ import (
 // mesh was deployed with, and returns how long that took from the proof of the stress.
 func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
 	took := Reactions{}
-	err := within(ctx, Wait.Scale, func(ctx context.Context) error {
-		return until(ctx, func(ctx context.Context) error {
-			scalers, err := s.run.autoscalers(ctx)
-			if err != nil {
-				return err
+	err := await(ctx, Wait.Scale, func(ctx context.Context) error {
+		scalers, err := s.run.autoscalers(ctx)
+		if err != nil {
+			return err
+		}
+		for _, h := range scalers {
+			if least := minReplicas(h); h.Status.DesiredReplicas > least {
+				took[h.Name] = time.Since(*s.Times.Proven)
+				return nil
 			}
-			for _, h := range scalers {
-				if least := minReplicas(h); h.Status.DesiredReplicas > least {
-					took[h.Name] = time.Since(*s.Times.Proven)
-					return nil
-				}
-			}
-			return fmt.Errorf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
-		})
+		}
+		return fmt.Errorf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
 	})
 	return took, err
 }

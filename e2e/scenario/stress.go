@@ -25,7 +25,7 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := within(ctx, Wait.Scale, func(ctx context.Context) error { return until(ctx, r.scalersRest) }); err != nil {
+	if err := await(ctx, Wait.Scale, r.scalersRest); err != nil {
 		return nil, invalid(err)
 	}
 	s := &Stress{}
@@ -94,13 +94,11 @@ func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float6
 func (s *Stress) Observe(ctx context.Context) error {
 	baseline := s.run.Baseline
 	long := baseline.End.Sub(baseline.Start)
-	return invalid(within(ctx, long+Wait.Observe, func(ctx context.Context) error {
-		return until(ctx, func(context.Context) error {
-			if left := time.Until(s.Times.Proven.Add(long)); left > 0 {
-				return fmt.Errorf("the stress must last %v longer", left.Round(time.Second))
-			}
-			return nil
-		})
+	return invalid(await(ctx, long+Wait.Observe, func(context.Context) error {
+		if left := time.Until(s.Times.Proven.Add(long)); left > 0 {
+			return fmt.Errorf("the stress must last %v longer", left.Round(time.Second))
+		}
+		return nil
 	}))
 }
 

@@ -21,6 +21,12 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 	return f(ctx)
 }
 
+// await asks again and again until there is no error, for d at most; in the end it
+// returns the last one.
+func await(ctx context.Context, d time.Duration, ask func(context.Context) error) error {
+	return within(ctx, d, func(ctx context.Context) error { return until(ctx, ask) })
+}
+
 // until asks again and again until there is no error; in the end it returns
 // the last one.
 func until(ctx context.Context, ask func(context.Context) error) error {
