@@ -56,7 +56,7 @@ func crashSpecs(name, fixture string) {
 			WithTimeout(scenario.Wait.Settle).Should(BeNumerically(">=", 1))
 		took, err := crash.Migrated(ctx)
 		scenario.Conclusive(err)
-		scenario.JudgeTime("from the victim's end to an answer elsewhere", took, scenario.Bar.Migrated)
+		scenario.JudgeTime("from the loss of the victim to an answer elsewhere", took, scenario.Bar.Migrated)
 	})
 
 	It("S3.3 no failure is visible to clients", Label("S3.3"), func(ctx SpecContext) {

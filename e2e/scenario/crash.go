@@ -118,6 +118,21 @@ func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 	return pod.Status.Conditions[i].LastTransitionTime.Time, nil
 }
 
+// lostAt returns when the mesh lost the victim: when it died, or before that when its
+// successor joined in its name. Kubernetes starts a successor at once, and the kubelet
+// leaves processes two seconds to end.
+func (c *Crash) lostAt(ctx context.Context) (time.Time, error) {
+	journal, err := c.run.Mesh.Journal(ctx, c.Victim)
+	if err != nil {
+		return time.Time{}, err
+	}
+	joined, ok := First(journal, c.KilledAt, func(event.Entry) bool { return true })
+	if ok && joined.Time.Before(c.DiedAt) {
+		return joined.Time, nil
+	}
+	return c.DiedAt, nil
+}
+
 // phases of the loop, each of which must have a part in healing.
 var phases = []event.Phase{event.Monitor, event.Analyze, event.Plan, event.Execute, event.Knowledge}
 
@@ -153,15 +168,19 @@ func MissingPhases(journal []event.Entry, incident string) []event.Phase {
 }
 
 // Migrated waits until every client session that was at home on the victim has
-// answered elsewhere, and returns how long after the victim's end each did.
+// answered elsewhere, and returns how long after the mesh lost the victim each did.
 func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
 	took := Reactions{}
 	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		lost, err := c.lostAt(ctx)
+		if err != nil {
+			return err
+		}
 		ops, err := c.run.Operations(ctx)
 		if err != nil {
 			return err
 		}
-		t := verify.Sessions(ops, c.Victim, c.DiedAt)
+		t := verify.Sessions(ops, c.Victim, lost)
 		for id, d := range t.Took {
 			took[id] = d
 		}
