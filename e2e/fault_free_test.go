@@ -46,6 +46,10 @@ var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheSta
 
 	It("A0 no alert fires without a fault", Label("A0"), func(ctx SpecContext) {
 		silent := alert.New(s.Prom).Silent(s.Baseline)
+		eventually(ctx, func(ctx context.Context) error {
+			_, err := silent(ctx)
+			return err
+		}).WithTimeout(scenario.Wait.Scraped).Should(Succeed(), "every rule can fire, and has been evaluated since the mesh was well")
 		Consistently(ctx, silent).WithTimeout(scenario.AlertFor).WithPolling(scenario.Poll).Should(BeEmpty(), "alerts that fire without a fault")
 		fired, err := silent(ctx)
 		scenario.Conclusive(err)
