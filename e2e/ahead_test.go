@@ -10,9 +10,9 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/scenario"
 )
 
-// A namespace takes its time to go, long after its pods have gone, and an alert looks back
-// minutes before it resolves. Meanwhile the mesh of the scenario that follows is made:
-// nothing is judged then that the nodes' speed has to do with.
+// A mesh takes its time to go, and its namespace longer. Meanwhile the mesh of the
+// scenario that follows is made: nothing is judged then that the nodes' speed has to do
+// with.
 
 // fromTheStart is the scenario in which that does not hold: it wants no alarm in the
 // mesh's whole life, which must therefore begin on a quiet machine.

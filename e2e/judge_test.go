@@ -59,6 +59,7 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 	if kept(s) {
 		Skip("-keep leaves a failed scenario as it is")
 	}
+	makeAhead(s.Name)
 	collect(ctx, s) // before the mesh goes
 	left, err := remove(ctx, s)
 	scenario.Conclusive(err)

@@ -72,7 +72,6 @@ var _ = Describe("Scenario 2: PQC verification failures, corrupted on the wire",
 
 	It("A1 PQCVerificationFailureSpike fires in the attack and resolves after it", Label("A1"), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
-		makeAhead(s.Name)
 		judgeAlert(ctx, s, alert.VerificationFailureSpike, attack.Episode)
 	})
 

@@ -307,7 +307,6 @@ func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
 		if err := s.Stop(ctx); err != nil {
 			return err
 		}
-		makeAhead(s.Name)
 		more, err := s.Remove(ctx)
 		left = append(left, more...)
 		return err
