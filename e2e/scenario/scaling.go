@@ -10,6 +10,8 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // ScaledUp waits until an autoscaler of the mesh wants more replicas than the
@@ -32,8 +34,9 @@ func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
 	return took, err
 }
 
-// ScaledBack checks that the mesh is as large again as it was deployed, and
-// well.
+// ScaledBack checks that the mesh is as large again as it was deployed, and that each of
+// its nodes has a verified session with every other. Those with nodes that took their
+// leave lapse in their own time.
 func (s *Stress) ScaledBack(ctx context.Context) error {
 	pods, err := s.run.Mesh.Nodes(ctx)
 	if err != nil {
@@ -42,7 +45,22 @@ func (s *Stress) ScaledBack(ctx context.Context) error {
 	if len(pods) != len(s.run.Nodes) {
 		return fmt.Errorf("the mesh has %d nodes, not %d", len(pods), len(s.run.Nodes))
 	}
-	return s.run.SessionsVerified(ctx)
+	for _, n := range s.run.Nodes {
+		status, err := s.run.Mesh.Status(ctx, n)
+		if err != nil {
+			return err
+		}
+		verified := map[string]bool{}
+		for _, p := range status.Peers {
+			verified[p.Name] = p.Session == metric.StateVerified
+		}
+		for _, peer := range s.run.Nodes {
+			if peer != n && !verified[peer] {
+				return fmt.Errorf("%s has no verified session with %s", n, peer)
+			}
+		}
+	}
+	return nil
 }
 
 // scalersRest checks that every autoscaler of the mesh has measured its nodes and wants no
