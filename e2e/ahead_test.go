@@ -18,11 +18,15 @@ import (
 // mesh's whole life, which must therefore begin on a quiet machine.
 const fromTheStart = "fault-free"
 
-// nodeArgs are the further flags of the nodes of a scenario.
-var nodeArgs = map[string][]string{
+// plans say what the scenarios' meshes have besides the nodes as they are deployed.
+var plans = map[string]scenario.Plan{
+	"network-partition":    {Probed: true},
+	"node-crash":           {Probed: true},
+	"node-crash-recurring": {Probed: true},
+	"latency":              {Probed: true},
 	// Nodes attest each other beyond what keeps sessions verified: the low-priority
 	// work that a node in need can shed.
-	"resource-stress": {"--reattest-interval=500ms"},
+	"resource-stress": {NodeArgs: []string{"--reattest-interval=500ms"}},
 }
 
 // made holds the meshes that no scenario has taken yet, by its name.
@@ -37,7 +41,7 @@ type making struct {
 }
 
 func newMaking(name string) (*making, error) {
-	run, err := scenario.New(suite.env, name, nodeArgs[name]...)
+	run, err := scenario.New(suite.env, name, plans[name])
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +50,7 @@ func newMaking(name string) (*making, error) {
 	m := &making{run: run, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
-		m.err = run.Deploy(ctx)
+		m.err = run.Make(ctx)
 	}()
 	return m, nil
 }

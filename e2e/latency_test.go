@@ -23,7 +23,7 @@ var _ = Describe("Scenario 4: latency injection", Ordered, ContinueOnFailure, La
 	var delay *scenario.Delay
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, "latency", attach)
+		s = begin(ctx, "latency")
 		observe(ctx, s, scenario.Least.Observations)
 		delay = disturb(ctx, s, s.Delay, latencyFixture)
 		AddReportEntry("who delays the packets, by pod", delay.Served)

@@ -26,7 +26,7 @@ var _ = Describe("Scenario 1: network partition", Ordered, ContinueOnFailure, La
 	var split, link *scenario.Partition
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, "network-partition", attach)
+		s = begin(ctx, "network-partition")
 		split = disturb(ctx, s, s.Partition, partitionFixture)
 	})
 

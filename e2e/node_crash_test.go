@@ -33,7 +33,7 @@ func crashSpecs(name, fixture string) {
 	var crash *scenario.Crash
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, name, attach)
+		s = begin(ctx, name)
 		scenario.Conclusive(s.AwaitHomes(ctx))
 		crash = disturb(ctx, s, s.Crash, fixture)
 	})

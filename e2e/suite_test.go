@@ -240,9 +240,9 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 	suite.written = errors.Join(suite.written, err)
 })
 
-// begin starts a scenario: a fresh mesh, what more belongs into it, and the proof that
-// it is well. What goes wrong up to there makes the scenario invalid.
-func begin(ctx SpecContext, name string, more ...func(SpecContext, *scenario.Run)) *scenario.Run {
+// begin starts a scenario: a fresh mesh, and the proof that it is well. What goes wrong
+// up to there makes the scenario invalid.
+func begin(ctx SpecContext, name string) *scenario.Run {
 	GinkgoHelper()
 	m, err := take(name)
 	scenario.Conclusive(err)
@@ -252,17 +252,8 @@ func begin(ctx SpecContext, name string, more ...func(SpecContext, *scenario.Run
 		finish(ctx, s)
 	}, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
 	scenario.Conclusive(scenario.Phase(name+": mesh", func() error { return m.wait(ctx) }))
-	for _, add := range more {
-		add(ctx, s)
-	}
 	scenario.Conclusive(scenario.Phase(name+": until it is well", func() error { return s.Settle(ctx) }))
 	return s
-}
-
-// attach puts the outside probers into the scenario's pods.
-func attach(ctx SpecContext, s *scenario.Run) {
-	GinkgoHelper()
-	scenario.Conclusive(scenario.Phase(s.Name+": probers", func() error { return s.Attach(ctx) }))
 }
 
 // observe waits until there is a baseline to compare with: so many critical

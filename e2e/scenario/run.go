@@ -51,11 +51,27 @@ func invalid(err error) error {
 	return &InvalidError{Reason: err.Error()}
 }
 
+// faultless makes an error invalid that came before any fault.
+func faultless(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &InvalidError{Reason: "without a fault: " + err.Error()}
+}
+
+// Plan says what the mesh of a scenario has besides the nodes as they are deployed.
+type Plan struct {
+	// NodeArgs are further flags of its nodes.
+	NodeArgs []string
+	// Probed is whether probers in its pods look at the network from outside the nodes.
+	Probed bool
+}
+
 // Run is one scenario under way: a mesh of its own and the faults in it.
 type Run struct {
 	Name   string
 	Mesh   *mesh.Mesh
-	Probes *probe.Probes // nil before Attach
+	Probes *probe.Probes // nil unless Probed
 	Prom   *prom.Client
 	// Nodes are the names of the mesh's pods as it was deployed, sorted.
 	Nodes []string
@@ -63,7 +79,7 @@ type Run struct {
 	Baseline prom.Window
 
 	env       Env
-	nodeArgs  []string
+	plan      Plan
 	pods      []corev1.Pod
 	before    map[string]fault.NetState
 	episodes  []*Episode
@@ -71,33 +87,45 @@ type Run struct {
 	deleted   bool
 }
 
-// New prepares a scenario. It touches nothing yet. The arguments are further
-// flags of the nodes.
-func New(env Env, name string, nodeArgs ...string) (*Run, error) {
+// New prepares a scenario. It touches nothing yet.
+func New(env Env, name string, plan Plan) (*Run, error) {
 	suffix := make([]byte, 2)
 	if _, err := rand.Read(suffix); err != nil {
 		return nil, err
 	}
 	namespace := env.Prefix + "-" + name + "-" + hex.EncodeToString(suffix)
 	return &Run{
-		Name: name, env: env, nodeArgs: slices.Concat(nodeArgs, env.NodeArgs), Prom: env.Prom,
+		Name: name, env: env, plan: plan, Prom: env.Prom,
 		Mesh: mesh.New(env.Config, env.Kube, env.Client.Resources().GetControllerRuntimeClient(), namespace),
 	}, nil
 }
 
-// Deploy makes the mesh and waits until its pods are ready.
-func (r *Run) Deploy(ctx context.Context) error {
+// Make makes the mesh as planned, and waits until it is well.
+func (r *Run) Make(ctx context.Context) error {
+	if err := r.deploy(ctx); err != nil {
+		return invalid(err)
+	}
+	if r.plan.Probed { // first: their start takes much of a small machine
+		if err := r.attach(ctx); err != nil {
+			return faultless(err)
+		}
+	}
+	return faultless(r.AwaitWell(ctx))
+}
+
+// deploy makes the nodes and waits until their pods are ready.
+func (r *Run) deploy(ctx context.Context) error {
 	err := within(ctx, Wait.Ready, func(ctx context.Context) error {
-		if err := r.Mesh.Deploy(ctx, r.env.Manifests, r.nodeArgs...); err != nil {
+		if err := r.Mesh.Deploy(ctx, r.env.Manifests, slices.Concat(r.plan.NodeArgs, r.env.NodeArgs)...); err != nil {
 			return err
 		}
 		return r.Mesh.WaitReady(ctx)
 	})
 	if err != nil {
-		return invalid(err)
+		return err
 	}
 	if r.pods, err = r.Mesh.Nodes(ctx); err != nil {
-		return invalid(err)
+		return err
 	}
 	for _, p := range r.pods {
 		r.Nodes = append(r.Nodes, p.Name)
@@ -105,32 +133,27 @@ func (r *Run) Deploy(ctx context.Context) error {
 	return nil
 }
 
-// Settle waits until the mesh is well without a fault, every session verified
-// and no incident open, and begins the baseline.
+// attach puts probers into the pods, and waits until each sees every other.
+func (r *Run) attach(ctx context.Context) error {
+	return within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
+		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
+			return err
+		}
+		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })
+	})
+}
+
+// Settle sees that the mesh is well without a fault, every session verified and no
+// incident open, and begins the baseline.
 func (r *Run) Settle(ctx context.Context) error {
 	if err := r.AwaitWell(ctx); err != nil {
-		return invalid(fmt.Errorf("without a fault: %w", err))
+		return faultless(err)
 	}
 	r.Baseline = prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}
 	x := r.env.Client.Resources()
 	var err error
 	r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods)
 	return invalid(err)
-}
-
-// Attach puts probers into the pods, and waits until each sees every other. It comes
-// before Settle, for their start takes much of a small machine.
-func (r *Run) Attach(ctx context.Context) error {
-	err := within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
-		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
-			return err
-		}
-		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })
-	})
-	if err != nil {
-		return invalid(fmt.Errorf("without a fault: %w", err))
-	}
-	return nil
 }
 
 // Observe waits until each node has made at least so many critical verifications, and
