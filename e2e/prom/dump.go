@@ -99,10 +99,7 @@ var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 // declared: the document's own names of counters lack the suffix _total that
 // the format would insist on.
 func OpenMetrics(w io.Writer, series model.Matrix) error {
-	series = slices.Clone(series)
-	slices.SortFunc(series, func(a, b *model.SampleStream) int {
-		return strings.Compare(a.Metric.String(), b.Metric.String())
-	})
+	byID := map[string][]model.SamplePair{}
 	for _, s := range series {
 		var labels []string
 		for _, name := range slices.Sorted(maps.Keys(s.Metric)) {
@@ -110,8 +107,10 @@ func OpenMetrics(w io.Writer, series model.Matrix) error {
 				labels = append(labels, string(name)+`="`+escape.Replace(string(s.Metric[name]))+`"`)
 			}
 		}
-		id := string(s.Metric[model.MetricNameLabel]) + "{" + strings.Join(labels, ",") + "}"
-		for _, v := range s.Values {
+		byID[string(s.Metric[model.MetricNameLabel])+"{"+strings.Join(labels, ",")+"}"] = s.Values
+	}
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		for _, v := range byID[id] {
 			ms := int64(v.Timestamp)
 			if _, err := fmt.Fprintf(w, "%s %s %d.%03d\n", id, strconv.FormatFloat(float64(v.Value), 'g', -1, 64), ms/1000, ms%1000); err != nil {
 				return err
