@@ -118,19 +118,15 @@ func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 	return pod.Status.Conditions[i].LastTransitionTime.Time, nil
 }
 
-// lostAt returns when the mesh lost the victim: when it died, or before that when its
-// successor joined in its name. Kubernetes starts a successor at once, and the kubelet
-// leaves processes two seconds to end.
-func (c *Crash) lostAt(ctx context.Context) (time.Time, error) {
-	journal, err := c.run.Mesh.Journal(ctx, c.Victim)
-	if err != nil {
-		return time.Time{}, err
+// LostAt returns when a mesh lost a node: when it died, or before that when its successor
+// joined in its name, by the first entry of the successor's journal. Kubernetes starts a
+// successor at once, and the kubelet leaves processes two seconds to end.
+func LostAt(killed, died time.Time, successor []event.Entry) time.Time {
+	joined, ok := First(successor, killed, func(event.Entry) bool { return true })
+	if ok && joined.Time.Before(died) {
+		return joined.Time
 	}
-	joined, ok := First(journal, c.KilledAt, func(event.Entry) bool { return true })
-	if ok && joined.Time.Before(c.DiedAt) {
-		return joined.Time, nil
-	}
-	return c.DiedAt, nil
+	return died
 }
 
 // phases of the loop, each of which must have a part in healing.
@@ -172,7 +168,7 @@ func MissingPhases(journal []event.Entry, incident string) []event.Phase {
 func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
 	took := Reactions{}
 	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
-		lost, err := c.lostAt(ctx)
+		successor, err := c.run.Mesh.Journal(ctx, c.Victim)
 		if err != nil {
 			return err
 		}
@@ -180,7 +176,7 @@ func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
 		if err != nil {
 			return err
 		}
-		t := verify.Sessions(ops, c.Victim, lost)
+		t := verify.Sessions(ops, c.Victim, LostAt(c.KilledAt, c.DiedAt, successor))
 		for id, d := range t.Took {
 			took[id] = d
 		}
