@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +33,19 @@ type Stress struct {
 	Processes int
 	// Ticks is the CPU time that they have used, in clock ticks.
 	Ticks uint64
+}
+
+// ticksPerSecond is USER_HZ, which proc(5) counts in, on every architecture that Go and
+// Kubernetes run on.
+const ticksPerSecond = 100
+
+// Cores returns how many cores stressors have used since an earlier look, none if there
+// was none or they have been replaced since.
+func (s Stress) Cores(before Stress, since time.Duration) float64 {
+	if before.Ticks == 0 || s.Ticks < before.Ticks {
+		return 0
+	}
+	return float64(s.Ticks-before.Ticks) / ticksPerSecond / since.Seconds()
 }
 
 // Stressors looks for stressors in a pod's cgroup.

@@ -111,7 +111,10 @@ var Least = struct {
 	Operations int
 	// Relayed are frames by relay to each end of a cut link.
 	Relayed int
-}{Observations: 40, Compared: 60, Operations: 20, Relayed: 20}
+	// Burnt is the share of a container's CPU limit that stressors must use before
+	// they count as stress: beside busier processes they get less than they ask for.
+	Burnt float64
+}{Observations: 40, Compared: 60, Operations: 20, Relayed: 20, Burnt: 0.5}
 
 // Deadlines are how long the suite waits before it gives up. No verdict is
 // measured against them: they are wide, and only bound a run that is stuck.

@@ -30,7 +30,7 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 	}
 	s := &Stress{}
 	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
-		var before uint64
+		var limit float64 // of the victim, in cores
 		look := func(ctx context.Context) (fault.Stress, error) {
 			if len(e.Victims) != 1 {
 				return fault.Stress{}, fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
@@ -40,19 +40,23 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 			if err != nil || pod == nil {
 				return fault.Stress{}, fmt.Errorf("pod %s: %w", s.Victim, err)
 			}
+			limit = pod.Spec.Containers[0].Resources.Limits.Cpu().AsApproximateFloat64()
 			x := r.env.Client.Resources()
 			return fault.Stressors(ctx, x.GetControllerRuntimeClient(), x, *pod)
 		}
+		var last fault.Stress
+		var lastAt time.Time
 		return proof{
 			bites: func(ctx context.Context) error {
+				at := time.Now()
 				found, err := look(ctx)
 				if err != nil {
 					return err
 				}
-				burnt := before > 0 && found.Ticks > before
-				before = found.Ticks
-				if !burnt {
-					return fmt.Errorf("%d stressors in the cgroup of %s burn nothing", found.Processes, s.Victim)
+				burnt := found.Cores(last, at.Sub(lastAt))
+				last, lastAt = found, at
+				if burnt == 0 || burnt < Least.Burnt*limit {
+					return fmt.Errorf("%d stressors in the cgroup of %s burn %.2f cores; its limit is %v", found.Processes, s.Victim, burnt, limit)
 				}
 				return nil
 			},
