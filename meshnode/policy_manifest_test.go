@@ -109,11 +109,12 @@ func TestScaling(t *testing.T) {
 		}
 		target := h.Spec.Metrics[0].Resource.Target.AverageValue.MilliValue()
 		limit := s.Spec.Template.Spec.Containers[0].Resources.Limits.Cpu().MilliValue()
-		// The autoscaler ignores what is within a tenth of the target.
-		if average := limit / int64(replicas); target*11/10 >= average {
+		// The autoscaler ignores what is within a tenth of the target, and beside other
+		// processes a node may get a sixth less than its limit.
+		if average := limit * 5 / 6 / int64(replicas); target*11/10 >= average {
 			t.Errorf("%s: one busy node makes an average of %dm, too little for a target of %dm", set, average, target)
 		}
-		if request := s.Spec.Template.Spec.Containers[0].Resources.Requests.Cpu().MilliValue(); target < 2*request {
+		if request := s.Spec.Template.Spec.Containers[0].Resources.Requests.Cpu().MilliValue(); target*2 < 3*request {
 			t.Errorf("%s: a target of %dm is too close to what a node needs at rest, %dm", set, target, request)
 		}
 	}
