@@ -295,9 +295,6 @@ func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
 		return left, err
 	}
 	err = scenario.Phase(s.Name+": remove", func() error {
-		if err := s.Stop(ctx); err != nil {
-			return err
-		}
 		more, err := s.Remove(ctx)
 		left = append(left, more...)
 		return err

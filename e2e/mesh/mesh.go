@@ -282,13 +282,13 @@ func (m *Mesh) Restart(ctx context.Context) error {
 // restartedAt is the annotation by which kubectl rollout restart changes a template.
 const restartedAt = "kubectl.kubernetes.io/restartedAt"
 
-// Stop begins to delete the namespace, deletes the workloads and their pods, and gives
+// stop begins to delete the namespace, deletes the workloads and their pods, and gives
 // these a little time to go. The namespace's own way begins seconds later, and to
 // delete pods waits out their grace periods.
 //
 // The nodes' controllers leave them as orphans: deleted along with a controller they get
 // their whole grace period, and use it to hand over sessions to each other.
-func (m *Mesh) Stop(ctx context.Context) error {
+func (m *Mesh) stop(ctx context.Context) error {
 	inside := client.InNamespace(m.Namespace)
 	err := errors.Join(
 		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, client.PropagationPolicy(metav1.DeletePropagationOrphan)),
@@ -310,7 +310,7 @@ func (m *Mesh) Delete(ctx context.Context) error {
 	if err := errors.Join(
 		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRoleBinding{}, owned),
 		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRole{}, owned),
-		m.Stop(ctx),
+		m.stop(ctx),
 	); err != nil {
 		return fmt.Errorf("delete the mesh in %s: %w", m.Namespace, err)
 	}

@@ -61,15 +61,6 @@ func (r *Run) withdraw(ctx context.Context) (left []string, err error) {
 	return left, nil
 }
 
-// Stop ends the mesh's pods, which is what burdens the machine, and begins to remove the
-// rest. Remove sees it gone.
-func (r *Run) Stop(ctx context.Context) error {
-	if r.Probes != nil {
-		r.Probes.Close()
-	}
-	return r.Mesh.Stop(ctx)
-}
-
 // Remove deletes the mesh and everything with it and tells what is left. It
 // can be called again.
 func (r *Run) Remove(ctx context.Context) ([]string, error) {
