@@ -108,20 +108,13 @@ func (c *Client) Ready(ctx context.Context) error {
 // that falls was reset and goes on from 0. A pod that has no such series at
 // all is an error: the metric is misspelt, or its pod is not scraped.
 func (c *Client) Growth(metric string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
-	return c.inWindow(metric, labels, w, func(_ string, samples []model.SamplePair) float64 { return Increase(samples, w.Start) })
-}
-
-// inWindow returns a question for Eventually: what does read make of the samples of
-// each of the window's pods? What it makes of the series of one pod is added up.
-func (c *Client) inWindow(metric string, labels Labels, w Window, read func(pod string, samples []model.SamplePair) float64) func(context.Context) (map[string]float64, error) {
 	return func(ctx context.Context) (map[string]float64, error) {
 		query, series, err := c.samples(ctx, metric, labels, w)
 		if err != nil {
 			return nil, err
 		}
 		return byPod(query, w.Pods, series, func(s *model.SampleStream) (string, float64) {
-			pod := string(s.Metric[LabelPod])
-			return pod, read(pod, s.Values)
+			return string(s.Metric[LabelPod]), Increase(s.Values, w.Start)
 		})
 	}
 }

@@ -64,9 +64,11 @@ func TestSelector(t *testing.T) {
 	}
 }
 
-// server answers every query with a result and keeps the last query and its time.
+// server answers every query with a result, or one of the metric g with another, and
+// keeps the last query and its time.
 type server struct {
 	result any
+	g      any
 	kind   string
 	query  string
 	at     string
@@ -80,7 +82,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	data, err := json.Marshal(map[string]any{"status": "success", "data": map[string]any{"resultType": s.kind, "result": s.result}})
+	result := s.result
+	if s.g != nil && strings.HasPrefix(s.query, "g{") {
+		result = s.g
+	}
+	data, err := json.Marshal(map[string]any{"status": "success", "data": map[string]any{"resultType": s.kind, "result": result}})
 	if err != nil {
 		panic(err)
 	}

@@ -16,54 +16,85 @@ const (
 	bucketSuffix = "_bucket"
 )
 
-// Rate returns a question for Eventually: how fast did the counter grow in each
-// of the window's pods, per second? Unlike PromQL's rate it extrapolates nothing:
-// it is the growth over the time between the scrapes that saw it.
-func (c *Client) Rate(metric string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
+// RatePer returns a question for Eventually: how fast did a counter grow in each of the
+// window's pods, per second and unit of a gauge, as verifications per session? It is the
+// slope of the least-squares line through the scrapes, as PromQL's deriv is, over the
+// gauge's integral. Growth over time would hang on the first scrape and the last alone,
+// and it is chance on which side of a scrape a count falls.
+func (c *Client) RatePer(counter string, labels Labels, gauge string, gaugeLabels Labels, w Window) func(context.Context) (map[string]float64, error) {
 	return func(ctx context.Context) (map[string]float64, error) {
-		spans := map[string]time.Duration{}
-		grown, err := c.inWindow(metric, labels, w, func(pod string, samples []model.SamplePair) float64 {
-			spans[pod] = max(spans[pod], span(samples, w.Start))
-			return Increase(samples, w.Start)
-		})(ctx)
+		query, counts, err := c.samples(ctx, counter, labels, w)
 		if err != nil {
 			return nil, err
 		}
-		for pod := range grown {
-			if spans[pod] == 0 {
-				return nil, fmt.Errorf("%s: no scrape of pod %s in the window", Selector(metric, w.Namespace, labels), pod)
-			}
-			grown[pod] /= spans[pod].Seconds()
+		_, gauges, err := c.samples(ctx, gauge, gaugeLabels, w)
+		if err != nil {
+			return nil, err
 		}
-		return grown, nil
+		levels := map[string]map[model.Time]float64{} // by pod and scrape
+		for _, s := range gauges {
+			pod := string(s.Metric[LabelPod])
+			if levels[pod] == nil {
+				levels[pod] = map[model.Time]float64{}
+			}
+			for _, v := range s.Values {
+				levels[pod][v.Timestamp] += float64(v.Value)
+			}
+		}
+		rates, err := byPod(query, w.Pods, counts, func(s *model.SampleStream) (string, float64) {
+			pod := string(s.Metric[LabelPod])
+			return pod, slope(grown(s.Values, levels[pod], w.Start))
+		})
+		for pod, rate := range rates {
+			if math.IsNaN(rate) {
+				return nil, fmt.Errorf("%s: no two scrapes of pod %s in the window in which %s was above 0", query, pod, Selector(gauge, w.Namespace, gaugeLabels))
+			}
+		}
+		return rates, err
 	}
 }
 
-// span is the time over which Increase counts: from the last sample at or before
-// start, or from start, to the last.
-func span(samples []model.SamplePair, start time.Time) time.Duration {
-	from := start
-	var last time.Time
-	for _, s := range samples {
-		if last = s.Timestamp.Time(); !last.After(start) {
-			from = last
+// grown returns a gauge's integral (x), in seconds, and a counter's growth (y) at each
+// scrape that has both, from the last one at or before start on. A counter that falls
+// was reset to 0.
+func grown(counter []model.SamplePair, gauge map[model.Time]float64, start time.Time) (x, y []float64) {
+	from := model.TimeFromUnixNano(start.UnixNano())
+	var last model.SamplePair
+	for _, s := range counter {
+		level, ok := gauge[s.Timestamp]
+		switch {
+		case !ok:
+			continue
+		case len(x) == 0 || !s.Timestamp.After(from):
+			x, y = []float64{0}, []float64{0}
+		default:
+			more := s.Value - last.Value
+			if more < 0 {
+				more = s.Value
+			}
+			x = append(x, x[len(x)-1]+level*s.Timestamp.Sub(last.Timestamp).Seconds())
+			y = append(y, y[len(y)-1]+float64(more))
 		}
+		last = s
 	}
-	return max(last.Sub(from), 0)
+	return x, y
 }
 
-// Mean returns a question for Eventually: what was the gauge's mean value in each
-// of the window's pods? The means of the series of one pod are added up.
-func (c *Client) Mean(metric string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
-	return c.inWindow(metric, labels, w, func(_ string, samples []model.SamplePair) float64 {
-		var sum, n float64
-		for _, v := range samples {
-			if v.Timestamp.Time().After(w.Start) {
-				sum, n = sum+float64(v.Value), n+1
-			}
+// slope is that of the least-squares line of y over x, and NaN where x does not grow.
+func slope(x, y []float64) float64 {
+	mean := func(v []float64) (sum float64) {
+		for _, v := range v {
+			sum += v
 		}
-		return sum / max(n, 1)
-	})
+		return sum / float64(len(v))
+	}
+	mx, my := mean(x), mean(y)
+	var covariance, variance float64
+	for i := range x {
+		covariance += (x[i] - mx) * (y[i] - my)
+		variance += (x[i] - mx) * (x[i] - mx)
+	}
+	return covariance / variance
 }
 
 // Total returns a question for Eventually: by how much has the counter grown in

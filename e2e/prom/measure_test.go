@@ -98,54 +98,81 @@ func TestQuantileNeedsObservations(t *testing.T) {
 	}
 }
 
-func TestRateAndTotal(t *testing.T) {
+func TestTotal(t *testing.T) {
 	s := &server{kind: "matrix", result: []any{
 		stream("a", 0, 0, 0, 0, 15), stream("a", 0, 0, 0, 0, 5), stream("b", 4, 4, 4, 4, 4),
 	}}
-	c := client(t, s) // the last scrape is 1 s after the window's start
-	rates, err := c.Rate("m", nil, window)(t.Context())
-	if err != nil || len(rates) != 2 || rates["a"] != 20 || rates["b"] != 0 {
-		t.Errorf("rates %v, %v", rates, err)
-	}
-	total, err := c.Total("m", nil, window)(t.Context())
+	total, err := client(t, s).Total("m", nil, window)(t.Context())
 	if err != nil || total != 20 {
 		t.Errorf("total %v, %v", total, err)
 	}
 	for name, s := range map[string]*server{
 		"absent": {kind: "matrix", result: []any{stream("a", 0)}}, "failing": {fail: true},
 	} {
-		c := client(t, s)
-		if _, err := c.Rate("m", nil, window)(t.Context()); err == nil {
-			t.Errorf("%s: a rate", name)
-		}
-		if _, err := c.Total("m", nil, window)(t.Context()); err == nil {
+		if _, err := client(t, s).Total("m", nil, window)(t.Context()); err == nil {
 			t.Errorf("%s: a total", name)
 		}
 	}
 }
 
-// The last scrape before the window is what a rate counts from, in growth and in
-// time; a pod that was not scraped in it has none.
-func TestRateBetweenScrapes(t *testing.T) {
-	w, never := window, math.NaN()
-	w.Pods = []string{"a"}
-	rates, err := client(t, &server{kind: "matrix", result: []any{stream("a", 2, 4, never, never, 10)}}).Rate("m", nil, w)(t.Context())
-	if err != nil || rates["a"] != 2 { // 6 in the 3 s from -2 s to 1 s
-		t.Errorf("rates %v, %v", rates, err)
+func TestRatePerUnitOfAGauge(t *testing.T) {
+	gap := math.NaN()
+	cases := map[string]struct {
+		counter, gauge []float64 // at -3 s, -2 s, …; the window opens at 0 s
+		want           float64
+	}{
+		"steady":                              {[]float64{0, 0, 0, 0, 6, 12, 18}, []float64{2, 2, 2, 2, 2, 2, 2}, 3},
+		"what was before does not count":      {[]float64{0, 50, 90, 100, 106, 112}, []float64{9, 9, 9, 9, 2, 2}, 3},
+		"as many per unit when there is more": {[]float64{0, 0, 0, 0, 6, 12, 21}, []float64{2, 2, 2, 2, 2, 2, 3}, 3},
+		"fewer per unit when there is more":   {[]float64{0, 0, 0, 0, 4, 8, 12}, []float64{4, 4, 4, 4, 4, 8, 8}, 136. / 236},
+		"a reset":                             {[]float64{9, 9, 9, 9, 3, 6}, []float64{1, 1, 1, 1, 1, 1}, 3},
+		"a scrape that failed":                {[]float64{0, 0, 0, 0, gap, 12, 18}, []float64{2, 2, 2, 2, gap, 2, 2}, 3},
+		"a scrape of one alone":               {[]float64{0, 0, 0, 0, 6, 12, 18}, []float64{2, 2, 2, 2, gap, 2, 2}, 3},
+		"none at the start":                   {[]float64{2, 4, gap, gap, 10}, []float64{1, 1, 1, 1, 1}, 2},
+		"born in the window":                  {[]float64{gap, gap, gap, gap, 1, 3, 5}, []float64{1, 1, 1, 1, 1, 1, 1}, 2},
+		// From the first scrape to the last it grows by 7 in 5 s, or 1.4 per second.
+		"a count just before the last scrape": {[]float64{0, 0, 0, 0, 1, 2, 3, 4, 7}, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, 9. / 7},
 	}
-	if _, err := client(t, &server{kind: "matrix", result: []any{stream("a", 2, 4)}}).Rate("m", nil, w)(t.Context()); err == nil {
-		t.Error("a rate without a scrape")
+	for name, c := range cases {
+		w := window
+		w.Pods = []string{"a"}
+		s := &server{
+			kind: "matrix", result: []any{stream("a", c.counter...), stream("b", 9)}, g: []any{stream("a", c.gauge...), stream("b", 7)},
+		}
+		got, err := client(t, s).RatePer("m", nil, "g", nil, w)(t.Context())
+		if err != nil || len(got) != 1 || math.Abs(got["a"]-c.want) > 1e-12 {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, c.want)
+		}
 	}
 }
 
-func TestMean(t *testing.T) {
-	s := &server{kind: "matrix", result: []any{stream("a", 9, 9, 9, 9, 1, 2, 3), stream("a", 0, 0, 0, 0, 4), stream("b", 9, 9, 9, 9, 5)}}
-	means, err := client(t, s).Mean("m", nil, window)(t.Context())
-	if err != nil || means["a"] != 6 || means["b"] != 5 {
-		t.Errorf("means %v, %v", means, err)
+// Series of one pod are added up, of the counter and of the gauge.
+func TestRatePerAddsUpSeries(t *testing.T) {
+	s := &server{
+		kind:   "matrix",
+		result: []any{stream("a", 0, 0, 0, 0, 6, 12), stream("a", 0, 0, 0, 0, 2, 4), stream("b", 1, 1, 1, 1, 1)},
+		g:      []any{stream("a", 1, 1, 1, 1, 1, 1), stream("a", 3, 3, 3, 3, 3, 3), stream("b", 1, 1, 1, 1, 1)},
 	}
-	if _, err := client(t, &server{kind: "matrix", result: []any{stream("a", 0)}}).Mean("m", nil, window)(t.Context()); err == nil {
-		t.Error("a mean of an absent series")
+	got, err := client(t, s).RatePer("m", nil, "g", nil, window)(t.Context())
+	if err != nil || len(got) != 2 || got["a"] != 2 || got["b"] != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestRatePerNeedsScrapes(t *testing.T) {
+	steady := []any{stream("a", 1, 2, 3, 4, 5, 6), stream("b", 1, 2, 3, 4, 5, 6)}
+	for name, s := range map[string]*server{
+		"no counter":            {kind: "matrix", result: []any{}, g: steady},
+		"no counter of one pod": {kind: "matrix", result: steady[:1], g: steady},
+		"no gauge":              {kind: "matrix", result: steady, g: []any{}},
+		"no gauge of one pod":   {kind: "matrix", result: steady, g: steady[:1]},
+		"a gauge at 0":          {kind: "matrix", result: steady, g: []any{steady[0], stream("b", 0, 0, 0, 0, 0, 0)}},
+		"no scrape since":       {kind: "matrix", result: []any{steady[0], stream("b", 1, 2)}, g: steady},
+		"a server that fails":   {fail: true},
+	} {
+		if got, err := client(t, s).RatePer("m", nil, "g", nil, window)(t.Context()); err == nil {
+			t.Errorf("%s: got %v", name, got)
+		}
 	}
 }
 
@@ -153,9 +180,9 @@ func TestAWindowThatIsClosed(t *testing.T) {
 	s := &server{kind: "matrix", result: []any{stream("a", 0, 0, 0, 0, 8), stream("b", 0, 0, 0, 0, 4)}}
 	w := window
 	w.End = epoch.Add(4 * time.Second)
-	rates, err := client(t, s).Rate("m", nil, w)(t.Context())
-	if err != nil || rates["a"] != 8 || rates["b"] != 4 {
-		t.Errorf("rates %v, %v", rates, err)
+	grown, err := client(t, s).Growth("m", nil, w)(t.Context())
+	if err != nil || grown["a"] != 8 || grown["b"] != 4 {
+		t.Errorf("growth %v, %v", grown, err)
 	}
 	if want := `m{namespace="ns"}[304000ms]`; s.query != want {
 		t.Errorf("asked %s, want %s", s.query, want)

@@ -82,15 +82,8 @@ func (s *Stress) Only(w prom.Window) prom.Window {
 // and session in a window. Per session, because the mesh grows under the stress.
 func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float64, error) {
 	good := prom.Labels{metric.LabelResult: metric.ResultSuccess, metric.LabelPriority: metric.PriorityCritical}
-	rates, err := s.run.Prom.Rate(metric.VerificationsTotal, good, s.Only(w))(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sessions, err := s.run.Prom.Mean(metric.Sessions, prom.Labels{metric.LabelState: metric.StateVerified}, s.Only(w))(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return Ratios(sessions, rates), nil
+	verified := prom.Labels{metric.LabelState: metric.StateVerified}
+	return s.run.Prom.RatePer(metric.VerificationsTotal, good, metric.Sessions, verified, s.Only(w))(ctx)
 }
 
 // Observe waits until the victim has had time for as many critical verifications under
