@@ -231,21 +231,25 @@ func Selector(metric, namespace string, labels Labels) string {
 
 // Increase returns by how much a counter grew after start, given its samples
 // in order. The last sample at or before start is what it grows from, and 0 if
-// there is none. A fall is a reset: the counter went on from 0.
+// there is none.
 func Increase(samples []model.SamplePair, start time.Time) float64 {
 	from := model.TimeFromUnixNano(start.UnixNano())
-	var sum, last float64
+	var sum float64
+	var last model.SampleValue
 	for _, s := range samples {
-		v := float64(s.Value)
-		if !s.Timestamp.After(from) {
-			last = v
-			continue
+		if s.Timestamp.After(from) {
+			sum += step(last, s.Value)
 		}
-		if v < last {
-			last = 0
-		}
-		sum += v - last
-		last = v
+		last = s.Value
 	}
 	return sum
+}
+
+// step returns by how much a counter grew from one sample to the next. A fall is
+// a reset: it went on from 0.
+func step(last, next model.SampleValue) float64 {
+	if next < last {
+		last = 0
+	}
+	return float64(next - last)
 }

@@ -45,18 +45,20 @@ func (c *Client) RatePer(counter string, labels Labels, gauge string, gaugeLabel
 			pod := string(s.Metric[LabelPod])
 			return pod, slope(grown(s.Values, levels[pod], w.Start))
 		})
+		if err != nil {
+			return nil, err
+		}
 		for pod, rate := range rates {
 			if math.IsNaN(rate) {
 				return nil, fmt.Errorf("%s: no two scrapes of pod %s in the window in which %s was above 0", query, pod, Selector(gauge, w.Namespace, gaugeLabels))
 			}
 		}
-		return rates, err
+		return rates, nil
 	}
 }
 
 // grown returns a gauge's integral (x), in seconds, and a counter's growth (y) at each
-// scrape that has both, from the last one at or before start on. A counter that falls
-// was reset to 0.
+// scrape that has both, from the last one at or before start on, or from the first.
 func grown(counter []model.SamplePair, gauge map[model.Time]float64, start time.Time) (x, y []float64) {
 	from := model.TimeFromUnixNano(start.UnixNano())
 	var last model.SamplePair
@@ -68,12 +70,8 @@ func grown(counter []model.SamplePair, gauge map[model.Time]float64, start time.
 		case len(x) == 0 || !s.Timestamp.After(from):
 			x, y = []float64{0}, []float64{0}
 		default:
-			more := s.Value - last.Value
-			if more < 0 {
-				more = s.Value
-			}
 			x = append(x, x[len(x)-1]+level*s.Timestamp.Sub(last.Timestamp).Seconds())
-			y = append(y, y[len(y)-1]+float64(more))
+			y = append(y, y[len(y)-1]+step(last.Value, s.Value))
 		}
 		last = s
 	}
