@@ -76,8 +76,10 @@ type Takeover struct {
 }
 
 // Sessions judges the client sessions whose home, by their last answer before
-// a node died, was that node. An answer counts if neither the home that gave it
-// nor the node that passed it on is the dead one, or what bears its name now.
+// a node died, was that node. An answer counts if the home that gave it is not
+// the dead one, or what bears its name now. Which node passed it on says nothing
+// of where the session lives: a client whose connection has come to the dead
+// node's successor keeps it.
 func Sessions(ops []api.Operation, dead string, died time.Time) Takeover {
 	home, last, first := map[string]string{}, map[string]time.Time{}, map[string]time.Time{}
 	for _, o := range ops {
@@ -88,7 +90,7 @@ func Sessions(ops []api.Operation, dead string, died time.Time) Takeover {
 			if o.Returned.After(last[o.ID]) {
 				home[o.ID], last[o.ID] = o.Home, o.Returned
 			}
-		} else if at, ok := first[o.ID]; o.Home != dead && o.Node != dead && (!ok || o.Returned.Before(at)) {
+		} else if at, ok := first[o.ID]; o.Home != dead && (!ok || o.Returned.Before(at)) {
 			first[o.ID] = o.Returned
 		}
 	}

@@ -93,9 +93,10 @@ func TestSessions(t *testing.T) {
 		"an answer that was asked for before": {with(answer("s1", 2, "b", "c", 900, 1100)), Takeover{map[string]time.Duration{"s1": ms(100)}, nil}},
 		"the dead node's successor is not elsewhere": {with(answer("s1", 2, "a", "c", 4000, 4010)),
 			Takeover{map[string]time.Duration{}, []string{"s1"}}},
-		"nor is what passes through it": {with(answer("s1", 2, "b", "a", 4000, 4010)), Takeover{map[string]time.Duration{}, []string{"s1"}}},
-		"a failure is no answer":        {with(tried(answer("s1", 2, "b", "c", 1100, 1200), api.Failed, 1)), Takeover{map[string]time.Duration{}, []string{"s1"}}},
-		"others do not count":           {with(answer("s2", 2, "c", "c", 1100, 1200)), Takeover{map[string]time.Duration{}, []string{"s1"}}},
+		"what the successor passes on is from elsewhere": {with(answer("s1", 2, "b", "a", 1300, 1310), answer("s1", 3, "b", "a", 2300, 2310)),
+			Takeover{map[string]time.Duration{"s1": ms(310)}, nil}},
+		"a failure is no answer": {with(tried(answer("s1", 2, "b", "c", 1100, 1200), api.Failed, 1)), Takeover{map[string]time.Duration{}, []string{"s1"}}},
+		"others do not count":    {with(answer("s2", 2, "c", "c", 1100, 1200)), Takeover{map[string]time.Duration{}, []string{"s1"}}},
 	} {
 		got := Sessions(c.ops, "a", at(1000))
 		if !reflect.DeepEqual(got, c.want) {
