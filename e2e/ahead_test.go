@@ -6,8 +6,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
-	"github.com/x0tta6bl4/mesh/e2e/report"
-	"github.com/x0tta6bl4/mesh/e2e/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 )
 
 // A mesh takes its time to go, and its namespace longer. Meanwhile the mesh of the

@@ -14,8 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/x0tta6bl4/mesh/e2e/alert"
-	"github.com/x0tta6bl4/mesh/e2e/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
 )
 
 var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheStart), func() {

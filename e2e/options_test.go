@@ -17,10 +17,10 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/x0tta6bl4/mesh/e2e/cluster"
-	"github.com/x0tta6bl4/mesh/e2e/fault"
-	"github.com/x0tta6bl4/mesh/e2e/mesh"
-	"github.com/x0tta6bl4/mesh/e2e/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/fixtures"
 )
 

@@ -27,10 +27,10 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/x0tta6bl4/mesh/e2e/cluster"
-	"github.com/x0tta6bl4/mesh/e2e/prom"
-	"github.com/x0tta6bl4/mesh/e2e/report"
-	"github.com/x0tta6bl4/mesh/e2e/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
 const (

@@ -4,7 +4,7 @@
 // in QEMU without hardware acceleration. In the machine it is process 1.
 //
 //	go run ./bpf/kernel -package linux-image-amd64
-//	go run ./bpf/kernel -only e2e/netem -run AgainstTheKernel
+//	go run ./bpf/kernel -only e2e/ground/netem -run AgainstTheKernel
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 const passed = "kernel-test: passed"
 
 // testPackages are the packages whose tests are run.
-var testPackages = []string{"bpf/frame", "bpf/verifier", "bpf/corruptor", "e2e/netem"}
+var testPackages = []string{"bpf/frame", "bpf/verifier", "bpf/corruptor", "e2e/ground/netem"}
 
 func main() {
 	if os.Getpid() == 1 {

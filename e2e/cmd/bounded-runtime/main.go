@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/x0tta6bl4/mesh/e2e/engine/oci"
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine/oci"
 )
 
 func main() {

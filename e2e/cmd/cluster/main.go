@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/x0tta6bl4/mesh/e2e/cluster"
-	"github.com/x0tta6bl4/mesh/e2e/cluster/remains"
+	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
 )
 
 // cleanupTimeout bounds the removal of a cluster that did not come up.

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/x0tta6bl4/mesh/e2e/engine"
-	"github.com/x0tta6bl4/mesh/e2e/host"
-	"github.com/x0tta6bl4/mesh/e2e/image"
-	"github.com/x0tta6bl4/mesh/e2e/progress"
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/ground/host"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
+	"github.com/x0tta6bl4/mesh/e2e/ground/progress"
 )
 
 // cleanupTimeout bounds cleaning up, which has a context of its own.

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/x0tta6bl4/mesh/e2e/cluster/remains"
-	"github.com/x0tta6bl4/mesh/e2e/engine"
-	"github.com/x0tta6bl4/mesh/e2e/image"
-	"github.com/x0tta6bl4/mesh/e2e/progress"
+	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
+	"github.com/x0tta6bl4/mesh/e2e/ground/progress"
 )
 
 const (

@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/x0tta6bl4/mesh/e2e/probe/echo"
+	"github.com/x0tta6bl4/mesh/e2e/observe/probe/echo"
 )
 
 func main() {

@@ -6,7 +6,7 @@ package main
 import (
 	"os"
 
-	"github.com/x0tta6bl4/mesh/e2e/netem"
+	"github.com/x0tta6bl4/mesh/e2e/ground/netem"
 )
 
 func main() { os.Exit(netem.Main(os.Args[1:], os.Stdout, os.Stderr)) }

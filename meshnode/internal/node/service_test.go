@@ -21,7 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/x0tta6bl4/mesh/e2e/verify"
+	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/client"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/server"

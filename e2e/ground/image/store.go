@@ -1,0 +1,269 @@
+// Package image gets every container image that the suite needs, by pulling what is
+// published where the engine can pull, and otherwise by building it from source.
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/ground/progress"
+)
+
+// ErrMissing is the error of Find when images have to be built first.
+var ErrMissing = errors.New("images are missing")
+
+// ErrVersion is the error of a Kubernetes version that cannot be had here.
+var ErrVersion = errors.New("no node image of this Kubernetes version")
+
+// versionVariable asks for another Kubernetes version than the one that is built here.
+const versionVariable = "E2E_KUBERNETES"
+
+var versionForm = regexp.MustCompile(`^v1\.[0-9]+\.[0-9]+$`)
+
+// Label marks what this package makes in an engine; its value is the content's hash.
+const Label = "io.x0tta6bl4.e2e"
+
+// The sources of an image.
+const (
+	Built   = "built"
+	Pulled  = "pulled"
+	Present = "present" // there already, with the same content
+)
+
+// Image is one image of the set.
+type Image struct {
+	Name   string
+	Digest string
+	Source string
+}
+
+// Set is everything that a cluster needs.
+type Set struct {
+	Node   string   // the node image's name in the engine
+	Built  bool     // the node image was built here and holds what is deployed, but for Archives
+	Load   []string // docker-archive files to load into the nodes
+	Images []Image
+	DNSTag string // CoreDNS tag on the node image where it is not kubeadm's default
+}
+
+// Store is where images are kept and made.
+type Store struct {
+	project  string // root of the project
+	dir      string
+	engine   *engine.Engine
+	progress *progress.Reporter
+	log      io.Writer
+	registry registry
+	other    bool // another version than the one that is built here
+}
+
+// Open returns the store of the project at root. Commands and their output go to log.
+func Open(root string, e *engine.Engine, p *progress.Reporter, log io.Writer) (*Store, error) {
+	dir, err := stateDir()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{project: root, dir: dir, engine: e, progress: p, log: log, registry: published}
+	if v := os.Getenv(versionVariable); v != "" && v != KubernetesVersion {
+		if !versionForm.MatchString(v) {
+			return nil, fmt.Errorf("%w: %s=%q is not of the form v1.34.3", ErrVersion, versionVariable, v)
+		}
+		ref := "kindest/node:" + v
+		s.other, s.registry.node = true, source{name: ref, pull: ref}
+	}
+	return s, nil
+}
+
+func stateDir() (string, error) {
+	dir := filepath.Join(engine.StateDir, "images")
+	if os.Geteuid() != 0 {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("find a place for images: %w", err)
+		}
+		dir = filepath.Join(cache, "x0tta6bl4-e2e")
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// Find returns the set if nothing has to be pulled or built but the project's own
+// two images, which take seconds. The error wraps ErrMissing.
+func (s *Store) Find(ctx context.Context) (Set, error) {
+	set := Set{Node: Node, Built: true, DNSTag: CoreDNSTag}
+	want, err := s.nodeHash()
+	if err != nil {
+		return Set{}, err
+	}
+	if node, ok := s.present(ctx, Node, want); ok && !s.other {
+		inside, err := s.preloaded(ctx, Present)
+		if err != nil {
+			return Set{}, err
+		}
+		set.Images = append([]Image{node}, inside...)
+	} else if set, ok = s.pulledBefore(ctx); !ok {
+		return Set{}, fmt.Errorf("%w: run `make images` (about 15 minutes on 2 cores the first time, seconds after that)", ErrMissing)
+	}
+	return s.withProject(ctx, set)
+}
+
+// Ensure returns the set after pulling or building what is missing.
+func (s *Store) Ensure(ctx context.Context) (Set, error) {
+	set, err := s.Find(ctx)
+	if err == nil || !errors.Is(err, ErrMissing) {
+		return set, err
+	}
+	if s.registry.answers(ctx, s) {
+		set, err = s.pullSet(ctx)
+	} else if s.other {
+		return Set{}, fmt.Errorf("%w: %s can only be pulled, and no registry answers; %s is built here", ErrVersion, s.registry.node.name, KubernetesVersion)
+	} else {
+		set, err = s.buildSet(ctx)
+	}
+	if err != nil {
+		return Set{}, err
+	}
+	return s.withProject(ctx, set)
+}
+
+// buildSet builds the node image with everything that is deployed in it.
+func (s *Store) buildSet(ctx context.Context) (Set, error) {
+	node, err := s.buildNode(ctx)
+	if err != nil {
+		return Set{}, err
+	}
+	inside, err := s.preloaded(ctx, Built)
+	return Set{Node: Node, Built: true, DNSTag: CoreDNSTag, Images: append([]Image{node}, inside...)}, err
+}
+
+// present looks for an image with the label of the given content.
+func (s *Store) present(ctx context.Context, name, content string) (Image, bool) {
+	out, err := s.engine.Output(ctx, "image", "inspect", "--format", `{{.Id}} {{index .Config.Labels "`+Label+`"}}`, name)
+	id, label, _ := strings.Cut(out, " ")
+	return Image{Name: name, Digest: id, Source: Present}, err == nil && label == content
+}
+
+// withProject adds the mesh node and the probe, built from the sources as they are.
+func (s *Store) withProject(ctx context.Context, set Set) (Set, error) {
+	step := s.progress.Step("build the mesh node and the probe")
+	var own [2]Image
+	var archives [2]string
+	group, ctx := errgroup.WithContext(ctx)
+	for i, p := range []struct {
+		name, command string
+		binaries      binaries
+	}{{Mesh, "meshnode", meshnode}, {Probe, "probe", probe}} {
+		group.Go(func() (err error) {
+			own[i], archives[i], err = s.buildProject(ctx, p.name, p.command, p.binaries)
+			return err
+		})
+	}
+	if err := step.End("", group.Wait()); err != nil {
+		return Set{}, err
+	}
+	set.Images = append(set.Images, own[:]...)
+	set.Load = append(set.Load, archives[:]...)
+	return set, nil
+}
+
+// buildProject builds one image of the project's own: a static binary and nothing else. The
+// archive's name holds the hash of the binary, which a rebuild of the same sources repeats.
+func (s *Store) buildProject(ctx context.Context, name, command string, b binaries) (Image, string, error) {
+	dir := filepath.Join(s.dir, "bin", command)
+	if err := s.compile(ctx, b, dir, io.Discard); err != nil {
+		return Image{}, "", err
+	}
+	binary := filepath.Join(dir, command)
+	hash := sha256.New()
+	if err := hashFile(hash, binary); err != nil {
+		return Image{}, "", err
+	}
+	digest := hex.EncodeToString(hash.Sum(nil))
+	archive := filepath.Join(s.dir, command+"-"+digest[:16]+".tar")
+	img := Image{Name: name, Digest: "sha256:" + digest, Source: Present}
+	if _, err := os.Stat(archive); err == nil {
+		return img, archive, nil
+	}
+	old, err := filepath.Glob(filepath.Join(s.dir, command+"-*.tar"))
+	if err != nil {
+		return Image{}, "", err
+	}
+	img.Source = Built
+	if _, err := compose(archive, "", layer{"/" + command: executable(binary)}, staticConfig("/"+command), name); err != nil {
+		return Image{}, "", err
+	}
+	for _, o := range old { // superseded
+		if err := os.Remove(o); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Image{}, "", err
+		}
+	}
+	return img, archive, nil
+}
+
+// recipes are the sources that decide what a node image holds, beside manifests/images
+// and those of netemTC.
+//
+//go:embed recipe.go node.go assemble.go compose.go
+var recipes embed.FS
+
+// nodeHash is the hash of everything that goes into the node image, but for Debian's
+// packages, which are as they were on the day it was built.
+func (s *Store) nodeHash() (string, error) {
+	hash := sha256.New()
+	fmt.Fprintln(hash, runtime.Version())
+	roots := []fs.FS{recipes}
+	for _, dir := range []string{imagesModule, "e2e/cmd/tc", "e2e/ground/netem"} {
+		roots = append(roots, os.DirFS(filepath.Join(s.project, dir)))
+	}
+	for _, root := range roots {
+		err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := fs.ReadFile(root, path)
+			fmt.Fprintf(hash, "%s %x\n", path, sha256.Sum256(b))
+			return err
+		})
+		if err != nil {
+			return "", fmt.Errorf("hash the recipes: %w", err)
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+func hashFile(w io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// RemoveState removes everything that was kept for the next time: images, binaries, root
+// file systems. Our own engine must have been stopped.
+func RemoveState() error {
+	dir, err := stateDir()
+	if err != nil {
+		return err
+	}
+	errs := []error{os.RemoveAll(dir)}
+	if os.Geteuid() == 0 {
+		errs = append(errs, os.RemoveAll(engine.StateDir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,192 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Crash is a pod that was killed.
+type Crash struct {
+	*Episode
+	Victim    string
+	Survivors []string
+	// KilledAt is right before the pod was deleted, DiedAt when the others last heard
+	// the prober in it: on a busy machine a kubelet takes seconds to end a pod
+	// whose deletion was forced, and the node in it goes on until then.
+	KilledAt, DiedAt time.Time
+
+	killed corev1.Pod // as it was deployed
+}
+
+// Crash kills a pod by a fixture and proves from outside that it is gone:
+// Kubernetes does not know the pod as it was any more, and the probers in the other
+// pods have lost it.
+func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
+	o, err := r.load(fixture)
+	if err != nil {
+		return nil, err
+	}
+	c := &Crash{}
+	c.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
+		return proof{
+			bites: func(ctx context.Context) error { return c.gone(ctx, e) },
+			over:  func(ctx context.Context) error { _, err := c.Back(ctx); return err },
+		}
+	})
+	return c, err
+}
+
+// AwaitHomes waits until every node is home to a client session, so that there
+// is something to lose wherever the fault strikes.
+func (r *Run) AwaitHomes(ctx context.Context) error {
+	return invalid(await(ctx, Wait.Observe, func(ctx context.Context) error {
+		s, err := r.Mesh.Status(ctx, r.Nodes[0])
+		if err != nil {
+			return err
+		}
+		for _, n := range r.Nodes {
+			if s.Sessions[n] == 0 {
+				return fmt.Errorf("no client session is at home on %s: %v", n, s.Sessions)
+			}
+		}
+		return nil
+	}))
+}
+
+// gone proves the crash.
+func (c *Crash) gone(ctx context.Context, e *Episode) error {
+	if len(e.Victims) != 1 {
+		return fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+	}
+	r := e.run
+	c.Victim = e.Victims[0]
+	c.Survivors = slices.DeleteFunc(slices.Clone(r.Nodes), func(n string) bool { return n == c.Victim })
+	for _, p := range r.pods {
+		if p.Name == c.Victim {
+			c.killed = p
+		}
+	}
+	pod, err := r.pod(ctx, c.Victim)
+	if err != nil {
+		return err
+	}
+	if pod != nil && pod.UID == c.killed.UID && mesh.Ailing(*pod) == "" {
+		return fmt.Errorf("pod %s is still the same and ready", c.Victim)
+	}
+	c.KilledAt = e.Window.Start
+	if at := e.injection.Earliest(); !at.IsZero() {
+		c.KilledAt = at
+	}
+	c.DiedAt, err = r.Probes.Lost(c.Victim, c.Survivors, c.KilledAt)
+	return err
+}
+
+// pod returns a pod of the mesh by name, nil if there is none now.
+func (r *Run) pod(ctx context.Context, name string) (*corev1.Pod, error) {
+	pods, err := r.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == name })
+	if i < 0 {
+		return nil, nil
+	}
+	return &pods[i], nil
+}
+
+// Back returns when the victim's successor became ready, by the clock of its
+// kubelet, which counts whole seconds.
+func (c *Crash) Back(ctx context.Context) (time.Time, error) {
+	pods, err := c.run.Mesh.Nodes(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	pod, err := mesh.Successor(pods, c.killed)
+	if err != nil {
+		return time.Time{}, err
+	}
+	i := slices.IndexFunc(pod.Status.Conditions, func(k corev1.PodCondition) bool { return k.Type == corev1.PodReady })
+	return pod.Status.Conditions[i].LastTransitionTime.Time, nil
+}
+
+// LostAt returns when a mesh lost a node: when it died, or before that when its successor
+// joined in its name, by the first entry of the successor's journal. Kubernetes starts a
+// successor at once, and the kubelet leaves processes two seconds to end.
+func LostAt(killed, died time.Time, successor []event.Entry) time.Time {
+	joined, ok := First(successor, killed, func(event.Entry) bool { return true })
+	if ok && joined.Time.Before(died) {
+		return joined.Time
+	}
+	return died
+}
+
+// phases of the loop, each of which must have a part in healing.
+var phases = []event.Phase{event.Monitor, event.Analyze, event.Plan, event.Execute, event.Knowledge}
+
+// Logged asks the survivors' journals for the incident of the crash, and
+// returns per node the phases of the loop that are missing under its id.
+func (c *Crash) Logged(ctx context.Context) (map[string][]event.Phase, error) {
+	missing := map[string][]event.Phase{}
+	for _, n := range c.Survivors {
+		journal, err := c.run.Mesh.Journal(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		opened, ok := First(journal, c.Window.Start, Opened(metric.NodeCrash))
+		if !ok {
+			return nil, fmt.Errorf("the journal of %s holds no node crash after %s, but %s",
+				n, c.Window.Start.Format(time.RFC3339Nano), Kinds(journal, c.Window.Start))
+		}
+		missing[n] = MissingPhases(journal, opened.Incident)
+	}
+	return missing, nil
+}
+
+// MissingPhases returns the phases of the loop that a journal does not tie to
+// an incident.
+func MissingPhases(journal []event.Entry, incident string) []event.Phase {
+	var missing []event.Phase
+	for _, p := range phases {
+		if !slices.ContainsFunc(journal, func(e event.Entry) bool { return e.Incident == incident && e.Phase == p }) {
+			missing = append(missing, p)
+		}
+	}
+	return missing
+}
+
+// Migrated waits until every client session that was at home on the victim has
+// answered elsewhere, and returns how long after the mesh lost the victim each did.
+func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
+	took := Reactions{}
+	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		successor, err := c.run.Mesh.Journal(ctx, c.Victim)
+		if err != nil {
+			return err
+		}
+		ops, err := c.run.Operations(ctx)
+		if err != nil {
+			return err
+		}
+		t := verify.Sessions(ops, c.Victim, LostAt(c.KilledAt, c.DiedAt, successor))
+		for id, d := range t.Took {
+			took[id] = d
+		}
+		switch {
+		case t.Homed() == 0:
+			return invalid(fmt.Errorf("no client session was at home on %s", c.Victim))
+		case len(t.Silent) > 0:
+			return fmt.Errorf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
+		}
+		return nil
+	})
+	return took, err
+}

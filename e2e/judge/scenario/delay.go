@@ -1,0 +1,164 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/netem"
+	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// prompt is the longest round trip between pods that are not delayed.
+const prompt = 100 * time.Millisecond
+
+// Delay is a delay of the network under way.
+type Delay struct {
+	*Episode
+	// Slow are the pods whose packets are delayed.
+	Slow []string
+	// Served tells by pod who delays them: the kernel's sch_netem, or the
+	// stand-in in userspace.
+	Served map[string]string
+}
+
+// Delay delays packets by a fixture and proves from outside that every round
+// trip of a delayed pod takes as long as the fixture says, and no other does.
+func (r *Run) Delay(ctx context.Context, fixture string) (*Delay, error) {
+	o, err := r.load(fixture)
+	if err != nil {
+		return nil, err
+	}
+	return r.delay(ctx, o)
+}
+
+// DelayAt is Delay at one pod, whichever the fixture names.
+func (r *Run) DelayAt(ctx context.Context, fixture, pod string) (*Delay, error) {
+	o, err := r.load(fixture)
+	if err != nil {
+		return nil, err
+	}
+	if err := fault.Aim(o, pod); err != nil {
+		return nil, err
+	}
+	return r.delay(ctx, o)
+}
+
+func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
+	least, err := leastDelay(o)
+	if err != nil {
+		return nil, err
+	}
+	d := &Delay{}
+	if d.Slow, _, err = fault.Sides(o, r.pods); err != nil {
+		return nil, invalid(err)
+	}
+	all := r.reached()
+	slow := probe.Between(d.Slow, r.Nodes)
+	slow = slices.DeleteFunc(slow, func(p probe.Pair) bool { return !slices.Contains(all, p) })
+	d.Episode, err = r.inject(ctx, o, func(*Episode) proof {
+		return proof{
+			bites: func(context.Context) error {
+				if err := r.Probes.RoundTrips(slow, least, time.Minute); err != nil {
+					return err
+				}
+				return r.Probes.RoundTrips(probe.Without(all, slow), 0, prompt)
+			},
+			over: func(context.Context) error { return r.Probes.RoundTrips(all, 0, prompt) },
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.Served, err = r.netem(ctx, d.Slow)
+	return d, invalid(err)
+}
+
+// netem asks who serves netem in pods.
+func (r *Run) netem(ctx context.Context, names []string) (map[string]string, error) {
+	served := map[string]string{}
+	for _, p := range r.pods {
+		if !slices.Contains(names, p.Name) {
+			continue
+		}
+		x := r.env.Client.Resources()
+		out, err := fault.OnNodeOf(ctx, x.GetControllerRuntimeClient(), x, p, netem.ServerScript)
+		if err != nil {
+			return nil, fmt.Errorf("who delays the packets of %s: %w", p.Name, err)
+		}
+		if served[p.Name], err = netem.Server(out); err != nil {
+			return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+		}
+	}
+	return served, nil
+}
+
+// reached are the pairs that no partition under way cuts.
+func (r *Run) reached() []probe.Pair {
+	return slices.DeleteFunc(probe.All(r.Nodes), func(p probe.Pair) bool { return r.Probes.Proof([]probe.Pair{p}, nil) == nil })
+}
+
+// leastDelay is what a delayed packet is late by at least.
+func leastDelay(o fault.Object) (time.Duration, error) {
+	n, ok := o.(*v1alpha1.NetworkChaos)
+	if !ok || n.Spec.Delay == nil {
+		return 0, fmt.Errorf("%T %s delays nothing", o, o.GetName())
+	}
+	latency, err := time.ParseDuration(n.Spec.Delay.Latency)
+	if err != nil || n.Spec.Delay.Jitter == "" {
+		return latency, err
+	}
+	jitter, err := time.ParseDuration(n.Spec.Delay.Jitter)
+	return latency - jitter, err
+}
+
+// Avoided waits until two nodes' routes to each other lead through none of the
+// slow pods any more, and returns how long each took from the proof of the delay.
+func (d *Delay) Avoided(ctx context.Context, a, b string) (Reactions, error) {
+	took := Reactions{}
+	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+		detours, err := d.run.Detour(ctx, a, b)
+		if err != nil {
+			return err
+		}
+		for _, end := range []string{a, b} {
+			hop, known := detours[end]
+			switch {
+			case took[end] > 0:
+			case known && !slices.Contains(d.Slow, hop):
+				took[end] = time.Since(*d.Times.Proven)
+			default:
+				return fmt.Errorf("%s still goes through %q", end, hop)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return took, fmt.Errorf("%w after %v", err, time.Since(*d.Times.Proven).Round(time.Second))
+	}
+	return took, nil
+}
+
+// Detour returns through which other nodes each of two nodes reaches the other
+// by Prometheus; a node that reaches it straight, or not at all, is not in it.
+func (r *Run) Detour(ctx context.Context, a, b string) (map[string]string, error) {
+	detours := map[string]string{}
+	for _, end := range [][2]string{{a, b}, {b, a}} {
+		hops, err := r.Prom.Values(ctx, metric.RouteMetric, metric.LabelNextHop, prom.Labels{
+			prom.LabelPod: end[0], metric.LabelDestination: end[1],
+		}, r.Mesh.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		if len(hops) == 1 && hops[0] != end[1] {
+			detours[end[0]] = hops[0]
+		}
+	}
+	return detours, nil
+}

@@ -1,0 +1,157 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
+)
+
+// Episode is one fault in a run's mesh, from its injection to its recovery.
+type Episode struct {
+	// Name is the fixture's, with the scenario's before it.
+	Name string
+	// Window opens right before the fault.
+	Window prom.Window
+	// Times tells when it was injected, proven and recovered.
+	Times report.Fault
+	// Victims are the pods that the fault is in.
+	Victims []string
+
+	run       *Run
+	injection *fault.Injection
+	lasts     time.Duration
+	proof     proof
+	healed    bool
+}
+
+// proof tells from outside the nodes whether a fault bites, and whether it is
+// over.
+type proof struct {
+	bites, over func(context.Context) error
+}
+
+// Healed reports whether the fault is over; a fault that never was is not.
+func (e *Episode) Healed() bool { return e != nil && e.healed }
+
+// load reads a fixture for the run: its duration by the profile, its namespace
+// and selectors in the run's mesh.
+func (r *Run) load(fixture string) (fault.Object, error) { return r.loadFor(fixture, AlertFor) }
+
+// loadFor is load of a fault that no profile makes shorter than least.
+func (r *Run) loadFor(fixture string, least time.Duration) (fault.Object, error) {
+	o, err := fault.Load(r.env.Fixtures, fixture)
+	if err != nil {
+		return nil, err
+	}
+	if r.env.Profile.Fault > 0 {
+		if err := fault.Shorten(o, max(r.env.Profile.Fault, least), least); err != nil {
+			return nil, err
+		}
+	}
+	fault.Retarget(o, r.Mesh.Namespace)
+	return o, nil
+}
+
+// inject applies a fault, waits until it is in the pods by Chaos Mesh's own
+// account, and then until the proof shows from outside that it bites. What
+// goes wrong up to there makes the scenario invalid.
+func (r *Run) inject(ctx context.Context, o fault.Object, prove func(*Episode) proof) (*Episode, error) {
+	lasts, err := fault.Duration(o)
+	if err != nil {
+		return nil, err
+	}
+	period, err := fault.Period(o)
+	if err != nil {
+		return nil, err
+	}
+	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, lasts: lasts, Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
+	if r.Baseline.End.IsZero() {
+		r.Baseline.End = e.Window.Start
+	}
+	if e.injection, err = fault.Apply(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
+		return nil, invalid(err)
+	}
+	r.episodes = append(r.episodes, e)
+	if err := within(ctx, Wait.Inject+period, e.injection.WaitInjected); err != nil {
+		return nil, invalid(err)
+	}
+	e.Times.Injected = now()
+	e.Victims = e.injection.Victims()
+	e.proof = prove(e)
+	err = await(ctx, Wait.Bite, e.proof.bites)
+	if err != nil {
+		return nil, invalid(fmt.Errorf("the fault does not bite: %w", err))
+	}
+	e.Times.Proven = now()
+	return e, nil
+}
+
+// AwaitHeal waits until Chaos Mesh has taken the fault back and the proof from
+// outside says so, too. It does so once; later calls return at once.
+func (e *Episode) AwaitHeal(ctx context.Context) error {
+	if e == nil || e.Times.Injected == nil {
+		return invalid(errors.New("there was no fault"))
+	}
+	if e.healed {
+		return nil
+	}
+	left := max(time.Until(e.Window.Start.Add(e.lasts+Wait.Recover)), Wait.Recover) // others may have been waited for meanwhile
+	if err := within(ctx, left, e.injection.WaitRecovered); err != nil {
+		return invalid(err)
+	}
+	return e.recovered(ctx, "after the recovery that Chaos Mesh reports")
+}
+
+// recovered waits until the proof from outside says that a fault is over that was
+// taken back just now.
+func (e *Episode) recovered(ctx context.Context, when string) error {
+	e.Times.Recovered = now()
+	err := await(ctx, Wait.Heal, e.proof.over)
+	if err != nil {
+		return invalid(fmt.Errorf("%s: %w", when, err))
+	}
+	e.healed = true
+	e.Window.End = time.Now()
+	return nil
+}
+
+// Finish waits until the fault is over. A profile that shortens faults takes it back.
+func (e *Episode) Finish(ctx context.Context) error {
+	if e != nil && !e.healed && e.run.env.Profile.Fault > 0 {
+		return e.End(ctx)
+	}
+	return e.AwaitHeal(ctx)
+}
+
+// End takes the fault back before its time and waits until it is over.
+func (e *Episode) End(ctx context.Context) error {
+	left, err := e.withdraw(ctx)
+	if err == nil && len(left) > 0 {
+		err = errors.New(left[0])
+	}
+	if err != nil {
+		return invalid(err)
+	}
+	return e.recovered(ctx, "after the fault was taken back")
+}
+
+// withdraw deletes the fault. What it could only force is residue.
+func (e *Episode) withdraw(ctx context.Context) ([]string, error) {
+	if e.injection == nil {
+		return nil, nil
+	}
+	forced, err := e.injection.Delete(ctx, Wait.Patience)
+	if err != nil {
+		return nil, err
+	}
+	e.injection = nil
+	if forced {
+		return []string{"the fault could only be deleted by force"}, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,243 @@
+package scenario
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/e2e-framework/klient"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Env is what all scenarios of a run share.
+type Env struct {
+	Config    *rest.Config
+	Kube      kubernetes.Interface
+	Client    klient.Client
+	Prom      *prom.Client
+	Manifests fs.FS // of the mesh
+	Fixtures  fs.FS
+	Profile   Profile
+	Artifacts string // of this run
+	Prefix    string // of namespaces
+	Keep      bool   // leave the namespace of a failed scenario
+	// NodeArgs are further flags of every node, such as --mapek=off for a
+	// control.
+	NodeArgs []string
+}
+
+// InvalidError says why nothing can be concluded from a scenario.
+type InvalidError struct{ Reason string }
+
+func (e *InvalidError) Error() string { return e.Reason }
+
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &InvalidError{Reason: err.Error()}
+}
+
+// faultless makes an error invalid that came before any fault.
+func faultless(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &InvalidError{Reason: "without a fault: " + err.Error()}
+}
+
+// Plan says what the mesh of a scenario has besides the nodes as they are deployed.
+type Plan struct {
+	// NodeArgs are further flags of its nodes.
+	NodeArgs []string
+	// Probed is whether probers in its pods look at the network from outside the nodes.
+	Probed bool
+}
+
+// Run is one scenario under way: a mesh of its own and the faults in it.
+type Run struct {
+	Name   string
+	Mesh   *mesh.Mesh
+	Probes *probe.Probes // nil unless Probed
+	Prom   *prom.Client
+	// Nodes are the names of the mesh's pods as it was deployed, sorted.
+	Nodes []string
+	// Baseline is the part of the run before its first fault.
+	Baseline prom.Window
+
+	env       Env
+	plan      Plan
+	pods      []corev1.Pod
+	before    map[string]fault.NetState
+	episodes  []*Episode
+	collected bool
+	deleted   bool
+}
+
+// New prepares a scenario. It touches nothing yet.
+func New(env Env, name string, plan Plan) (*Run, error) {
+	suffix := make([]byte, 2)
+	if _, err := rand.Read(suffix); err != nil {
+		return nil, err
+	}
+	namespace := env.Prefix + "-" + name + "-" + hex.EncodeToString(suffix)
+	return &Run{
+		Name: name, env: env, plan: plan, Prom: env.Prom,
+		Mesh: mesh.New(env.Config, env.Kube, env.Client.Resources().GetControllerRuntimeClient(), namespace),
+	}, nil
+}
+
+// Make makes the mesh as planned, and waits until it is well.
+func (r *Run) Make(ctx context.Context) error {
+	if err := r.deploy(ctx); err != nil {
+		return invalid(err)
+	}
+	if r.plan.Probed { // first: their start takes much of a small machine
+		if err := r.attach(ctx); err != nil {
+			return faultless(err)
+		}
+	}
+	return faultless(r.AwaitWell(ctx))
+}
+
+// deploy makes the nodes and waits until their pods are ready.
+func (r *Run) deploy(ctx context.Context) error {
+	err := within(ctx, Wait.Ready, func(ctx context.Context) error {
+		if err := r.Mesh.Deploy(ctx, r.env.Manifests, slices.Concat(r.plan.NodeArgs, r.env.NodeArgs)...); err != nil {
+			return err
+		}
+		return r.Mesh.WaitReady(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	if r.pods, err = r.Mesh.Nodes(ctx); err != nil {
+		return err
+	}
+	for _, p := range r.pods {
+		r.Nodes = append(r.Nodes, p.Name)
+	}
+	return nil
+}
+
+// attach puts probers into the pods, and waits until each sees every other.
+func (r *Run) attach(ctx context.Context) error {
+	return within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
+		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
+			return err
+		}
+		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })
+	})
+}
+
+// Settle sees that the mesh is well without a fault, every session verified and no
+// incident open, and begins the baseline.
+func (r *Run) Settle(ctx context.Context) error {
+	if err := r.AwaitWell(ctx); err != nil {
+		return faultless(err)
+	}
+	r.Baseline = prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}
+	x := r.env.Client.Resources()
+	var err error
+	r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods)
+	return invalid(err)
+}
+
+// Observe waits until each node has made at least so many critical verifications, and
+// ends the baseline.
+func (r *Run) Observe(ctx context.Context, least int) error {
+	err := await(ctx, Wait.Observe, func(ctx context.Context) error {
+		seen, err := r.Prom.Growth(metric.VerificationsTotal, critical, r.Baseline)(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range r.Nodes {
+			if seen[n] < float64(least) {
+				return fmt.Errorf("%s has verified %v signatures of high priority only, %d are needed to compare with", n, seen[n], least)
+			}
+		}
+		return nil
+	})
+	r.Baseline.End = time.Now()
+	return invalid(err)
+}
+
+// critical are the verifications that sessions need to stay verified.
+var critical = prom.Labels{metric.LabelPriority: metric.PriorityCritical}
+
+// AwaitWell waits until the mesh is well.
+func (r *Run) AwaitWell(ctx context.Context) error {
+	return await(ctx, Wait.Baseline, r.well)
+}
+
+// well checks that every session is verified and no incident is open.
+func (r *Run) well(ctx context.Context) error {
+	if err := r.SessionsVerified(ctx); err != nil {
+		return err
+	}
+	for _, n := range r.Nodes {
+		s, err := r.Mesh.Status(ctx, n)
+		if err != nil {
+			return err
+		}
+		for _, i := range s.Incidents {
+			if i.Resolved.IsZero() {
+				return fmt.Errorf("%s has an open incident %s about %v", n, i.Type, i.Peers)
+			}
+		}
+	}
+	return nil
+}
+
+// SessionsVerified checks with Prometheus that every node has a verified
+// session with every other.
+func (r *Run) SessionsVerified(ctx context.Context) error {
+	verified, err := r.Prom.Now(metric.Sessions, prom.Labels{metric.LabelState: metric.StateVerified}, r.Mesh.Namespace, r.Nodes)(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range r.Nodes {
+		if want := float64(len(r.Nodes) - 1); verified[n] != want {
+			return fmt.Errorf("%s has %v verified sessions, not %v", n, verified[n], want)
+		}
+	}
+	return nil
+}
+
+// Unreplaced says for each pod that the mesh was deployed with what keeps another one
+// from being ready in its place.
+func (r *Run) Unreplaced(ctx context.Context) ([]string, error) {
+	pods, err := r.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, p := range r.pods {
+		if _, err := mesh.Successor(pods, p); err != nil {
+			left = append(left, err.Error())
+		}
+	}
+	return left, nil
+}
+
+// Fault tells when the scenario's first fault, the document's own, was
+// injected, proven and recovered.
+func (r *Run) Fault() report.Fault {
+	if len(r.episodes) == 0 {
+		return report.Fault{}
+	}
+	return r.episodes[0].Times
+}

@@ -1,0 +1,145 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// Stress is a pod under stress.
+type Stress struct {
+	*Episode
+	Victim string
+}
+
+// Stress starts stressors by a fixture and proves from outside that they burn
+// in the victim's own cgroup.
+func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
+	o, err := r.loadFor(fixture, Bar.ScaledUp) // the autoscaler may take as long
+	if err != nil {
+		return nil, err
+	}
+	if err := await(ctx, Wait.Scale, r.scalersRest); err != nil {
+		return nil, invalid(err)
+	}
+	s := &Stress{}
+	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
+		var limit float64 // of the victim, in cores
+		look := func(ctx context.Context) (fault.Stress, error) {
+			if len(e.Victims) != 1 {
+				return fault.Stress{}, fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+			}
+			s.Victim = e.Victims[0]
+			pod, err := r.pod(ctx, s.Victim)
+			if err != nil || pod == nil {
+				return fault.Stress{}, fmt.Errorf("pod %s: %w", s.Victim, err)
+			}
+			limit = pod.Spec.Containers[0].Resources.Limits.Cpu().AsApproximateFloat64()
+			x := r.env.Client.Resources()
+			return fault.Stressors(ctx, x.GetControllerRuntimeClient(), x, *pod)
+		}
+		var last fault.Stress
+		var lastAt time.Time
+		return proof{
+			bites: func(ctx context.Context) error {
+				at := time.Now()
+				found, err := look(ctx)
+				if err != nil {
+					return err
+				}
+				burnt := found.Cores(last, at.Sub(lastAt))
+				last, lastAt = found, at
+				if burnt == 0 || burnt < Least.Burnt*limit {
+					return fmt.Errorf("%d stressors in the cgroup of %s burn %.2f cores; its limit is %v", found.Processes, s.Victim, burnt, limit)
+				}
+				return nil
+			},
+			over: func(ctx context.Context) error {
+				found, err := look(ctx)
+				if err == nil && found.Processes > 0 {
+					err = fmt.Errorf("%d stressors are still in the cgroup of %s", found.Processes, s.Victim)
+				}
+				return err
+			},
+		}
+	})
+	return s, err
+}
+
+// Only narrows a window to the victim.
+func (s *Stress) Only(w prom.Window) prom.Window {
+	w.Pods = []string{s.Victim}
+	return w
+}
+
+// Verified returns how many critical verifications succeeded in the victim per second
+// and session in a window. Per session, because the mesh grows under the stress.
+func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float64, error) {
+	good := prom.Labels{metric.LabelResult: metric.ResultSuccess, metric.LabelPriority: metric.PriorityCritical}
+	verified := prom.Labels{metric.LabelState: metric.StateVerified}
+	return s.run.Prom.RatePer(metric.VerificationsTotal, good, metric.Sessions, verified, s.Only(w))(ctx)
+}
+
+// Observe waits until the victim has had time for as many critical verifications under
+// the stress as a comparison needs. If it makes fewer, that is the stress.
+func (s *Stress) Observe(ctx context.Context) error {
+	baseline := s.run.Baseline
+	long := baseline.End.Sub(baseline.Start)
+	return invalid(await(ctx, long+Wait.Observe, func(context.Context) error {
+		if left := time.Until(s.Times.Proven.Add(long)); left > 0 {
+			return fmt.Errorf("the stress must last %v longer", left.Round(time.Second))
+		}
+		return nil
+	}))
+}
+
+// Bitten is the part of the stress in which it was proven.
+func (s *Stress) Bitten() prom.Window {
+	w := s.Window
+	w.Start = *s.Times.Proven
+	return w
+}
+
+// Joined returns the names of the ready nodes beyond those that the mesh was
+// deployed with.
+func (s *Stress) Joined(ctx context.Context) ([]string, error) {
+	pods, err := s.run.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var joined []string
+	for _, p := range pods {
+		if !slices.Contains(s.run.Nodes, p.Name) && mesh.Ailing(p) == "" {
+			joined = append(joined, p.Name)
+		}
+	}
+	return joined, nil
+}
+
+// Restarts names the containers of the mesh's nodes that have restarted or
+// were ended by the kernel for want of memory.
+func (r *Run) Restarts(ctx context.Context) ([]string, error) {
+	pods, err := r.Mesh.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, p := range pods {
+		for _, s := range p.Status.ContainerStatuses {
+			if s.RestartCount > 0 {
+				why := ""
+				if t := s.LastTerminationState.Terminated; t != nil {
+					why = fmt.Sprintf(": %s, code %d, at %s", t.Reason, t.ExitCode, t.FinishedAt.Format(time.RFC3339))
+				}
+				found = append(found, fmt.Sprintf("%s/%s restarted %d times%s", p.Name, s.Name, s.RestartCount, why))
+			}
+		}
+	}
+	return found, nil
+}
