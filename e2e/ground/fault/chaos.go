@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +15,9 @@ import (
 const (
 	cleanFinalizer       = "chaos-mesh.chaos-mesh.org/cleanFinalizer"
 	cleanFinalizerForced = "forced"
+
+	// targetKey is a record's selector key where the target selector chose the pod.
+	targetKey = ".Target"
 )
 
 // chaos is the life of a Chaos Mesh experiment.
@@ -41,19 +43,23 @@ func (f *chaos) look(ctx context.Context) error {
 
 func (f *chaos) injected() (bool, error)  { return f.pods.injected(f.object), nil }
 func (f *chaos) recovered() (bool, error) { return f.pods.recovered(f.object), nil }
-func (f *chaos) victims() []string        { return victims(f.object) }
+
+func (f *chaos) victims() (source, target []string) { return victims(f.object) }
 
 // victims reads the pods from the records, whose ids are NAMESPACE/POD, with
 // /CONTAINER after it where containers are selected.
-func victims(e experiment) []string {
-	var names []string
+func victims(e experiment) (source, target []string) {
 	for _, r := range e.GetStatus().Experiment.Records {
-		if parts := strings.Split(r.Id, "/"); len(parts) >= 2 {
-			names = append(names, parts[1])
+		parts := strings.Split(r.Id, "/")
+		switch {
+		case len(parts) < 2:
+		case r.SelectorKey == targetKey:
+			target = append(target, parts[1])
+		default:
+			source = append(source, parts[1])
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return source, target
 }
 
 func condition(e experiment, kind v1alpha1.ChaosConditionType) corev1.ConditionStatus {

@@ -75,7 +75,7 @@ func (f *container) recovered() (bool, error) {
 	return true, nil
 }
 
-func (f *container) victims() []string { return []string{f.patch.Name} }
+func (f *container) victims() (source, target []string) { return []string{f.patch.Name}, nil }
 
 func (f *container) explain(context.Context) error {
 	s := f.state()

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
@@ -38,8 +39,8 @@ type lifecycle interface {
 	// come so far.
 	injected() (bool, error)
 	recovered() (bool, error)
-	// victims are the pods that the fault was put into.
-	victims() []string
+	// victims are the pods that the fault was put into, on the source's side and on the target's.
+	victims() (source, target []string)
 	// explain tells in one line how far the fault came and why no further.
 	explain(ctx context.Context) error
 	// remove deletes it; see Injection.Delete.
@@ -87,7 +88,24 @@ func (i *Injection) WaitRecovered(ctx context.Context) error {
 // Victims returns the names of the pods that the fault was put into, sorted, as
 // of the last wait. They are the selected ones, also where the mode leaves the choice
 // to Chaos Mesh; a Job has none.
-func (i *Injection) Victims() []string { return i.kind.victims() }
+func (i *Injection) Victims() []string {
+	source, target := i.kind.victims()
+	return distinct(append(source, target...))
+}
+
+// Sides returns the victims by side, each sorted: those of the source selector and
+// those of the target's. A pod can be on both. See Directions for what follows.
+func (i *Injection) Sides() (source, target []string) {
+	source, target = i.kind.victims()
+	return distinct(source), distinct(target)
+}
+
+// distinct returns names sorted, each once.
+func distinct(names []string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // Earliest returns a time shortly before a Schedule made its first experiment, as of
 // the last wait; zero of other faults, which begin when they are applied.

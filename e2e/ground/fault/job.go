@@ -51,7 +51,7 @@ func (f *job) recovered() (bool, error) {
 	return false, nil
 }
 
-func (f *job) victims() []string { return nil }
+func (f *job) victims() (source, target []string) { return nil, nil }
 
 func (f *job) explain(context.Context) error {
 	if len(f.pods.Items) == 0 {

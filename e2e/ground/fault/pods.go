@@ -70,7 +70,7 @@ func (p *pods) recovered(e experiment) bool {
 
 // every reports whether there are victims and all are as wanted.
 func (p *pods) every(e experiment, as func(before, now corev1.Pod) bool) bool {
-	names := victims(e)
+	names, _ := victims(e)
 	for _, n := range names {
 		now, ok := p.now[n]
 		if !ok || !as(p.before[n], now) {

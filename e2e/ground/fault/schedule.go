@@ -71,13 +71,12 @@ func (f *scheduled) recovered() (bool, error) {
 	return len(f.children) > 0 && !open, nil
 }
 
-func (f *scheduled) victims() []string {
-	var names []string
+func (f *scheduled) victims() (source, target []string) {
 	for _, e := range f.children {
-		names = append(names, victims(e)...)
+		s, t := victims(e)
+		source, target = append(source, s...), append(target, t...)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return source, target
 }
 
 func (f *scheduled) explain(ctx context.Context) error {
