@@ -8,6 +8,7 @@
 //	GET  /v1/sessions/{id}    Session with its state
 //	PUT  /v1/sessions/{id}    replace the state; with If-Match: "VERSION" only that version; Session
 //	GET  /v1/status           Status
+//	GET  /v1/knowledge        Knowledge
 //	GET  /v1/events?after=N   journal entries as JSON lines (package event)
 //
 // Errors are problem documents (RFC 9457). Over a limit the answer is 413,
@@ -37,10 +38,11 @@ const (
 
 // Paths.
 const (
-	RecordsPath  = "/v1/records"
-	SessionsPath = "/v1/sessions"
-	StatusPath   = "/v1/status"
-	EventsPath   = "/v1/events"
+	RecordsPath   = "/v1/records"
+	SessionsPath  = "/v1/sessions"
+	StatusPath    = "/v1/status"
+	KnowledgePath = "/v1/knowledge"
+	EventsPath    = "/v1/events"
 )
 
 // Record describes an accepted record.
@@ -77,7 +79,9 @@ type Session struct {
 
 // Status is a node's view of the mesh.
 type Status struct {
-	Node     string    `json:"node"`
+	Node string `json:"node"`
+	// Time is now by the node's clock.
+	Time     time.Time `json:"time"`
 	Zone     string    `json:"zone,omitempty"`
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
@@ -101,6 +105,9 @@ type Peer struct {
 	RTTSeconds float64 `json:"rtt_seconds,omitempty"`
 	Quality    uint8   `json:"quality"` // of the link, 0 to 255
 	Session    string  `json:"session"` // none, handshaking, unverified, verified, revoked
+	// SessionID is the id of the session in hex, as it travels in every frame's
+	// header; empty if there is none.
+	SessionID string `json:"session_id,omitempty"`
 }
 
 // Route is the path to one destination.

@@ -37,6 +37,9 @@ const (
 	SessionVerified = "session_verified" // first attestation of a session, or the first after a gap
 	SessionFailed   = "session_failed"   // an attestation signature did not verify
 	SessionTimeout  = "session_timeout"  // a challenge was not answered in time
+	SessionLost     = "session_lost"     // the verified session with a peer that fell silent
+	FailuresHigh    = "failures_high"    // too large a share of a peer's attestations failed; DetailSession
+	FailuresNormal  = "failures_normal"  // it is small again
 	LatencyHigh     = "latency_high"     // every round trip of late took longer than the policy allows
 	LatencyNormal   = "latency_normal"   // none of late did
 	ResourcesShort  = "resources_short"  // this node, the subject, lacks what DetailReason says
@@ -61,13 +64,16 @@ const (
 
 // Keys of an entry's detail.
 const (
-	DetailOutcome = "outcome" // "started", "done", "failed", or "ended" of one that lasts
-	DetailError   = "error"
-	DetailSeconds = "seconds" // decimal
-	DetailPeers   = "peers"   // comma-separated, sorted
-	DetailReason  = "reason"
-	DetailType    = "type" // incident type
-	DetailSeen    = "reachable_by_others"
+	DetailOutcome  = "outcome" // "started", "done", "failed", or "ended" of one that lasts
+	DetailError    = "error"
+	DetailSeconds  = "seconds" // decimal
+	DetailPeers    = "peers"   // comma-separated, sorted
+	DetailReason   = "reason"
+	DetailSession  = "session"  // id in hex
+	DetailRoutes   = "routes"   // destinations reached over the peers, comma-separated, sorted
+	DetailResource = "resource" // cpu, memory, verification, scheduling
+	DetailType     = "type"     // incident type
+	DetailSeen     = "reachable_by_others"
 )
 
 // Entry is one line of the journal.

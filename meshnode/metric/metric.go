@@ -14,6 +14,7 @@ type Set struct {
 	VerificationLatency prometheus.Histogram
 	Timeouts            prometheus.Counter
 	Shed                *prometheus.CounterVec // priority
+	Deadline            *prometheus.GaugeVec   // peer
 	Sessions            *prometheus.GaugeVec   // state
 	Established         *prometheus.CounterVec // reason
 	Invalidated         *prometheus.CounterVec // reason
@@ -27,6 +28,8 @@ type Set struct {
 	FramesByRelay      *prometheus.CounterVec // peer
 	RelayRefused       *prometheus.CounterVec // reason
 	RTT                *prometheus.GaugeVec   // peer
+	Availability       *prometheus.GaugeVec   // peer
+	LinkWeight         *prometheus.GaugeVec   // peer
 	Records            prometheus.Gauge
 	RecordsReplicated  prometheus.Counter
 	ScaleRequests      prometheus.Counter
@@ -37,6 +40,10 @@ type Set struct {
 	PhaseDuration     *prometheus.HistogramVec // phase
 	IncidentDetection *prometheus.HistogramVec // type
 	IncidentRecovery  *prometheus.HistogramVec // type
+	IncidentsOpen     *prometheus.GaugeVec     // type
+
+	// The load of this node as the loop judges it; 0 where it cannot be measured.
+	NodeCPU, NodeMemory, NodeThrottled, NodeQueue, NodeLag prometheus.Gauge
 }
 
 // New registers the node's metrics with reg and sets every label value that a
@@ -50,6 +57,7 @@ func New(reg prometheus.Registerer) *Set {
 			[]float64{.001, .002, .005, .01, .02, .05, .1, .15, .2, .25, .3, .4, .5, .75, 1, 2, 5}),
 		Timeouts:    counter(reg, VerificationTimeouts, "Challenges whose deadline passed without being extended."),
 		Shed:        counters(reg, VerificationsShed, "Attestations not asked for, signed or verified under load, by priority.", LabelPriority),
+		Deadline:    gauges(reg, VerificationDeadline, "Time that a challenge to the peer gets now, extended or not.", LabelPeer),
 		Sessions:    gauges(reg, Sessions, "Sessions with peers, by state.", LabelState),
 		Established: counters(reg, SessionsEstablishedTotal, "Sessions established, by reason.", LabelReason),
 		Invalidated: counters(reg, SessionsInvalidatedTotal, "Sessions invalidated, by reason.", LabelReason),
@@ -63,6 +71,8 @@ func New(reg prometheus.Registerer) *Set {
 		FramesByRelay:      counters(reg, FramesByRelayTotal, "Sealed frames of a peer that came by relay.", LabelPeer),
 		RelayRefused:       counters(reg, RelayRefusedTotal, "Relayed frames dropped, by reason.", LabelReason),
 		RTT:                gauges(reg, RTTSeconds, "Smoothed round-trip time of heartbeats.", LabelPeer),
+		Availability:       gauges(reg, PeerAvailability, "Share of the last hour, or of the time since the peer was met, in which it was reachable.", LabelPeer),
+		LinkWeight:         gauges(reg, LinkWeight, "Preference of routes for the link to a neighbour: 1 full, 0 lost.", LabelPeer),
 		Records:            gauge(reg, Records, "Records held by this node."),
 		RecordsReplicated:  counter(reg, RecordsReplicatedTotal, "Records received from other nodes and stored."),
 		ScaleRequests:      counter(reg, ScaleRequestsTotal, "Requests for more nodes by a node that lacks resources."),
@@ -76,6 +86,13 @@ func New(reg prometheus.Registerer) *Set {
 			[]float64{.1, .2, .4, .6, .8, 1, 1.2, 1.5, 2, 3, 5, 10}, LabelType),
 		IncidentRecovery: histograms(reg, IncidentRecovery, "Time from the incident's opening to its resolution.",
 			[]float64{.1, .5, 1, 2, 3, 5, 10, 30, 60, 120, 300}, LabelType),
+		IncidentsOpen: gauges(reg, IncidentsOpen, "Incidents that are not over, by type.", LabelType),
+
+		NodeCPU:       gauge(reg, NodeCPU, "Share of the container's CPU limit in use."),
+		NodeMemory:    gauge(reg, NodeMemory, "Share of the container's memory limit in use."),
+		NodeThrottled: gauge(reg, NodeThrottled, "Share of the CPU limit's periods in which the container had to wait."),
+		NodeQueue:     gauge(reg, NodeQueueSeconds, "Time that the oldest public-key operation has been waiting for a core."),
+		NodeLag:       gauge(reg, NodeLagSeconds, "Most that the control loop came late since the last measurement."),
 	}
 	for _, p := range []string{PriorityCritical, PriorityLow} {
 		s.Verifications.WithLabelValues(ResultSuccess, p)
@@ -101,12 +118,17 @@ func New(reg prometheus.Registerer) *Set {
 	for _, t := range IncidentTypes {
 		s.IncidentDetection.WithLabelValues(t)
 		s.IncidentRecovery.WithLabelValues(t)
+		s.IncidentsOpen.WithLabelValues(t)
 	}
 	return s
 }
 
-// AddPeer makes the peer's series exist at 0.
+// AddPeer makes the peer's series exist: counters and statuses at 0, and what is
+// preferred and available until something is known against it at 1.
 func (s *Set) AddPeer(peer string) {
+	s.Availability.WithLabelValues(peer).Set(1)
+	s.LinkWeight.WithLabelValues(peer).Set(1)
+	s.Deadline.WithLabelValues(peer)
 	s.PeerUnreachable.WithLabelValues(peer)
 	s.FramesByRelay.WithLabelValues(peer)
 	for _, st := range Statuses {
@@ -117,7 +139,9 @@ func (s *Set) AddPeer(peer string) {
 // RemovePeer drops the peer's gauges; its counters stay.
 func (s *Set) RemovePeer(peer string) {
 	s.PeerStatus.DeletePartialMatch(prometheus.Labels{LabelPeer: peer})
-	s.RTT.DeleteLabelValues(peer)
+	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline} {
+		g.DeleteLabelValues(peer)
+	}
 }
 
 // SetStatus sets the gauge of status to 1 and those of the others to 0.

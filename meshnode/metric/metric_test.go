@@ -69,11 +69,24 @@ func TestContract(t *testing.T) {
 		"x0tta6bl4_mapek_healing_actions_total":         {"action=reverify_sessions,outcome=done", "action=activate_backup_routes,outcome=failed"},
 		"x0tta6bl4_mapek_phase_duration_seconds":        {"phase=monitor", "phase=analyze", "phase=plan", "phase=execute", "phase=knowledge"},
 		"x0tta6bl4_mesh_sessions_migrated_total":        {""},
+		"x0tta6bl4_pqc_verification_deadline_seconds":   {"peer=b"},
+		"x0tta6bl4_mapek_incidents_open":                {"type=network_partition", "type=node_crash", "type=link_failure", "type=latency_slo", "type=resource_exhaustion", "type=verification_failed", "type=high_failure_rate"},
+		"x0tta6bl4_node_cpu_ratio":                      {""},
+		"x0tta6bl4_node_memory_ratio":                   {""},
+		"x0tta6bl4_node_throttled_ratio":                {""},
+		"x0tta6bl4_node_verification_queue_seconds":     {""},
+		"x0tta6bl4_node_loop_lag_seconds":               {""},
 	} {
 		for _, want := range series {
 			if v, ok := all[name][want]; !ok || v != 0 {
 				t.Errorf("%s{%s}: %v, %v; want 0", name, want, v, ok)
 			}
+		}
+	}
+	// Nothing is known against a peer at first.
+	for _, name := range []string{"x0tta6bl4_mesh_peer_availability_ratio", "x0tta6bl4_mesh_link_weight"} {
+		if v, ok := all[name]["peer=b"]; !ok || v != 1 {
+			t.Errorf("%s{peer=b}: %v, %v; want 1", name, v, ok)
 		}
 	}
 }
@@ -114,8 +127,10 @@ func TestStatusIsExclusive(t *testing.T) {
 		}
 	}
 	s.RemovePeer("b")
-	if n := testutil.CollectAndCount(s.PeerStatus); n != 0 {
-		t.Errorf("%d series of a removed peer", n)
+	for _, g := range []prometheus.Collector{s.PeerStatus, s.Availability, s.LinkWeight, s.Deadline} {
+		if n := testutil.CollectAndCount(g); n != 0 {
+			t.Errorf("%d series of a removed peer", n)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	VerificationLatency      = Namespace + "_pqc_verification_latency_seconds"
 	VerificationTimeouts     = Namespace + "_pqc_verification_timeouts_total"
 	VerificationsShed        = Namespace + "_pqc_verifications_shed_total"
+	VerificationDeadline     = Namespace + "_pqc_verification_deadline_seconds"
 	Sessions                 = Namespace + "_pqc_sessions"
 	SessionsEstablishedTotal = Namespace + "_pqc_sessions_established_total"
 	SessionsInvalidatedTotal = Namespace + "_pqc_sessions_invalidated_total"
@@ -31,6 +32,8 @@ const (
 	FramesByRelayTotal       = Namespace + "_mesh_frames_received_by_relay_total"
 	RelayRefusedTotal        = Namespace + "_mesh_relay_refused_total"
 	RTTSeconds               = Namespace + "_mesh_rtt_seconds"
+	PeerAvailability         = Namespace + "_mesh_peer_availability_ratio"
+	LinkWeight               = Namespace + "_mesh_link_weight"
 	Records                  = Namespace + "_mesh_records"
 	RecordsReplicatedTotal   = Namespace + "_mesh_records_replicated_total"
 	ScaleRequestsTotal       = Namespace + "_mesh_scale_requests_total"
@@ -40,6 +43,12 @@ const (
 	PhaseDuration            = Namespace + "_mapek_phase_duration_seconds"
 	IncidentDetection        = Namespace + "_mapek_incident_detection_seconds"
 	IncidentRecovery         = Namespace + "_mapek_incident_recovery_seconds"
+	IncidentsOpen            = Namespace + "_mapek_incidents_open"
+	NodeCPU                  = Namespace + "_node_cpu_ratio"
+	NodeMemory               = Namespace + "_node_memory_ratio"
+	NodeThrottled            = Namespace + "_node_throttled_ratio"
+	NodeQueueSeconds         = Namespace + "_node_verification_queue_seconds"
+	NodeLagSeconds           = Namespace + "_node_loop_lag_seconds"
 )
 
 // Full names of the recording client's metrics.
