@@ -27,12 +27,12 @@ var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheSta
 
 	It("V1 every node runs with what the verifier needs and nothing more", Label("V1"), func(ctx SpecContext) {
 		pods, err := s.Mesh.Nodes(ctx)
-		scenario.Conclusive(err)
+		verdict.Must(err)
 		var wrong []string
 		for _, p := range pods {
 			found, err := inspect(ctx, p)
 			if err != nil {
-				scenario.Invalidate("pod %s: %v", p.Name, err)
+				verdict.Invalidf("pod %s: %v", p.Name, err)
 			}
 			AddReportEntry(p.Name, found, ReportEntryVisibilityFailureOrVerbose)
 			for _, w := range leastPrivilege {
@@ -41,7 +41,7 @@ var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheSta
 				}
 			}
 		}
-		scenario.JudgeNone("wrong privileges", len(wrong), 0, "privileges", wrong)
+		verdict.None("wrong privileges", len(wrong), 0, "privileges", wrong)
 	})
 
 	It("A0 no alert fires without a fault", Label("A0"), func(ctx SpecContext) {
@@ -49,11 +49,11 @@ var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheSta
 		eventually(ctx, func(ctx context.Context) error {
 			_, err := silent(ctx)
 			return err
-		}).WithTimeout(scenario.Wait.Scraped).Should(Succeed(), "every rule can fire, and has been evaluated since the mesh was well")
-		Consistently(ctx, silent).WithTimeout(scenario.AlertFor).WithPolling(scenario.Poll).Should(BeEmpty(), "alerts that fire without a fault")
+		}).WithTimeout(scenario.WaitScraped).Should(Succeed(), "every rule can fire, and has been evaluated since the mesh was well")
+		Consistently(ctx, silent).WithTimeout(scenario.AlertFor).WithPolling(verdict.Poll).Should(BeEmpty(), "alerts that fire without a fault")
 		fired, err := silent(ctx)
-		scenario.Conclusive(err)
-		scenario.JudgeNone("alerts", len(fired), scenario.Bar.Alarms, "alerts", fired)
+		verdict.Must(err)
+		verdict.None("alerts", len(fired), scenario.BarAlarms, "alerts", fired)
 	})
 
 	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })

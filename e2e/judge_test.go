@@ -16,16 +16,16 @@ import (
 // eventually asks Prometheus, or a node, until the answer will do.
 func eventually(ctx context.Context, ask any) AsyncAssertion {
 	GinkgoHelper()
-	return Eventually(ctx, ask).WithPolling(scenario.Poll)
+	return Eventually(ctx, ask).WithPolling(verdict.Poll)
 }
 
 // judgeRecords holds what every node lists against what clients were promised.
 func judgeRecords(ctx context.Context, s *scenario.Run) {
 	GinkgoHelper()
 	v, err := s.AwaitRecords(ctx)
-	scenario.Conclusive(err)
+	verdict.Must(err)
 	AddReportEntry("acknowledged records", v.Acknowledged, ReportEntryVisibilityFailureOrVerbose)
-	scenario.JudgeNone("records", v.Defects(), scenario.Bar.Defects, "records", v.Err())
+	verdict.None("records", v.Defects(), scenario.BarDefects, "records", v.Err())
 }
 
 // judgeAlert waits until an alert has gone its whole way in a scenario: from
@@ -47,9 +47,9 @@ func judgeLife(ctx context.Context, s *scenario.Run, name string, e *scenario.Ep
 	eventually(ctx, func(ctx context.Context) (_ string, err error) {
 		life, err = alert.New(s.Prom).Life(name, e.Window.Since())(ctx)
 		return life.State(), err
-	}).WithTimeout(scenario.Wait.Alert).Should(Equal(state), "the state of alert %s", name)
+	}).WithTimeout(scenario.WaitAlert).Should(Equal(state), "the state of alert %s", name)
 	AddReportEntry("life of "+name, life, ReportEntryVisibilityFailureOrVerbose)
-	scenario.Measured("from the fault to the alert", life.Firing.Sub(e.Window.Start))
+	verdict.Measured("from the fault to the alert", life.Firing.Sub(e.Window.Start))
 }
 
 // judgeLeftBehind takes the faults and the mesh away and looks for what they
@@ -62,8 +62,8 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 	makeAhead(s.Name)
 	collect(ctx, s) // before the mesh goes
 	left, err := remove(ctx, s)
-	scenario.Conclusive(err)
-	scenario.JudgeNone("left behind", len(left), scenario.Bar.LeftBehind, "things", left)
+	verdict.Must(err)
+	verdict.None("left behind", len(left), scenario.BarLeftBehind, "things", left)
 }
 
 // judgeOperations wants every operation through the Service since a time to be
@@ -72,14 +72,14 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 func judgeOperations(ctx context.Context, s *scenario.Run, since time.Time) {
 	GinkgoHelper()
 	ops, err := s.Operations(ctx)
-	scenario.Conclusive(err)
+	verdict.Must(err)
 	v := verify.ThroughService(ops, since, verify.Last(ops))
-	if v.Operations < scenario.Least.Operations {
-		scenario.Invalidate("clients asked for %d operations only: too little traffic", v.Operations)
+	if v.Operations < scenario.LeastOperations {
+		verdict.Invalidf("clients asked for %d operations only: too little traffic", v.Operations)
 	}
 	AddReportEntry("operations through the Service", fmt.Sprintf("%d in %d attempts, of which %d failed; at most %d for one, the slowest took %v",
 		v.Operations, v.Attempts, v.FailedAttempts, v.Most, v.Slowest.Round(time.Millisecond)), ReportEntryVisibilityAlways)
 	regressed := verify.Regressed(ops)
-	scenario.JudgeNone("operations", len(v.Failed)+len(regressed), scenario.Bar.FailedOperations, "operations",
+	verdict.None("operations", len(v.Failed)+len(regressed), scenario.BarFailedOperations, "operations",
 		fmt.Sprint(v.Err(), " ", regressed))
 }

@@ -24,7 +24,7 @@ var _ = Describe("Scenario 4: latency injection", Ordered, ContinueOnFailure, La
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, "latency")
-		observe(ctx, s, scenario.Least.Observations)
+		observe(ctx, s, scenario.LeastObservations)
 		delay = disturb(ctx, s, s.Delay, latencyFixture)
 		AddReportEntry("who delays the packets, by pod", delay.Served)
 	})
@@ -34,22 +34,22 @@ var _ = Describe("Scenario 4: latency injection", Ordered, ContinueOnFailure, La
 	It("S4.1 the latency histogram shifts right", Label("S4.1"), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		before, err := s.Prom.Quantile(median, metric.VerificationLatency, nil, s.Baseline)(ctx)
-		scenario.Conclusive(err)
+		verdict.Must(err)
 		under, err := s.Prom.Quantile(median, metric.VerificationLatency, nil, delay.Window)(ctx)
-		scenario.Conclusive(err)
-		scenario.JudgeLeast("growth of the median", scenario.Differences(before, under), scenario.Bar.LatencyShift.Seconds(), "s")
+		verdict.Must(err)
+		verdict.AtLeast("growth of the median", scenario.Differences(before, under), scenario.BarLatencyShift.Seconds(), "s")
 	})
 
 	It("S4.2 no verification times out", Label("S4.2"), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		timeouts, err := s.Prom.Growth(metric.VerificationTimeouts, nil, delay.Window)(ctx)
-		scenario.Conclusive(err)
-		scenario.JudgeEqual("timeouts under the delay", timeouts, float64(scenario.Bar.Timeouts), "verifications")
+		verdict.Must(err)
+		verdict.Equal("timeouts under the delay", timeouts, float64(scenario.BarTimeouts), "verifications")
 	})
 
 	It("S4.3 route preference follows latency", Label("S4.3"), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
-		scenario.Conclusive(s.AwaitWell(ctx))
+		verdict.Must(s.AwaitWell(ctx))
 		// Nobody relays while every link is whole: one is cut, and then the relay that serves it is slowed down.
 		link := disturb(ctx, s, s.Partition, linkFixture)
 		a, b := link.Cut[0].A, link.Cut[0].B
@@ -58,16 +58,16 @@ var _ = Describe("Scenario 4: latency injection", Ordered, ContinueOnFailure, La
 			var err error
 			relays, err = s.Detour(ctx, a, b)
 			return relays, err
-		}).WithTimeout(scenario.Wait.Settle).Should(HaveLen(2), "%s and %s reach each other through a relay", a, b)
+		}).WithTimeout(scenario.WaitSettle).Should(HaveLen(2), "%s and %s reach each other through a relay", a, b)
 		relay := relays[a]
 		slow := disturb(ctx, s, func(ctx context.Context, fixture string) (*scenario.Delay, error) {
 			return s.DelayAt(ctx, fixture, relay)
 		}, slowFixture)
 		took, err := slow.Avoided(ctx, a, b)
-		scenario.Conclusive(err)
-		scenario.JudgeTime("from the delay to routes that avoid "+relay, took, scenario.Bar.Preferred)
-		scenario.Conclusive(slow.End(ctx))
-		scenario.Conclusive(link.End(ctx))
+		verdict.Must(err)
+		verdict.Time("from the delay to routes that avoid "+relay, took, scenario.BarPreferred)
+		verdict.Must(slow.End(ctx))
+		verdict.Must(link.End(ctx))
 	})
 
 	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })

@@ -1,114 +1,124 @@
 package e2e
 
 import (
-	"fmt"
+	"context"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
-	"github.com/x0tta6bl4/mesh/e2e/observe/dashboard"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// The faults of scenario 1: the document's, and the cut of a single link.
+// The faults of scenario 1: the document's, and the cut of a single link, both ways and
+// one way.
 const (
 	partitionFixture = "network-partition.yaml"
 	linkFixture      = "network-partition-link.yaml"
+	onewayFixture    = "network-partition-oneway.yaml"
 )
 
-var _ = Describe("Scenario 1: network partition", Ordered, ContinueOnFailure, Label("network-partition"), func() {
+var _ = describe(scenario.Scenario{
+	Name: "network-partition", Title: "Scenario 1: network partition", Design: "1",
+	Fixtures: []string{partitionFixture, linkFixture, onewayFixture}, Probed: true,
+}, func(sc *scenario.Scenario) {
 	var s *scenario.Run
-	var split, link *scenario.Partition
+	var split, link, oneway *scenario.Partition
+	var weights map[string]float64
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, "network-partition")
+		s = begin(ctx, sc)
+		var err error
+		weights, err = s.Weights(ctx)
+		verdict.Must(err)
 		split = disturb(ctx, s, s.Partition, partitionFixture)
 	})
 
-	AfterEach(note)
-
-	It("S1.1 every node of both zones recognises the partition", Label("S1.1"), func(ctx SpecContext) {
-		partitions := prom.Labels{metric.LabelType: metric.NetworkPartition}
-		eventually(ctx, s.Prom.Growth(metric.AnomaliesDetected, partitions, split.Window)).
-			WithTimeout(scenario.Wait.Scraped).Should(HaveEach(BeNumerically(">=", 1)))
-		took, err := split.AfterCut(ctx, scenario.Opened(metric.NetworkPartition))
-		scenario.Conclusive(err)
-		scenario.JudgeTime("from the cut to the incident", took, scenario.Bar.Recognised)
+	criterion(sc, "S1.2", "every node has new routes for every peer that it lost, under the partition's own incident", within(scenario.BarRerouted), func(ctx SpecContext) {
+		verdict.EventuallyHolds(ctx, scenario.WaitScraped, split.Avoided)
+		took := ask(ctx, scenario.WaitScraped, split.Rerouted)
+		verdict.Time("from the cut to new routes for a lost peer", took, scenario.BarRerouted, scenario.ProbeSlack)
 	})
 
-	It("S1.2 every node recalculates its routes", Label("S1.2"), func(ctx SpecContext) {
-		eventually(ctx, s.Prom.Growth(metric.RoutesRecalculated, nil, split.Window)).
-			WithTimeout(scenario.Wait.Scraped).Should(HaveEach(BeNumerically(">=", 1)))
-		took, err := split.AfterCut(ctx, scenario.Done(metric.ActivateBackupRoutes))
-		scenario.Conclusive(err)
-		scenario.JudgeTime("from the cut to new routes", took, scenario.Bar.Rerouted)
-	})
-
-	It("S1.4 PQC sessions are back after the heal", Label("S1.4"), func(ctx SpecContext) {
+	// Once the partition is over, that a node recognised it is told by more than one
+	// incident of it: so this is judged with the tail.
+	criterion(sc, "S1.1", "every node that is cut recognises one partition, of all the peers that it lost", within(scenario.BarRecognised), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
-		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.Wait.Settle).Should(Succeed())
-		took, err := split.AfterHeal(ctx)
-		scenario.Conclusive(err)
-		scenario.JudgeTime("from a pair's heal to its verified session", took, scenario.Bar.SessionsBack)
+		verdict.Must(split.AwaitTail(ctx))
+		window := split.Tailed()
+		window.Pods = split.Ends()
+		partitions := prom.Labels{metric.LabelType: metric.NetworkPartition}
+		verdict.Eventually(ctx, s.Prom.Growth(metric.AnomaliesDetected, partitions, window)).
+			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically("==", 1)))
+		took := ask(ctx, scenario.WaitAnswer, split.Recognised)
+		verdict.Time("from the second loss to the incident", took, scenario.BarRecognised, scenario.ProbeSlack)
 	})
 
-	It("S1.3 no acknowledged record is lost or doubled", Label("S1.3"), func(ctx SpecContext) {
+	criterion(sc, "S1.4", "the session of every pair that was cut is verified again, from the pair's own heal", within(scenario.BarSessionsBack), func(ctx SpecContext) {
+		heal(ctx, split.Episode)
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
+		took := ask(ctx, scenario.WaitSettle, split.Reverified)
+		verdict.Time("from a pair's heal to its verified session", took, scenario.BarSessionsBack, scenario.ProbeSlack)
+	})
+
+	criterion(sc, "S1.3", "both sides acknowledge writes in the cut; each is on every node after it, once, with its content", "0", func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		ops, err := s.Operations(ctx)
-		scenario.Conclusive(err)
+		verdict.Must(err)
 		proven, recovered := *split.Times.Proven, *split.Times.Recovered
 		for node := range split.CutAt {
 			t := verify.Writes(ops, proven, recovered)[node]
 			if t.Tried == 0 {
-				scenario.Invalidate("nobody wrote to %s during the cut (%v): too little traffic", node, recovered.Sub(proven).Round(time.Second))
+				verdict.Invalidf("nobody wrote to %s during the cut (%v): too little traffic", node, recovered.Sub(proven).Round(time.Second))
 			}
-			Expect(t.Acknowledged).To(BeNumerically(">", 0), "%s was not writable during the cut: %d writes tried", node, t.Tried)
+			if t.Acknowledged == 0 {
+				verdict.Must(verdict.Shortf("%s was not writable during the cut: %d writes tried", node, t.Tried))
+			}
 		}
 		judgeRecords(ctx, s)
 	})
 
-	It("S1.5 a cut link is routed around", Label("S1.5"), func(ctx SpecContext) {
-		heal(ctx, split.Episode)
-		scenario.Conclusive(s.AwaitWell(ctx))
-		link = disturb(ctx, s, s.Partition, linkFixture)
-		gaps, err := link.Gaps(ctx)
-		scenario.Conclusive(err)
-		scenario.JudgeTime("without a frame from the other end", gaps, scenario.Bar.Gap)
-		// And it goes on.
-		relayed := link.Window
-		relayed.Pods = link.Ends()
-		eventually(ctx, s.Prom.Growth(metric.FramesByRelayTotal, nil, relayed)).
-			WithTimeout(scenario.Wait.Settle).Should(HaveEach(BeNumerically(">=", scenario.Least.Relayed)))
-		scenario.Conclusive(link.End(ctx))
-	})
+	loop(sc, func() *scenario.Loop { return split.Loop() },
+		cell{"unreachable peers are counted, exactly those that are cut", func(ctx context.Context) error { return split.Counted(ctx) }},
+		cell{"the lost peers are one network_partition", nil},
+		cell{"activate_backup_routes and reverify_sessions are planned under it", nil},
+		cell{"both are done, and the sessions concerned were unverified until then", func(ctx context.Context) error { return split.Unverified(ctx) }},
+		cell{"the partition is recorded with its peers and duration, and links' weights have changed", func(ctx context.Context) error {
+			return split.Reweighted(ctx, weights)
+		}})
 
-	It("A2 MeshNodeUnreachable fires in the partition and resolves after it", Label("A2"), func(ctx SpecContext) {
+	criterion(sc, "S1.5", "a cut link is routed around, both ways and one way: the longest time without a frame", within(scenario.BarGap), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
-		judgeAlert(ctx, s, alert.NodeUnreachable, split.Episode)
-	})
-
-	It("D1 every panel of the dashboard shows something", Label("D1"), func(ctx SpecContext) {
-		queries, err := dashboard.Queries(s.Mesh.Namespace)
-		scenario.Conclusive(err)
-		var blank []string
-		for _, q := range queries {
-			if err := s.Prom.Answers(ctx, q.Expr, split.Window); err != nil {
-				blank = append(blank, fmt.Sprintf("%s: %v", q, err))
+		gaps := verdict.Times{}
+		for _, f := range []struct {
+			fixture string
+			cut     **scenario.Partition
+		}{{linkFixture, &link}, {onewayFixture, &oneway}} {
+			verdict.Must(s.AwaitWell(ctx))
+			*f.cut = disturb(ctx, s, s.Partition, f.fixture)
+			until, err := (*f.cut).Watch(ctx)
+			verdict.Must(err)
+			for way, gap := range ask(ctx, scenario.WaitSettle, func(ctx context.Context) (verdict.Times, error) { return (*f.cut).Gaps(ctx, until) }) {
+				gaps[way+" by "+f.fixture] = gap
 			}
+			verdict.Must((*f.cut).End(ctx))
 		}
-		scenario.JudgeNone("panels without data or with an error", len(blank), scenario.Bar.BlankPanels, "queries", blank)
+		verdict.Time("without a frame", gaps, scenario.BarGap, scenario.ProbeSlack)
 	})
 
-	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
-})
+	criterion(sc, "A2", "MeshNodeUnreachable fires in the partition and resolves after it", "yes", func(ctx SpecContext) {
+		heal(ctx, split.Episode)
+		judgeAlert(ctx, s, alert.NodeUnreachable, split.Episode, alert.Resolved)
+	})
 
-// fixturesOf the scenarios: they must be there before anything is built.
-var fixturesOf = []string{
-	partitionFixture, linkFixture, corruptFixture, injectFixture, failureFixture,
-	crashFixture, recurringFixture, latencyFixture, slowFixture, stressFixture,
-}
+	criterion(sc, "D1", "every panel of the dashboard shows numbers for every node", "0 blank", func(ctx SpecContext) { judgeDashboard(ctx, s, split.Window) })
+
+	diagnosis(sc, func() []scenario.Diagnosis {
+		return []scenario.Diagnosis{split.May(metric.NetworkPartition), link.May(metric.LinkFailure), oneway.May(metric.LinkFailure)}
+	}, func() *scenario.Episode { return oneway.Episode })
+})

@@ -34,7 +34,7 @@ func crashSpecs(name, fixture string) {
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, name)
-		scenario.Conclusive(s.AwaitHomes(ctx))
+		verdict.Must(s.AwaitHomes(ctx))
 		crash = disturb(ctx, s, s.Crash, fixture)
 	})
 
@@ -45,22 +45,22 @@ func crashSpecs(name, fixture string) {
 		eventually(ctx, func(ctx context.Context) (err error) {
 			back, err = crash.Back(ctx)
 			return err
-		}).WithTimeout(scenario.Wait.Restart).Should(Succeed())
-		scenario.JudgeTime("from the kill to a ready successor", scenario.Reactions{crash.Victim: back.Sub(crash.KilledAt)}, scenario.Bar.Restarted)
+		}).WithTimeout(scenario.WaitRestart).Should(Succeed())
+		verdict.Time("from the kill to a ready successor", verdict.Times{crash.Victim: back.Sub(crash.KilledAt)}, scenario.BarRestarted)
 	})
 
 	It("S3.2 client sessions move to surviving nodes", Label("S3.2"), func(ctx SpecContext) {
 		window := crash.Window
 		window.Pods = crash.Survivors
 		eventually(ctx, s.Prom.Total(metric.RoutesRecalculated, nil, window)).
-			WithTimeout(scenario.Wait.Settle).Should(BeNumerically(">=", 1))
+			WithTimeout(scenario.WaitSettle).Should(BeNumerically(">=", 1))
 		took, err := crash.Migrated(ctx)
-		scenario.Conclusive(err)
-		scenario.JudgeTime("from the loss of the victim to an answer elsewhere", took, scenario.Bar.Migrated)
+		verdict.Must(err)
+		verdict.Time("from the loss of the victim to an answer elsewhere", took, scenario.BarMigrated)
 	})
 
 	It("S3.3 no failure is visible to clients", Label("S3.3"), func(ctx SpecContext) {
-		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.Wait.Settle).Should(Succeed())
+		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.WaitSettle).Should(Succeed())
 		judgeRecords(ctx, s)
 		judgeOperations(ctx, s, crash.Window.Start)
 	})
@@ -70,8 +70,8 @@ func crashSpecs(name, fixture string) {
 		window := crash.Window
 		window.Pods = crash.Survivors
 		eventually(ctx, s.Prom.Growth(metric.HealingActionsTotal, done, window)).
-			WithTimeout(scenario.Wait.Settle).Should(HaveEach(BeNumerically(">=", 1)))
-		eventually(ctx, crash.Logged).WithTimeout(scenario.Wait.Settle).Should(HaveEach(BeEmpty()),
+			WithTimeout(scenario.WaitSettle).Should(HaveEach(BeNumerically(">=", 1)))
+		eventually(ctx, crash.Logged).WithTimeout(scenario.WaitSettle).Should(HaveEach(BeEmpty()),
 			"each survivor's journal has every phase of the loop under the incident of the crash")
 	})
 

@@ -17,20 +17,20 @@ var _ = Describe("A rolling restart, as for an upgrade", Ordered, ContinueOnFail
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, "rolling-restart")
-		scenario.Conclusive(s.AwaitHomes(ctx))
+		verdict.Must(s.AwaitHomes(ctx))
 		window = prom.Window{Namespace: s.Mesh.Namespace, Pods: s.Nodes, Start: time.Now()}
 	})
 
 	AfterEach(note)
 
 	It("R1 every pod is replaced by a ready one", Label("R1"), func(ctx SpecContext) {
-		scenario.Conclusive(s.Mesh.Restart(ctx))
-		eventually(ctx, s.Unreplaced).WithTimeout(scenario.Wait.Rollout).Should(BeEmpty(), "pods that were not replaced")
-		scenario.Measured("from the order to the last ready pod", time.Since(window.Start))
+		verdict.Must(s.Mesh.Restart(ctx))
+		eventually(ctx, s.Unreplaced).WithTimeout(scenario.WaitRollout).Should(BeEmpty(), "pods that were not replaced")
+		verdict.Measured("from the order to the last ready pod", time.Since(window.Start))
 	})
 
 	It("R2 no failure is visible to clients", Label("R2"), func(ctx SpecContext) {
-		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.Wait.Settle).Should(Succeed())
+		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.WaitSettle).Should(Succeed())
 		judgeRecords(ctx, s)
 		judgeOperations(ctx, s, window.Start)
 	})
@@ -39,10 +39,10 @@ var _ = Describe("A rolling restart, as for an upgrade", Ordered, ContinueOnFail
 		alarms, by := 0.0, map[string]float64{}
 		for _, lost := range []string{metric.NodeCrash, metric.LinkFailure, metric.NetworkPartition} {
 			n, err := s.Prom.Total(metric.AnomaliesDetected, prom.Labels{metric.LabelType: lost}, window)(ctx)
-			scenario.Conclusive(err)
+			verdict.Must(err)
 			alarms, by[lost] = alarms+n, n
 		}
-		scenario.JudgeNone("incidents of lost peers", int(alarms), scenario.Bar.Alarms, "incidents", by)
+		verdict.None("incidents of lost peers", int(alarms), scenario.BarAlarms, "incidents", by)
 	})
 
 	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })

@@ -171,16 +171,16 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	} else {
 		var dirErr error
 		suite.dir, dirErr = report.NewDir(suite.options.artifacts, suite.started)
-		scenario.Conclusive(dirErr)
+		verdict.Must(dirErr)
 	}
-	scenario.Conclusive(err)
+	verdict.Must(err)
 	for _, i := range c.Images {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
 
 	p, err := prom.New(c.Config, c.Prometheus)
-	scenario.Conclusive(err)
-	scenario.Conclusive(p.Ready(ctx))
+	verdict.Must(err)
+	verdict.Must(p.Ready(ctx))
 	DeferCleanup(func(ctx SpecContext) {
 		cleaned("keep a copy of Prometheus' data", p.Dump(ctx, filepath.Join(suite.dir, "prometheus"), suite.started))
 	}, NodeTimeout(cleanUpWithin))
@@ -245,14 +245,14 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 func begin(ctx SpecContext, name string) *scenario.Run {
 	GinkgoHelper()
 	m, err := take(name)
-	scenario.Conclusive(err)
+	verdict.Must(err)
 	s := m.run
 	DeferCleanup(func(ctx SpecContext) {
 		m.stop()
 		finish(ctx, s)
-	}, NodeTimeout(scenario.Wait.Collect+scenario.Wait.Cleanup))
-	scenario.Conclusive(scenario.Phase(name+": mesh", func() error { return m.wait(ctx) }))
-	scenario.Conclusive(scenario.Phase(name+": until it is well", func() error { return s.Settle(ctx) }))
+	}, NodeTimeout(scenario.WaitCollect+scenario.WaitCleanup))
+	verdict.Must(verdict.Phase(name+": mesh", func() error { return m.wait(ctx) }))
+	verdict.Must(verdict.Phase(name+": until it is well", func() error { return s.Settle(ctx) }))
 	return s
 }
 
@@ -260,7 +260,7 @@ func begin(ctx SpecContext, name string) *scenario.Run {
 // verifications of each node.
 func observe(ctx SpecContext, s *scenario.Run, least int) {
 	GinkgoHelper()
-	scenario.Conclusive(scenario.Phase(s.Name+": baseline", func() error { return s.Observe(ctx, least) }))
+	verdict.Must(verdict.Phase(s.Name+": baseline", func() error { return s.Observe(ctx, least) }))
 }
 
 // disturb injects a fault and proves that it bites. What goes wrong up to there
@@ -268,7 +268,7 @@ func observe(ctx SpecContext, s *scenario.Run, least int) {
 func disturb[F any](ctx SpecContext, s *scenario.Run, inject func(context.Context, string) (F, error), fixture string) F {
 	GinkgoHelper()
 	var f F
-	scenario.Conclusive(scenario.Phase(s.Name+": inject "+fixture, func() (err error) {
+	verdict.Must(verdict.Phase(s.Name+": inject "+fixture, func() (err error) {
 		f, err = inject(ctx, fixture)
 		return err
 	}))
@@ -281,20 +281,20 @@ func heal(ctx SpecContext, e *scenario.Episode) {
 	if e.Healed() {
 		return
 	}
-	scenario.Conclusive(scenario.Phase(e.Name+": until it is over", func() error { return e.AwaitHeal(ctx) }))
+	verdict.Must(verdict.Phase(e.Name+": until it is over", func() error { return e.AwaitHeal(ctx) }))
 }
 
 // remove takes the fault back and looks for what it left, then removes the
 // mesh and looks again.
 func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
-	err = scenario.Phase(s.Name+": withdraw", func() error {
+	err = verdict.Phase(s.Name+": withdraw", func() error {
 		left, err = s.Withdraw(ctx)
 		return err
 	})
 	if err != nil {
 		return left, err
 	}
-	err = scenario.Phase(s.Name+": remove", func() error {
+	err = verdict.Phase(s.Name+": remove", func() error {
 		more, err := s.Remove(ctx)
 		left = append(left, more...)
 		return err

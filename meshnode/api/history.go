@@ -2,6 +2,9 @@ package api
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,6 +47,8 @@ type Operation struct {
 	Invoked  time.Time `json:"invoked"`
 	Returned time.Time `json:"returned"`
 	Result   Result    `json:"result"`
+	// Size is the length of a write's body in bytes; see RecordBody for the rest of it.
+	Size int `json:"size,omitempty"`
 	// Found says that a read returned the record, with the right content. A
 	// node that answers that it has no such record makes the read ok, not found.
 	Found bool `json:"found,omitempty"`
@@ -57,6 +62,14 @@ type Operation struct {
 
 // NoSession is the id in the history of a session that could not be made.
 const NoSession = "(none)"
+
+// RecordBody is the content that a recording client gives the record with an id: size
+// bytes that follow from the id, so that a reader can tell whether it got the right ones.
+func RecordBody(id string, size int) []byte {
+	sum := sha256.Sum256([]byte(id))
+	line := append([]byte(id+" "), hex.EncodeToString(sum[:])...)
+	return bytes.Repeat(append(line, '\n'), size/(len(line)+1)+1)[:size]
+}
 
 // maxLine bounds a line of a history, in bytes.
 const maxLine = 1 << 20

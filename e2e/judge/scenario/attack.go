@@ -7,9 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -23,9 +27,6 @@ type Attack struct {
 	// Seers are the nodes that get them.
 	Seers []string
 }
-
-// attackApp is the value of the label app of pods that attack.
-const attackApp = "pqc-inject"
 
 // Corrupt flips bits in the signatures that a pod sends, by a fixture, and
 // proves by the counts of the program at the pod's egress that it does.
@@ -58,21 +59,21 @@ func (r *Run) Corrupt(ctx context.Context, fixture string) (*Attack, error) {
 	return a, err
 }
 
-// Inject has a member of its own send invalid signatures and unknown keys to
-// every node, by a fixture, and proves by what it counted that it does.
+// Inject starts an attacker in a pod of its own, by a fixture, and proves by what it says
+// that it attacks.
 func (r *Run) Inject(ctx context.Context, fixture string) (*Attack, error) {
 	o, err := r.load(fixture)
 	if err != nil {
 		return nil, err
 	}
-	a := &Attack{Seers: r.Nodes}
+	a, app := &Attack{Seers: r.Nodes}, o.GetLabels()["app"]
 	look := func(ctx context.Context) error {
-		pods, err := r.Mesh.Pods(ctx, attackApp)
+		pods, err := r.Mesh.Pods(ctx, app)
 		if err != nil {
 			return err
 		}
 		if len(pods) != 1 {
-			return fmt.Errorf("%d pods with app=%s, not one", len(pods), attackApp)
+			return fmt.Errorf("%d pods with app=%s, not one", len(pods), app)
 		}
 		a.Suspect = pods[0].Name
 		l, err := r.told(ctx, a.Suspect, "")
@@ -123,31 +124,54 @@ func (a *Attack) Seen() prom.Window {
 	return w
 }
 
-// Invalidated returns how long after the failure that calls for it, the
-// policy's limit of failures of one incident, each node had invalidated its
-// session with the suspect.
-func (a *Attack) Invalidated(ctx context.Context) (Reactions, error) {
-	took := Reactions{}
+// Watched is Seen with the tail after the attack.
+func (a *Attack) Watched() prom.Window {
+	w := a.Tailed()
+	w.Pods = a.Seers
+	return w
+}
+
+// Loop is what the loop of the nodes that get bad signatures is expected to do.
+func (a *Attack) Loop() *Loop {
+	about := map[string][]string{}
 	for _, n := range a.Seers {
-		journal, err := a.run.Mesh.Journal(ctx, n)
-		if err != nil {
-			return took, err
-		}
-		last, ok := FailedTimes(journal, a.Window.Start, a.Suspect, invalidateAfter)
-		if !ok {
-			return took, fmt.Errorf("the journal of %s holds no %d failures of %s in one incident, but %s",
-				n, invalidateAfter, a.Suspect, Kinds(journal, a.Window.Start))
-		}
-		done, ok := First(journal, last.Time, func(e event.Entry) bool {
-			return Done(metric.InvalidateSession)(e) && e.Subject == a.Suspect
-		})
-		if !ok {
-			return took, fmt.Errorf("the journal of %s holds no invalidation of the session with %s, but %s",
-				n, a.Suspect, Kinds(journal, last.Time))
-		}
-		took[n] = done.Time.Sub(last.Time)
+		about[n] = []string{a.Suspect}
 	}
-	return took, nil
+	return a.Expect(Loop{
+		Incident: metric.HighFailureRate, About: about, Symptoms: []string{event.FailuresHigh, event.SessionFailed},
+		Actions: []string{metric.InvalidateSession, metric.RotateKeys},
+	})
+}
+
+// Invalidated returns how long each node took to invalidate its session with the suspect
+// after the failure that calls for it, the policy's limit of failures of one incident, and
+// after the first bad signature of all.
+func (a *Attack) Invalidated(ctx context.Context) (took, sinceFirst verdict.Times, err error) {
+	took, sinceFirst = verdict.Times{}, verdict.Times{}
+	logs, err := a.run.Journals(ctx, a.Seers)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range a.Seers {
+		first, _ := journal.First(logs[n], a.Window.Start, failed(a.Suspect))
+		last, ok := FailedTimes(logs[n], a.Window.Start, a.Suspect, invalidateAfter)
+		if !ok {
+			return nil, nil, verdict.Shortf("the journal of %s holds no %d failures of %s in one incident, but %s",
+				n, invalidateAfter, a.Suspect, journal.Kinds(logs[n], a.Window.Start))
+		}
+		done, ok := journal.First(logs[n], last.Time, journal.All(journal.Done(metric.InvalidateSession), journal.About(a.Suspect)))
+		if !ok {
+			return nil, nil, verdict.Shortf("the journal of %s holds no invalidation of the session with %s, but %s",
+				n, a.Suspect, journal.Kinds(logs[n], last.Time))
+		}
+		took[n], sinceFirst[n] = done.Time.Sub(last.Time), done.Time.Sub(first.Time)
+	}
+	return took, sinceFirst, nil
+}
+
+// failed matches an attestation of a peer that did not verify.
+func failed(peer string) journal.Match {
+	return journal.All(journal.Kind(event.SessionFailed), journal.About(peer))
 }
 
 // invalidateAfter is the policy's number of failures.
@@ -155,10 +179,10 @@ const invalidateAfter = 3
 
 // FailedTimes returns the entry of a peer's nth failure in one incident after
 // a time.
-func FailedTimes(journal []event.Entry, after time.Time, peer string, n int) (event.Entry, bool) {
+func FailedTimes(entries []event.Entry, after time.Time, peer string, n int) (event.Entry, bool) {
 	failures := map[string]int{}
-	return First(journal, after, func(e event.Entry) bool {
-		if e.Kind != event.SessionFailed || e.Subject != peer {
+	return journal.First(entries, after, func(e event.Entry) bool {
+		if !failed(peer)(e) {
 			return false
 		}
 		failures[e.Incident]++
@@ -166,53 +190,112 @@ func FailedTimes(journal []event.Entry, after time.Time, peer string, n int) (ev
 	})
 }
 
-// Rotated returns how long after the attack's end each node had new keys with
-// the suspect: the end of its last rotation. The error says whose session was
-// not replaced at all since it was last invalidated.
-func (a *Attack) Rotated(ctx context.Context) (Reactions, error) {
+// Rotated returns how long after the attack's end each node had new keys with the suspect.
+// That a session was not replaced since it was last invalidated is a shortfall.
+func (a *Attack) Rotated(ctx context.Context) (verdict.Times, error) {
 	end, err := a.End(ctx)
 	if err != nil {
 		return nil, err
 	}
-	took := Reactions{}
+	logs, err := a.run.Journals(ctx, a.Seers)
+	if err != nil {
+		return nil, err
+	}
+	took := verdict.Times{}
 	for _, n := range a.Seers {
-		journal, err := a.run.Mesh.Journal(ctx, n)
+		done, err := Rotation(logs[n], a.Suspect)
 		if err != nil {
-			return took, err
+			return nil, verdict.Shortf("%s: %v", n, err)
 		}
-		var invalidated, rotated time.Time
-		for _, e := range journal {
-			switch {
-			case e.Subject != a.Suspect || e.Detail[event.DetailOutcome] != metric.OutcomeDone:
-			case e.Kind == metric.InvalidateSession:
-				invalidated = e.Time
-			case e.Kind == metric.RotateKeys:
-				rotated = e.Time
-			}
-		}
-		if !rotated.After(invalidated) {
-			return took, fmt.Errorf("%s has invalidated its session with %s at %s and has no new one",
-				n, a.Suspect, invalidated.Format(time.RFC3339Nano))
-		}
-		took[n] = max(rotated.Sub(end), 0)
+		took[n] = done.Sub(end)
 	}
 	return took, nil
 }
 
-// Innocents names the sessions that were invalidated or replaced for a
-// compromise although their peer is not the suspect.
-func (a *Attack) Innocents(ctx context.Context) ([]string, error) {
-	var found []string
+// Rotation returns when a node had new keys with a peer for good: when the first rotation
+// was done that began after the last cause for one, which is the last invalidation or the
+// last bad signature.
+func Rotation(entries []event.Entry, peer string) (time.Time, error) {
+	about := journal.About(peer)
+	cause, ok := journal.Last(entries, func(e event.Entry) bool {
+		return failed(peer)(e) || about(e) && journal.Done(metric.InvalidateSession)(e)
+	})
+	if !ok {
+		return time.Time{}, fmt.Errorf("no bad signature of %s and no invalidation: nothing called for new keys", peer)
+	}
+	began, ok := journal.First(entries, cause.Time, journal.All(about, journal.Started(metric.RotateKeys)))
+	if !ok {
+		return time.Time{}, fmt.Errorf("no rotation of the keys with %s began after %s of %s", peer, cause.Kind, cause.Time.UTC().Format(time.TimeOnly))
+	}
+	done, ok := journal.First(entries, began.Time.Add(-1), journal.All(about, journal.Done(metric.RotateKeys)))
+	if !ok {
+		return time.Time{}, fmt.Errorf("the rotation of the keys with %s that began at %s is not done", peer, began.Time.UTC().Format(time.TimeOnly))
+	}
+	return done.Time, nil
+}
+
+// SessionIDs returns the ids of the sessions between the suspect and each node that gets
+// bad signatures, as both ends tell them: "a→b" is what a says.
+func (a *Attack) SessionIDs(ctx context.Context) (map[string]string, error) {
+	ids := map[string]string{}
 	for _, n := range a.run.Nodes {
-		journal, err := a.run.Mesh.Journal(ctx, n)
+		s, err := a.run.Status(ctx, n)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range journal {
-			if e.Phase == event.Execute && e.Kind == metric.InvalidateSession && e.Subject != a.Suspect && e.Time.After(a.Window.Start) {
-				found = append(found, n+"→"+e.Subject)
+		for _, p := range s.Peers {
+			if n == a.Suspect || p.Name == a.Suspect {
+				ids[n+"→"+p.Name] = p.SessionID
 			}
 		}
 	}
+	return ids, nil
+}
+
+// Replaced checks that every session with the suspect has another id than before, and the
+// same at both ends.
+func Replaced(before, after map[string]string) error {
+	if len(before) == 0 {
+		return verdict.Unproven(errors.New("no session was known before"))
+	}
+	for _, way := range slices.Sorted(maps.Keys(before)) {
+		from, to, _ := strings.Cut(way, "→")
+		switch now := after[way]; {
+		case now == "":
+			return verdict.Shortf("%s has no session with %s", from, to)
+		case now == before[way]:
+			return verdict.Shortf("%s still has the session with %s that it had before", from, to)
+		case now != after[to+"→"+from]:
+			return verdict.Shortf("%s and %s are not in the same session", from, to)
+		}
+	}
+	return nil
+}
+
+// Innocents names what befell sessions whose peer is not the suspect: they were
+// invalidated, replaced for a compromise, or their peer was blocked. A rotation or a block
+// is told by the journal, and so is an invalidation; Prometheus counts them beside it.
+func (a *Attack) Innocents(ctx context.Context) ([]string, error) {
+	logs, err := a.run.Journals(ctx, a.run.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	until := a.Tailed().End
+	var found []string
+	for _, n := range a.run.Nodes {
+		found = append(found, harmed(n, a.Suspect, journal.Between(logs[n], a.Window.Start, until))...)
+	}
 	return found, nil
+}
+
+// harmed names what a node did to sessions with others than the suspect.
+func harmed(node, suspect string, entries []event.Entry) []string {
+	var found []string
+	for _, e := range entries {
+		harm := e.Kind == metric.InvalidateSession || e.Kind == metric.RotateKeys || e.Kind == metric.BlockPeer
+		if e.Phase == event.Execute && harm && node != suspect && e.Subject != suspect {
+			found = append(found, node+"→"+e.Subject+": "+e.Kind)
+		}
+	}
+	return found
 }

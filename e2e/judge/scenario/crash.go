@@ -9,6 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -25,6 +28,7 @@ type Crash struct {
 	KilledAt, DiedAt time.Time
 
 	killed corev1.Pod // as it was deployed
+	homed  float64    // client sessions that were at home there before
 }
 
 // Crash kills a pod by a fixture and proves from outside that it is gone:
@@ -48,7 +52,7 @@ func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
 // AwaitHomes waits until every node is home to a client session, so that there
 // is something to lose wherever the fault strikes.
 func (r *Run) AwaitHomes(ctx context.Context) error {
-	return invalid(await(ctx, Wait.Observe, func(ctx context.Context) error {
+	return verdict.Unproven(await(ctx, WaitObserve, func(ctx context.Context) error {
 		s, err := r.Mesh.Status(ctx, r.Nodes[0])
 		if err != nil {
 			return err
@@ -104,7 +108,7 @@ func (r *Run) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 }
 
 // Back returns when the victim's successor became ready, by the clock of its
-// kubelet, which counts whole seconds.
+// kubelet, which counts whole seconds. That there is none yet is a shortfall.
 func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 	pods, err := c.run.Mesh.Nodes(ctx)
 	if err != nil {
@@ -112,7 +116,7 @@ func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 	}
 	pod, err := mesh.Successor(pods, c.killed)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, verdict.Shortf("%v", err)
 	}
 	i := slices.IndexFunc(pod.Status.Conditions, func(k corev1.PodCondition) bool { return k.Type == corev1.PodReady })
 	return pod.Status.Conditions[i].LastTransitionTime.Time, nil
@@ -122,71 +126,79 @@ func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 // joined in its name, by the first entry of the successor's journal. Kubernetes starts a
 // successor at once, and the kubelet leaves processes two seconds to end.
 func LostAt(killed, died time.Time, successor []event.Entry) time.Time {
-	joined, ok := First(successor, killed, func(event.Entry) bool { return true })
+	joined, ok := journal.First(successor, killed, func(event.Entry) bool { return true })
 	if ok && joined.Time.Before(died) {
 		return joined.Time
 	}
 	return died
 }
 
-// phases of the loop, each of which must have a part in healing.
-var phases = []event.Phase{event.Monitor, event.Analyze, event.Plan, event.Execute, event.Knowledge}
-
-// Logged asks the survivors' journals for the incident of the crash, and
-// returns per node the phases of the loop that are missing under its id.
-func (c *Crash) Logged(ctx context.Context) (map[string][]event.Phase, error) {
-	missing := map[string][]event.Phase{}
+// Loop is what the survivors' loop is expected to do about the crash.
+func (c *Crash) Loop() *Loop {
+	about := map[string][]string{}
 	for _, n := range c.Survivors {
-		journal, err := c.run.Mesh.Journal(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		opened, ok := First(journal, c.Window.Start, Opened(metric.NodeCrash))
-		if !ok {
-			return nil, fmt.Errorf("the journal of %s holds no node crash after %s, but %s",
-				n, c.Window.Start.Format(time.RFC3339Nano), Kinds(journal, c.Window.Start))
-		}
-		missing[n] = MissingPhases(journal, opened.Incident)
+		about[n] = []string{c.Victim}
 	}
-	return missing, nil
+	return c.Expect(Loop{
+		Incident: metric.NodeCrash, About: about, Symptoms: []string{event.PeerUnreachable, event.PeerRestarted, event.SessionLost},
+		Actions: []string{metric.MigrateSessions, metric.ActivateBackupRoutes},
+	})
 }
 
-// MissingPhases returns the phases of the loop that a journal does not tie to
-// an incident.
-func MissingPhases(journal []event.Entry, incident string) []event.Phase {
-	var missing []event.Phase
-	for _, p := range phases {
-		if !slices.ContainsFunc(journal, func(e event.Entry) bool { return e.Incident == incident && e.Phase == p }) {
-			missing = append(missing, p)
-		}
-	}
-	return missing
+// Unheard returns by how much each survivor's count of losses of the victim grew: that it
+// lost its heartbeats, and was not told of the crash by a successor's hello.
+func (c *Crash) Unheard(ctx context.Context) (map[string]float64, error) {
+	window := c.Window
+	window.Pods = c.Survivors
+	return c.run.Prom.Growth(metric.PeerUnreachable, prom.Labels{metric.LabelPeer: c.Victim}, window)(ctx)
 }
 
 // Migrated waits until every client session that was at home on the victim has
 // answered elsewhere, and returns how long after the mesh lost the victim each did.
-func (c *Crash) Migrated(ctx context.Context) (Reactions, error) {
-	took := Reactions{}
-	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
-		successor, err := c.run.Mesh.Journal(ctx, c.Victim)
-		if err != nil {
+func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {
+	took := verdict.Times{}
+	err := await(ctx, WaitSettle, func(ctx context.Context) error {
+		lost := c.DiedAt
+		if pod, err := c.run.pod(ctx, c.Victim); err != nil {
 			return err
+		} else if pod != nil && mesh.Ailing(*pod) == "" {
+			successor, err := c.run.Mesh.Journal(ctx, c.Victim)
+			if err != nil {
+				return err
+			}
+			lost = LostAt(c.KilledAt, c.DiedAt, successor)
 		}
 		ops, err := c.run.Operations(ctx)
 		if err != nil {
 			return err
 		}
-		t := verify.Sessions(ops, c.Victim, LostAt(c.KilledAt, c.DiedAt, successor))
+		t := verify.Sessions(ops, c.Victim, lost)
 		for id, d := range t.Took {
 			took[id] = d
 		}
+		c.homed = float64(t.Homed())
 		switch {
 		case t.Homed() == 0:
-			return invalid(fmt.Errorf("no client session was at home on %s", c.Victim))
+			return verdict.Unproven(fmt.Errorf("no client session was at home on %s", c.Victim))
 		case len(t.Silent) > 0:
-			return fmt.Errorf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
+			return verdict.Shortf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
 		}
 		return nil
 	})
 	return took, err
+}
+
+// MigrationsCounted checks that the survivors together count as many migrations as client
+// sessions were at home on the victim. Migrated must have been asked before.
+func (c *Crash) MigrationsCounted(ctx context.Context) error {
+	window := c.Window
+	window.Pods = c.Survivors
+	counted, err := c.run.Prom.Total(metric.SessionsMigratedTotal, nil, window)(ctx)
+	if err != nil {
+		return err
+	}
+	if counted < c.homed {
+		return verdict.Shortf("%v sessions were at home on %s, and the survivors count %v migrations", c.homed, c.Victim, counted)
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/netem"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -57,7 +58,7 @@ func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
 	}
 	d := &Delay{}
 	if d.Slow, _, err = fault.Sides(o, r.pods); err != nil {
-		return nil, invalid(err)
+		return nil, verdict.Unproven(err)
 	}
 	all := r.reached()
 	slow := probe.Between(d.Slow, r.Nodes)
@@ -77,7 +78,7 @@ func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
 		return nil, err
 	}
 	d.Served, err = r.netem(ctx, d.Slow)
-	return d, invalid(err)
+	return d, verdict.Unproven(err)
 }
 
 // netem asks who serves netem in pods.
@@ -119,10 +120,11 @@ func leastDelay(o fault.Object) (time.Duration, error) {
 }
 
 // Avoided waits until two nodes' routes to each other lead through none of the
-// slow pods any more, and returns how long each took from the proof of the delay.
-func (d *Delay) Avoided(ctx context.Context, a, b string) (Reactions, error) {
-	took := Reactions{}
-	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+// slow pods any more, and returns how long each took from the proof of the delay, the time
+// between two scrapes included.
+func (d *Delay) Avoided(ctx context.Context, a, b string) (verdict.Times, error) {
+	took := verdict.Times{}
+	err := await(ctx, WaitSettle, func(ctx context.Context) error {
 		detours, err := d.run.Detour(ctx, a, b)
 		if err != nil {
 			return err
@@ -134,15 +136,31 @@ func (d *Delay) Avoided(ctx context.Context, a, b string) (Reactions, error) {
 			case known && !slices.Contains(d.Slow, hop):
 				took[end] = time.Since(*d.Times.Proven)
 			default:
-				return fmt.Errorf("%s still goes through %q", end, hop)
+				return verdict.Shortf("%s still goes through %q after %v", end, hop, time.Since(*d.Times.Proven).Round(time.Second))
 			}
 		}
 		return nil
 	})
+	return took, err
+}
+
+// Routed checks through which node each of two nodes reaches the other now: through slow
+// ones, or through none of them.
+func (d *Delay) Routed(ctx context.Context, a, b string, slow bool) error {
+	detours, err := d.run.Detour(ctx, a, b)
 	if err != nil {
-		return took, fmt.Errorf("%w after %v", err, time.Since(*d.Times.Proven).Round(time.Second))
+		return err
 	}
-	return took, nil
+	for _, end := range []string{a, b} {
+		hop, known := detours[end]
+		if !known {
+			return verdict.Shortf("%s reaches the other end through no relay", end)
+		}
+		if slices.Contains(d.Slow, hop) != slow {
+			return verdict.Shortf("%s goes through %s", end, hop)
+		}
+	}
+	return nil
 }
 
 // Detour returns through which other nodes each of two nodes reaches the other

@@ -67,6 +67,7 @@ func (r *Run) Remove(ctx context.Context) ([]string, error) {
 	if r.Probes != nil {
 		r.Probes.Close()
 	}
+	r.roster.close()
 	forced, err := r.withdraw(ctx)
 	if err = errors.Join(err, r.Mesh.Delete(ctx)); err != nil {
 		return forced, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
@@ -74,18 +75,18 @@ func (r *Run) inject(ctx context.Context, o fault.Object, prove func(*Episode) p
 		r.Baseline.End = e.Window.Start
 	}
 	if e.injection, err = fault.Apply(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
-		return nil, invalid(err)
+		return nil, verdict.Unproven(err)
 	}
 	r.episodes = append(r.episodes, e)
-	if err := within(ctx, Wait.Inject+period, e.injection.WaitInjected); err != nil {
-		return nil, invalid(err)
+	if err := within(ctx, WaitInject+period, e.injection.WaitInjected); err != nil {
+		return nil, verdict.Unproven(err)
 	}
 	e.Times.Injected = now()
 	e.Victims = e.injection.Victims()
 	e.proof = prove(e)
-	err = await(ctx, Wait.Bite, e.proof.bites)
+	err = await(ctx, WaitBite, e.proof.bites)
 	if err != nil {
-		return nil, invalid(fmt.Errorf("the fault does not bite: %w", err))
+		return nil, verdict.Unproven(fmt.Errorf("the fault does not bite: %w", err))
 	}
 	e.Times.Proven = now()
 	return e, nil
@@ -95,14 +96,14 @@ func (r *Run) inject(ctx context.Context, o fault.Object, prove func(*Episode) p
 // outside says so, too. It does so once; later calls return at once.
 func (e *Episode) AwaitHeal(ctx context.Context) error {
 	if e == nil || e.Times.Injected == nil {
-		return invalid(errors.New("there was no fault"))
+		return verdict.Unproven(errors.New("there was no fault"))
 	}
 	if e.healed {
 		return nil
 	}
-	left := max(time.Until(e.Window.Start.Add(e.lasts+Wait.Recover)), Wait.Recover) // others may have been waited for meanwhile
+	left := max(time.Until(e.Window.Start.Add(e.lasts+WaitRecover)), WaitRecover) // others may have been waited for meanwhile
 	if err := within(ctx, left, e.injection.WaitRecovered); err != nil {
-		return invalid(err)
+		return verdict.Unproven(err)
 	}
 	return e.recovered(ctx, "after the recovery that Chaos Mesh reports")
 }
@@ -111,9 +112,9 @@ func (e *Episode) AwaitHeal(ctx context.Context) error {
 // taken back just now.
 func (e *Episode) recovered(ctx context.Context, when string) error {
 	e.Times.Recovered = now()
-	err := await(ctx, Wait.Heal, e.proof.over)
+	err := await(ctx, WaitHeal, e.proof.over)
 	if err != nil {
-		return invalid(fmt.Errorf("%s: %w", when, err))
+		return verdict.Unproven(fmt.Errorf("%s: %w", when, err))
 	}
 	e.healed = true
 	e.Window.End = time.Now()
@@ -135,7 +136,7 @@ func (e *Episode) End(ctx context.Context) error {
 		err = errors.New(left[0])
 	}
 	if err != nil {
-		return invalid(err)
+		return verdict.Unproven(err)
 	}
 	return e.recovered(ctx, "after the fault was taken back")
 }
@@ -145,7 +146,7 @@ func (e *Episode) withdraw(ctx context.Context) ([]string, error) {
 	if e.injection == nil {
 		return nil, nil
 	}
-	forced, err := e.injection.Delete(ctx, Wait.Patience)
+	forced, err := e.injection.Delete(ctx, WaitPatience)
 	if err != nil {
 		return nil, err
 	}

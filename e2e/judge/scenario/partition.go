@@ -8,14 +8,21 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
 	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Partition is a network partition under way.
 type Partition struct {
 	*Episode
-	// Cut are the pairs that the fault cuts, Open the others.
+	// Ways are the directions that the fault cuts.
+	Ways []probe.Way
+	// Cut are the pairs that have lost each other, in one direction or both; Open are the
+	// others.
 	Cut, Open []probe.Pair
 	// CutAt is when each node's partition began, by the prober in its own pod:
 	// see CutMoment.
@@ -23,44 +30,73 @@ type Partition struct {
 }
 
 // Partition cuts the network by a fixture and proves from outside that every
-// pair that it should cut is cut, and no other.
+// way that it should cut is cut, and no other.
 func (r *Run) Partition(ctx context.Context, fixture string) (*Partition, error) {
 	o, err := r.load(fixture)
 	if err != nil {
 		return nil, err
 	}
-	source, target, err := fault.Sides(o, r.pods)
+	cuts, err := fault.Cuts(o, r.pods)
 	if err != nil {
-		return nil, invalid(err)
+		return nil, verdict.Unproven(err)
 	}
 	all := probe.All(r.Nodes)
-	p := &Partition{Cut: probe.Between(source, target), CutAt: map[string]time.Time{}}
+	p := &Partition{CutAt: map[string]time.Time{}}
+	for _, c := range cuts {
+		p.Ways = append(p.Ways, probe.Way(c))
+	}
+	p.Cut = probe.Pairs(p.Ways)
 	p.Open = probe.Without(all, p.Cut)
 	p.Episode, err = r.inject(ctx, o, func(*Episode) proof {
 		return proof{
-			bites: func(context.Context) error { return r.Probes.Proof(p.Cut, p.Open) },
-			over:  func(context.Context) error { return r.Probes.Proof(nil, all) },
+			bites: func(context.Context) error { return r.seen(p.Cut, p.Open, p.Ways) },
+			over:  func(context.Context) error { return r.seen(nil, all, nil) },
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range r.Nodes {
-		peers := probe.PeersOf(n, p.Cut)
+		peers := p.Lost(n)
 		if len(peers) == 0 {
 			continue
 		}
 		losses, err := r.Probes.Losses(n, peers)
 		if err != nil { // healed in the same breath
-			return nil, invalid(fmt.Errorf("the fault does not last: %w", err))
+			return nil, verdict.Unproven(fmt.Errorf("the fault does not last: %w", err))
 		}
 		p.CutAt[n] = CutMoment(losses)
 	}
 	return p, nil
 }
 
+// seen checks the network with the probers: which pairs answer each other, and what
+// gets through one way.
+func (r *Run) seen(cut, open []probe.Pair, ways []probe.Way) error {
+	if err := r.Probes.Proof(cut, open); err != nil {
+		return err
+	}
+	return r.Probes.Ways(ways)
+}
+
 // Ends are the nodes that have lost a peer.
 func (p *Partition) Ends() []string { return slices.Sorted(maps.Keys(p.CutAt)) }
+
+// Lost are the peers that a node has lost, sorted.
+func (p *Partition) Lost(node string) []string {
+	peers := probe.PeersOf(node, p.Cut)
+	slices.Sort(peers)
+	return peers
+}
+
+// Losses are the peers that every node which was cut has lost.
+func (p *Partition) Losses() map[string][]string {
+	lost := map[string][]string{}
+	for n := range p.CutAt {
+		lost[n] = p.Lost(n)
+	}
+	return lost
+}
 
 // CutMoment returns when a node's partition began, given when it lost each of
 // its peers, at least one, in order: with the second loss, since the loss of a single peer is
@@ -70,73 +106,117 @@ func CutMoment(losses []time.Time) time.Time {
 	return losses[min(1, len(losses)-1)]
 }
 
-// AfterCut asks the journal of every node that was cut when it first held an
-// entry after that, and returns how long it took.
-func (p *Partition) AfterCut(ctx context.Context, match func(event.Entry) bool) (Reactions, error) {
-	reactions := Reactions{}
-	for n, cut := range p.CutAt {
-		journal, err := p.run.Mesh.Journal(ctx, n)
-		if err != nil {
-			return reactions, err
-		}
-		e, ok := First(journal, cut, match)
-		if !ok {
-			return reactions, fmt.Errorf("the journal of %s holds no such entry after its cut at %s, but %s",
-				n, cut.Format(time.RFC3339Nano), Kinds(journal, cut))
-		}
-		reactions[n] = e.Time.Sub(cut)
+// Recognised returns how long after its cut each node had found its partition.
+func (p *Partition) Recognised(ctx context.Context) (verdict.Times, error) {
+	found, err := p.Loop().Found(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return reactions, nil
+	took := verdict.Times{}
+	for n, i := range found {
+		e, ok := journal.First(i.Entries, p.Window.Start, journal.Opened(metric.NetworkPartition))
+		if !ok {
+			return nil, verdict.Shortf("%s: incident %v never was a partition", n, i)
+		}
+		took[n] = e.Time.Sub(p.CutAt[n])
+	}
+	return took, nil
 }
 
-// AfterHeal asks the journal of every node that was cut when its session with
-// each peer that it had lost was verified again, and returns how long that
-// took from the heal of that very pair.
-func (p *Partition) AfterHeal(ctx context.Context) (Reactions, error) {
-	reactions := Reactions{}
-	for n := range p.CutAt {
-		journal, err := p.run.Mesh.Journal(ctx, n)
-		if err != nil {
-			return reactions, err
+// Loop is what the nodes' loop is expected to do about the partition.
+func (p *Partition) Loop() *Loop {
+	return p.Expect(Loop{
+		Incident: metric.NetworkPartition, About: p.Losses(), Symptoms: []string{event.PeerUnreachable},
+		Actions: []string{metric.ActivateBackupRoutes, metric.ReverifySessions},
+	})
+}
+
+// Rerouted returns how long after its cut each node had new routes for each peer that it
+// lost, by the action that was done for it under the partition's own incident.
+func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
+	found, err := p.Loop().Found(ctx)
+	if err != nil {
+		return nil, err
+	}
+	took := verdict.Times{}
+	for n, i := range found {
+		for _, peer := range p.Lost(n) {
+			done, ok := journal.First(i.Entries, p.Window.Start, journal.All(journal.Done(metric.ActivateBackupRoutes), journal.About(peer)))
+			if !ok {
+				return nil, verdict.Shortf("%s has done no %s for %s under incident %v", n, metric.ActivateBackupRoutes, peer, i)
+			}
+			took[n+"→"+peer] = done.Time.Sub(p.CutAt[n])
 		}
-		for _, peer := range probe.PeersOf(n, p.Cut) {
+	}
+	return took, nil
+}
+
+// Avoided checks with Prometheus that no route of a node that was cut has a peer as its
+// next hop that the node has lost.
+func (p *Partition) Avoided(ctx context.Context) error {
+	for n := range p.CutAt {
+		hops, err := p.run.Prom.Values(ctx, metric.RouteMetric, metric.LabelNextHop, prom.Labels{prom.LabelPod: n}, p.run.Mesh.Namespace)
+		if err != nil {
+			return err
+		}
+		for _, peer := range p.Lost(n) {
+			if slices.Contains(hops, peer) {
+				return verdict.Shortf("%s still has routes whose next hop is %s, which it has lost", n, peer)
+			}
+		}
+	}
+	return nil
+}
+
+// Reverified returns how long after the heal of each pair that was cut its session was
+// verified again, at each end.
+func (p *Partition) Reverified(ctx context.Context) (verdict.Times, error) {
+	took := verdict.Times{}
+	for n := range p.CutAt {
+		entries, err := p.run.Journal(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		for _, peer := range p.Lost(n) {
 			// At the proof each pair was cut; before, one may have been lost and heard again.
 			healed, err := p.run.Probes.Healed(n, peer, *p.Times.Proven)
 			if err != nil {
-				return reactions, err
+				return nil, verdict.Unproven(err)
 			}
-			e, ok := First(journal, healed.Add(-ProbeSlack), Verified(peer))
+			e, ok := journal.First(entries, healed.Add(-ProbeSlack), journal.All(journal.Kind(event.SessionVerified), journal.About(peer)))
 			if !ok {
-				return reactions, fmt.Errorf("the journal of %s holds no verification of %s after the heal at %s, but %s",
-					n, peer, healed.Format(time.RFC3339Nano), Kinds(journal, healed))
+				return nil, verdict.Shortf("the journal of %s holds no verification of %s after the heal at %s, but %s",
+					n, peer, healed.Format(time.RFC3339Nano), journal.Kinds(entries, healed))
 			}
-			reactions[n+"→"+peer] = e.Time.Sub(healed)
+			took[n+"→"+peer] = e.Time.Sub(healed)
 		}
 	}
-	return reactions, nil
+	return took, nil
 }
 
-// Gaps waits until each end of every pair that was cut hears the other through
-// a relay, and returns how long there was no frame: from the cut, by the
-// prober, to the journal's entry.
-func (p *Partition) Gaps(ctx context.Context) (Reactions, error) {
-	gaps := Reactions{}
-	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
-		for n, cut := range p.CutAt {
-			journal, err := p.run.Mesh.Journal(ctx, n)
-			if err != nil {
-				return err
-			}
-			for _, peer := range probe.PeersOf(n, p.Cut) {
-				e, ok := First(journal, cut, Relayed(peer))
-				if !ok {
-					return fmt.Errorf("the journal of %s holds no frame of %s by relay after the cut at %s, but %s",
-						n, peer, cut.Format(time.RFC3339Nano), Kinds(journal, cut))
-				}
-				gaps[n+"→"+peer] = e.Time.Sub(cut)
-			}
+// Gaps returns for each way that was cut how long at most nothing came through it, by
+// relay, until an end that lies before the heal: first from the cut to the first frame, by
+// the receiver's journal, and then between two scrapes of its count of relayed frames.
+func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, error) {
+	gaps := verdict.Times{}
+	for _, w := range p.Ways {
+		entries, err := p.run.Journal(ctx, w.To)
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return gaps, err
+		cut := p.CutAt[w.To]
+		e, ok := journal.First(entries, cut, journal.All(journal.Kind(event.PeerRelayed), journal.About(w.From)))
+		if !ok {
+			return nil, verdict.Shortf("the journal of %s holds no frame of %s by relay after the cut at %s, but %s",
+				w.To, w.From, cut.Format(time.RFC3339Nano), journal.Kinds(entries, cut))
+		}
+		window := p.Window
+		window.Pods, window.Start, window.End = []string{w.To}, e.Time, until
+		stalls, err := Read(ctx, p.run.Prom.Stall(metric.FramesByRelayTotal, prom.Labels{metric.LabelPeer: w.From}, window))
+		if err != nil {
+			return nil, err
+		}
+		gaps[w.From+"→"+w.To] = max(e.Time.Sub(cut), stalls[w.To])
+	}
+	return gaps, nil
 }

@@ -3,60 +3,82 @@ package scenario
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
+	"sync"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 )
 
 // Operations returns what the recording clients have done so far.
 func (r *Run) Operations(ctx context.Context) ([]api.Operation, error) {
-	b, err := r.Mesh.History(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return api.ReadHistory(bytes.NewReader(b))
+	return Read(ctx, func(ctx context.Context) ([]api.Operation, error) {
+		b, err := r.Mesh.History(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return api.ReadHistory(bytes.NewReader(b))
+	})
 }
 
-// Records holds what every node lists against what the clients were promised.
-// They go on writing meanwhile: what they had been promised before the nodes
-// were asked must be there, and what they tried until after may be.
+// Records holds what every node lists, and the content of what was acknowledged, against
+// what the clients were promised. They go on writing meanwhile: what they had been
+// promised before the nodes were asked must be there, and what they tried until after may
+// be. Records that are not as promised are a shortfall.
 func (r *Run) Records(ctx context.Context) (verify.Verdict, error) {
 	before, err := r.Operations(ctx)
 	if err != nil {
 		return verify.Verdict{}, err
 	}
-	listed := map[string][]string{}
+	settled := verify.Last(before)
+	acknowledged, sizes := verify.Acknowledged(before, settled)
+	var mu sync.Mutex
+	listed, changed := map[string][]string{}, []verify.Defect(nil)
+	g, gctx := errgroup.WithContext(ctx)
 	for _, n := range r.Nodes {
-		if listed[n], err = r.Mesh.Records(ctx, n); err != nil {
-			return verify.Verdict{}, err
-		}
+		g.Go(func() error {
+			ids, err := r.Mesh.Records(gctx, n)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			listed[n] = ids
+			mu.Unlock()
+			return r.Mesh.Bodies(gctx, n, acknowledged, func(id string, body []byte) {
+				if !bytes.Equal(body, api.RecordBody(id, sizes[id])) {
+					mu.Lock()
+					changed = append(changed, verify.Defect{ID: id, Node: n})
+					mu.Unlock()
+				}
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return verify.Verdict{}, err
 	}
 	after, err := r.Operations(ctx)
 	if err != nil {
 		return verify.Verdict{}, err
 	}
-	return verify.Set(after, verify.Last(before), listed), nil
+	v := verify.Set(after, settled, listed, changed)
+	if err := v.Err(); err != nil {
+		return v, verdict.Shortf("%v", err)
+	}
+	return v, nil
 }
 
-// AwaitRecords waits until the guarantee holds on every node, and returns the
-// last verdict if it does not in time.
+// AwaitRecords waits until the guarantee holds on every node, and returns the last
+// verdict. That it does not in time is a shortfall.
 func (r *Run) AwaitRecords(ctx context.Context) (verify.Verdict, error) {
 	var last verify.Verdict
-	lastErr := errors.New("no node answered in time")
-	err := await(ctx, Wait.Settle, func(ctx context.Context) error {
+	err := await(ctx, WaitSettle, func(ctx context.Context) error {
 		v, err := r.Records(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err() // half an answer
+		if ctx.Err() == nil { // half an answer is none
+			last = v
 		}
-		if last, lastErr = v, err; err != nil {
-			return err
-		}
-		return v.Err()
+		return err
 	})
-	if err != nil && lastErr != nil {
-		return last, fmt.Errorf("records could not be compared: %w", lastErr)
-	}
-	return last, ctx.Err()
+	return last, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -39,37 +40,17 @@ type Env struct {
 	NodeArgs []string
 }
 
-// InvalidError says why nothing can be concluded from a scenario.
-type InvalidError struct{ Reason string }
-
-func (e *InvalidError) Error() string { return e.Reason }
-
-func invalid(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &InvalidError{Reason: err.Error()}
-}
-
-// faultless makes an error invalid that came before any fault.
+// faultless makes an error inconclusive that came before any fault.
 func faultless(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &InvalidError{Reason: "without a fault: " + err.Error()}
-}
-
-// Plan says what the mesh of a scenario has besides the nodes as they are deployed.
-type Plan struct {
-	// NodeArgs are further flags of its nodes.
-	NodeArgs []string
-	// Probed is whether probers in its pods look at the network from outside the nodes.
-	Probed bool
+	return verdict.Unproven(fmt.Errorf("without a fault: %w", err))
 }
 
 // Run is one scenario under way: a mesh of its own and the faults in it.
 type Run struct {
-	Name   string
+	*Scenario
 	Mesh   *mesh.Mesh
 	Probes *probe.Probes // nil unless Probed
 	Prom   *prom.Client
@@ -79,23 +60,23 @@ type Run struct {
 	Baseline prom.Window
 
 	env       Env
-	plan      Plan
 	pods      []corev1.Pod
 	before    map[string]fault.NetState
 	episodes  []*Episode
+	roster    *roster
 	collected bool
 	deleted   bool
 }
 
 // New prepares a scenario. It touches nothing yet.
-func New(env Env, name string, plan Plan) (*Run, error) {
+func New(env Env, s *Scenario) (*Run, error) {
 	suffix := make([]byte, 2)
 	if _, err := rand.Read(suffix); err != nil {
 		return nil, err
 	}
-	namespace := env.Prefix + "-" + name + "-" + hex.EncodeToString(suffix)
+	namespace := env.Prefix + "-" + s.Name + "-" + hex.EncodeToString(suffix)
 	return &Run{
-		Name: name, env: env, plan: plan, Prom: env.Prom,
+		Scenario: s, env: env, Prom: env.Prom,
 		Mesh: mesh.New(env.Config, env.Kube, env.Client.Resources().GetControllerRuntimeClient(), namespace),
 	}, nil
 }
@@ -103,9 +84,9 @@ func New(env Env, name string, plan Plan) (*Run, error) {
 // Make makes the mesh as planned, and waits until it is well.
 func (r *Run) Make(ctx context.Context) error {
 	if err := r.deploy(ctx); err != nil {
-		return invalid(err)
+		return verdict.Unproven(err)
 	}
-	if r.plan.Probed { // first: their start takes much of a small machine
+	if r.Probed { // first: their start takes much of a small machine
 		if err := r.attach(ctx); err != nil {
 			return faultless(err)
 		}
@@ -115,8 +96,8 @@ func (r *Run) Make(ctx context.Context) error {
 
 // deploy makes the nodes and waits until their pods are ready.
 func (r *Run) deploy(ctx context.Context) error {
-	err := within(ctx, Wait.Ready, func(ctx context.Context) error {
-		if err := r.Mesh.Deploy(ctx, r.env.Manifests, slices.Concat(r.plan.NodeArgs, r.env.NodeArgs)...); err != nil {
+	err := within(ctx, WaitReady, func(ctx context.Context) error {
+		if err := r.Mesh.Deploy(ctx, r.env.Manifests, slices.Concat(r.Scenario.NodeArgs, r.env.NodeArgs)...); err != nil {
 			return err
 		}
 		return r.Mesh.WaitReady(ctx)
@@ -130,12 +111,13 @@ func (r *Run) deploy(ctx context.Context) error {
 	for _, p := range r.pods {
 		r.Nodes = append(r.Nodes, p.Name)
 	}
-	return nil
+	r.roster, err = watchPods(r.env.Kube, r.Mesh.Namespace)
+	return err
 }
 
 // attach puts probers into the pods, and waits until each sees every other.
 func (r *Run) attach(ctx context.Context) error {
-	return within(ctx, Wait.Probes, func(ctx context.Context) (err error) {
+	return within(ctx, WaitProbes, func(ctx context.Context) (err error) {
 		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
 			return err
 		}
@@ -153,13 +135,13 @@ func (r *Run) Settle(ctx context.Context) error {
 	x := r.env.Client.Resources()
 	var err error
 	r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods)
-	return invalid(err)
+	return verdict.Unproven(err)
 }
 
 // Observe waits until each node has made at least so many critical verifications, and
 // ends the baseline.
 func (r *Run) Observe(ctx context.Context, least int) error {
-	err := await(ctx, Wait.Observe, func(ctx context.Context) error {
+	err := await(ctx, WaitObserve, func(ctx context.Context) error {
 		seen, err := r.Prom.Growth(metric.VerificationsTotal, critical, r.Baseline)(ctx)
 		if err != nil {
 			return err
@@ -172,7 +154,7 @@ func (r *Run) Observe(ctx context.Context, least int) error {
 		return nil
 	})
 	r.Baseline.End = time.Now()
-	return invalid(err)
+	return verdict.Unproven(err)
 }
 
 // critical are the verifications that sessions need to stay verified.
@@ -180,7 +162,7 @@ var critical = prom.Labels{metric.LabelPriority: metric.PriorityCritical}
 
 // AwaitWell waits until the mesh is well.
 func (r *Run) AwaitWell(ctx context.Context) error {
-	return await(ctx, Wait.Baseline, r.well)
+	return await(ctx, WaitBaseline, r.well)
 }
 
 // well checks that every session is verified and no incident is open.
@@ -203,7 +185,7 @@ func (r *Run) well(ctx context.Context) error {
 }
 
 // SessionsVerified checks with Prometheus that every node has a verified
-// session with every other.
+// session with every other. That one has not is a shortfall.
 func (r *Run) SessionsVerified(ctx context.Context) error {
 	verified, err := r.Prom.Now(metric.Sessions, prom.Labels{metric.LabelState: metric.StateVerified}, r.Mesh.Namespace, r.Nodes)(ctx)
 	if err != nil {
@@ -211,7 +193,7 @@ func (r *Run) SessionsVerified(ctx context.Context) error {
 	}
 	for _, n := range r.Nodes {
 		if want := float64(len(r.Nodes) - 1); verified[n] != want {
-			return fmt.Errorf("%s has %v verified sessions, not %v", n, verified[n], want)
+			return verdict.Shortf("%s has %v verified sessions, not %v", n, verified[n], want)
 		}
 	}
 	return nil

@@ -11,14 +11,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // ScaledUp waits until an autoscaler of the mesh wants more replicas than the
 // mesh was deployed with, and returns how long that took from the proof of the stress.
-func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
-	took := Reactions{}
-	err := await(ctx, Wait.Scale, func(ctx context.Context) error {
+func (s *Stress) ScaledUp(ctx context.Context) (verdict.Times, error) {
+	took := verdict.Times{}
+	err := await(ctx, WaitScale, func(ctx context.Context) error {
 		scalers, err := s.run.autoscalers(ctx)
 		if err != nil {
 			return err
@@ -26,12 +27,21 @@ func (s *Stress) ScaledUp(ctx context.Context) (Reactions, error) {
 		for _, h := range scalers {
 			if least := minReplicas(h); h.Status.DesiredReplicas > least {
 				took[h.Name] = time.Since(*s.Times.Proven)
+				s.ScaledAt = time.Now()
 				return nil
 			}
 		}
-		return fmt.Errorf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
+		return verdict.Shortf("no autoscaler of %s wants more than its least: %s", s.run.Mesh.Namespace, loads(scalers))
 	})
 	return took, err
+}
+
+// Requested returns by how much the victim's count of requests for more nodes had grown
+// when the autoscaler wanted them.
+func (s *Stress) Requested(ctx context.Context) (map[string]float64, error) {
+	w := s.Only(s.Window)
+	w.End = s.ScaledAt
+	return Read(ctx, s.run.Prom.Growth(metric.ScaleRequestsTotal, nil, w))
 }
 
 // ScaledBack checks that the mesh is as large again as it was deployed, and that each of
@@ -43,7 +53,7 @@ func (s *Stress) ScaledBack(ctx context.Context) error {
 		return err
 	}
 	if len(pods) != len(s.run.Nodes) {
-		return fmt.Errorf("the mesh has %d nodes, not %d", len(pods), len(s.run.Nodes))
+		return verdict.Shortf("the mesh has %d nodes, not %d", len(pods), len(s.run.Nodes))
 	}
 	for _, n := range s.run.Nodes {
 		status, err := s.run.Mesh.Status(ctx, n)
@@ -56,7 +66,7 @@ func (s *Stress) ScaledBack(ctx context.Context) error {
 		}
 		for _, peer := range s.run.Nodes {
 			if peer != n && !verified[peer] {
-				return fmt.Errorf("%s has no verified session with %s", n, peer)
+				return verdict.Shortf("%s has no verified session with %s", n, peer)
 			}
 		}
 	}

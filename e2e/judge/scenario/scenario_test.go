@@ -37,16 +37,16 @@ func TestFirst(t *testing.T) {
 		match func(event.Entry) bool
 		want  int // ms, 0: none
 	}{
-		"the incident, not an earlier one":           {Opened(metric.NetworkPartition), 700},
-		"an incident that never was":                 {Opened(metric.NodeCrash), 0},
-		"the action once its effect was seen":        {Done(metric.ActivateBackupRoutes), 800},
-		"an action that was not taken":               {Done(metric.RotateKeys), 0},
+		"the incident, not an earlier one":           {journal.Opened(metric.NetworkPartition), 700},
+		"an incident that never was":                 {journal.Opened(metric.NodeCrash), 0},
+		"the action once its effect was seen":        {journal.Done(metric.ActivateBackupRoutes), 800},
+		"an action that was not taken":               {journal.Done(metric.RotateKeys), 0},
 		"a session's verification, of that peer":     {Verified("b-0"), 950},
 		"a session that was not verified since":      {Verified("a-1"), 0},
-		"a planned action is no incident, and so on": {Opened(metric.ActivateBackupRoutes), 0},
+		"a planned action is no incident, and so on": {journal.Opened(metric.ActivateBackupRoutes), 0},
 	}
 	for name, c := range cases {
-		e, ok := First(journal, cut, c.match)
+		e, ok := journal.First(journal, cut, c.match)
 		if ok != (c.want > 0) || ok && !e.Time.Equal(at(c.want)) {
 			t.Errorf("%s: got %v, %v", name, e, ok)
 		}
@@ -114,11 +114,11 @@ func TestCutMoment(t *testing.T) {
 }
 
 func TestWorst(t *testing.T) {
-	who, took := Reactions{"a": time.Second, "b": 3 * time.Second, "c": 2 * time.Second}.Worst()
+	who, took := verdict.Times{"a": time.Second, "b": 3 * time.Second, "c": 2 * time.Second}.Worst()
 	if who != "b" || took != 3*time.Second {
 		t.Errorf("got %s, %v", who, took)
 	}
-	who, took = Reactions{"a": -time.Second, "b": -2 * time.Second}.Worst()
+	who, took = verdict.Times{"a": -time.Second, "b": -2 * time.Second}.Worst()
 	if who != "a" || took != -time.Second {
 		t.Errorf("before the probe saw it: got %s, %v", who, took)
 	}
@@ -154,10 +154,10 @@ func TestAutoscalersAtRest(t *testing.T) {
 }
 
 func TestKindsHelpToSeeWhatIsMissing(t *testing.T) {
-	if got := Kinds(journal, at(850)); got != "monitor/session_verified" {
+	if got := journal.Kinds(journal, at(850)); got != "monitor/session_verified" {
 		t.Errorf("got %s", got)
 	}
-	if got := Kinds(journal, at(2000)); got != "nothing at all" {
+	if got := journal.Kinds(journal, at(2000)); got != "nothing at all" {
 		t.Errorf("got %s", got)
 	}
 }

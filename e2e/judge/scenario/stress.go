@@ -8,7 +8,9 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -16,17 +18,27 @@ import (
 type Stress struct {
 	*Episode
 	Victim string
+	// ScaledAt is when an autoscaler was seen to want more replicas.
+	ScaledAt time.Time
+}
+
+// Loop is what the victim's loop is expected to do about the stress.
+func (s *Stress) Loop() *Loop {
+	return s.Expect(Loop{
+		Incident: metric.ResourceExhaustion, About: map[string][]string{s.Victim: nil}, Symptoms: []string{event.ResourcesShort},
+		Actions: []string{metric.ShedLowPriority, metric.RequestScaleUp},
+	})
 }
 
 // Stress starts stressors by a fixture and proves from outside that they burn
 // in the victim's own cgroup.
 func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
-	o, err := r.loadFor(fixture, Bar.ScaledUp) // the autoscaler may take as long
+	o, err := r.loadFor(fixture, BarScaledUp) // the autoscaler may take as long
 	if err != nil {
 		return nil, err
 	}
-	if err := await(ctx, Wait.Scale, r.scalersRest); err != nil {
-		return nil, invalid(err)
+	if err := await(ctx, WaitScale, r.scalersRest); err != nil {
+		return nil, verdict.Unproven(err)
 	}
 	s := &Stress{}
 	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
@@ -55,7 +67,7 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 				}
 				burnt := found.Cores(last, at.Sub(lastAt))
 				last, lastAt = found, at
-				if burnt == 0 || burnt < Least.Burnt*limit {
+				if burnt == 0 || burnt < LeastBurnt*limit {
 					return fmt.Errorf("%d stressors in the cgroup of %s burn %.2f cores; its limit is %v", found.Processes, s.Victim, burnt, limit)
 				}
 				return nil
@@ -78,12 +90,15 @@ func (s *Stress) Only(w prom.Window) prom.Window {
 	return w
 }
 
-// Verified returns how many critical verifications succeeded in the victim per second
-// and session in a window. Per session, because the mesh grows under the stress.
+// Verified returns how many critical verifications succeeded in the victim per second and
+// expected peer in a window: a session that is missing counts as 0.
 func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float64, error) {
 	good := prom.Labels{metric.LabelResult: metric.ResultSuccess, metric.LabelPriority: metric.PriorityCritical}
-	verified := prom.Labels{metric.LabelState: metric.StateVerified}
-	return s.run.Prom.RatePer(metric.VerificationsTotal, good, metric.Sessions, verified, s.Only(w))(ctx)
+	rates, err := Read(ctx, s.run.Prom.Rate(metric.VerificationsTotal, good, s.Only(w)))
+	for n := range rates {
+		rates[n] /= float64(len(s.run.Nodes) - 1)
+	}
+	return rates, err
 }
 
 // Observe waits until the victim has had time for as many critical verifications under
@@ -91,7 +106,7 @@ func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float6
 func (s *Stress) Observe(ctx context.Context) error {
 	baseline := s.run.Baseline
 	long := baseline.End.Sub(baseline.Start)
-	return invalid(await(ctx, long+Wait.Observe, func(context.Context) error {
+	return verdict.Unproven(await(ctx, long+WaitObserve, func(context.Context) error {
 		if left := time.Until(s.Times.Proven.Add(long)); left > 0 {
 			return fmt.Errorf("the stress must last %v longer", left.Round(time.Second))
 		}
@@ -120,26 +135,4 @@ func (s *Stress) Joined(ctx context.Context) ([]string, error) {
 		}
 	}
 	return joined, nil
-}
-
-// Restarts names the containers of the mesh's nodes that have restarted or
-// were ended by the kernel for want of memory.
-func (r *Run) Restarts(ctx context.Context) ([]string, error) {
-	pods, err := r.Mesh.Nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, p := range pods {
-		for _, s := range p.Status.ContainerStatuses {
-			if s.RestartCount > 0 {
-				why := ""
-				if t := s.LastTerminationState.Terminated; t != nil {
-					why = fmt.Sprintf(": %s, code %d, at %s", t.Reason, t.ExitCode, t.FinishedAt.Format(time.RFC3339))
-				}
-				found = append(found, fmt.Sprintf("%s/%s restarted %d times%s", p.Name, s.Name, s.RestartCount, why))
-			}
-		}
-	}
-	return found, nil
 }

@@ -1,12 +1,13 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 )
 
 func now() *time.Time {
@@ -28,21 +29,18 @@ func await(ctx context.Context, d time.Duration, ask func(context.Context) error
 }
 
 // until asks again and again until there is no error; in the end it returns
-// the last one.
+// the last one that came before the time was up.
 func until(ctx context.Context, ask func(context.Context) error) error {
-	last := errors.New("was never asked")
-	err := wait.PollUntilContextCancel(ctx, Poll, true, func(ctx context.Context) (bool, error) {
-		if err := ask(ctx); err != nil {
-			// Not that the time is up, which client-go says before it is.
-			if ctx.Err() == nil && !strings.Contains(err.Error(), "would exceed context deadline") {
-				last = err
-			}
-			return false, nil
+	var last error
+	err := wait.PollUntilContextCancel(ctx, verdict.Poll, true, func(ctx context.Context) (bool, error) {
+		err := ask(ctx)
+		if last == nil || ctx.Err() == nil {
+			last = err
 		}
-		return true, nil
+		return err == nil, nil
 	})
-	if err != nil {
-		return last
+	if err == nil {
+		return nil
 	}
-	return nil
+	return cmp.Or(last, err)
 }

@@ -13,6 +13,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,10 @@ func Between(source, target []string) []Pair {
 			}
 		}
 	}
+	return sorted(pairs)
+}
+
+func sorted(pairs []Pair) []Pair {
 	slices.SortFunc(pairs, func(x, y Pair) int {
 		return strings.Compare(x.A+"\x00"+x.B, y.A+"\x00"+y.B)
 	})
@@ -100,6 +105,7 @@ type podView struct {
 type peerView struct {
 	known, up bool
 	rtt       time.Duration
+	heard     time.Duration // age of the peer's last request at the last state; negative: none came
 	changes   []echo.Line
 }
 
@@ -129,7 +135,11 @@ func (v *View) Apply(l echo.Line) {
 		peer.changes = append(peer.changes, l)
 	case echo.State:
 		for _, s := range l.Peers {
-			p.peer(s.Peer).rtt = s.RTT
+			peer := p.peer(s.Peer)
+			peer.rtt, peer.heard = s.RTT, l.Time.Sub(s.Heard)
+			if s.Heard.IsZero() {
+				peer.heard = -1
+			}
 		}
 	}
 }
@@ -169,6 +179,49 @@ func (v *View) Proof(cut, open []Pair) error {
 	check(cut, false, "should be cut but are not")
 	check(open, true, "should be open but are not")
 	return errors.Join(errs...)
+}
+
+// Way is one direction between two pods: what one sends the other.
+type Way struct{ From, To string }
+
+// Pairs returns the pairs that ways connect, sorted.
+func Pairs(ways []Way) []Pair {
+	var pairs []Pair
+	for _, w := range ways {
+		pairs = append(pairs, NewPair(w.From, w.To))
+	}
+	return sorted(pairs)
+}
+
+// Ways checks at the receiving end of every way between two pods whether anything gets
+// through: nothing where it is cut, something everywhere else. The error names the ways
+// for which that does not hold.
+func (v *View) Ways(cut []Way) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.stale(); err != nil {
+		return err
+	}
+	var wrong []string
+	for _, to := range slices.Sorted(maps.Keys(v.pods)) {
+		for _, from := range slices.Sorted(maps.Keys(v.pods)) {
+			if from == to {
+				continue
+			}
+			p := v.find(to, from)
+			through := p != nil && p.heard >= 0 && p.heard < echo.Silence
+			switch isCut := slices.Contains(cut, Way{from, to}); {
+			case isCut && through:
+				wrong = append(wrong, from+"→"+to+" should be cut and is not")
+			case !isCut && !through:
+				wrong = append(wrong, from+"→"+to+" should be open and is not")
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong, ", "))
+	}
+	return nil
 }
 
 // RoundTrips checks from both ends that the last round trip of every pair took

@@ -7,9 +7,9 @@ package prom
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -120,7 +120,7 @@ func (c *Client) Growth(metric string, labels Labels, w Window) func(context.Con
 }
 
 // samples returns a metric's samples from shortly before the window's start to
-// its end.
+// its end. A pod without the series, or with too few samples in the window, is an error.
 func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Window) (string, model.Matrix, error) {
 	end := w.Until(c.now())
 	span := end.Sub(w.Start) + lookback
@@ -136,7 +136,13 @@ func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Wi
 	if !ok {
 		return query, nil, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
 	}
-	return query, series, nil
+	// First: who has no such series at all.
+	if _, err := byPod(query, w.Pods, series, func(s *model.SampleStream) (string, float64) {
+		return string(s.Metric[LabelPod]), 0
+	}); err != nil {
+		return query, nil, err
+	}
+	return query, series, covered(query, w, end, series)
 }
 
 // Now returns a question for Eventually: what is the gauge's present value in
@@ -181,19 +187,30 @@ func (c *Client) Values(ctx context.Context, metric, label string, labels Labels
 	return slices.Compact(values), nil
 }
 
-// answerStep is the time between two samples that Answers asks for.
+// answerStep is the time between two samples that Numbers asks for.
 const answerStep = time.Second
 
-// Answers asks a query of any kind over a window. No answer at all is an error.
-func (c *Client) Answers(ctx context.Context, query string, w Window) error {
+// Numbers asks a query of any kind over a window and returns which of its answers are
+// numbers, by pod; an answer without a label pod is under the empty name. NaN is no
+// number.
+func (c *Client) Numbers(ctx context.Context, query string, w Window) (map[string]bool, error) {
 	value, _, _, err := c.api.QueryRange(ctx, query, promv1.Range{Start: w.Start, End: w.Until(c.now()), Step: answerStep})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if m, ok := value.(model.Matrix); !ok || len(m) == 0 {
-		return errors.New("the answer is empty")
+	m, ok := value.(model.Matrix)
+	if !ok {
+		return nil, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
 	}
-	return nil
+	numbers := map[string]bool{}
+	for _, s := range m {
+		for _, v := range s.Values {
+			if !math.IsNaN(float64(v.Value)) && !math.IsInf(float64(v.Value), 0) {
+				numbers[string(s.Metric[LabelPod])] = true
+			}
+		}
+	}
+	return numbers, nil
 }
 
 // byPod adds up series per wanted pod and insists that each has one.

@@ -16,61 +16,52 @@ const (
 	bucketSuffix = "_bucket"
 )
 
-// RatePer returns a question for Eventually: how fast did a counter grow in each of the
-// window's pods, per second and unit of a gauge, as verifications per session? It is the
-// slope of the least-squares line through the scrapes, as PromQL's deriv is, over the
-// gauge's integral. Growth over time would hang on the first scrape and the last alone,
-// and it is chance on which side of a scrape a count falls.
-func (c *Client) RatePer(counter string, labels Labels, gauge string, gaugeLabels Labels, w Window) func(context.Context) (map[string]float64, error) {
+// Rate returns a question for Eventually: how fast did a counter grow in each of the
+// window's pods, per second? It is the slope of the least-squares line through the
+// scrapes, as PromQL's deriv is. Growth over time would hang on the first scrape and the
+// last alone, and it is chance on which side of a scrape a count falls.
+func (c *Client) Rate(counter string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
+	return c.rates(counter, labels, w, func(m model.Metric) string { return string(m[LabelPod]) })
+}
+
+// RateBy is Rate for each value of a label: by pod and value, as in "a→b".
+func (c *Client) RateBy(label, counter string, labels Labels, w Window) func(context.Context) (map[string]float64, error) {
+	return c.rates(counter, labels, w, func(m model.Metric) string {
+		return string(m[LabelPod]) + "→" + string(m[model.LabelName(label)])
+	})
+}
+
+func (c *Client) rates(counter string, labels Labels, w Window, key func(model.Metric) string) func(context.Context) (map[string]float64, error) {
 	return func(ctx context.Context) (map[string]float64, error) {
 		query, counts, err := c.samples(ctx, counter, labels, w)
 		if err != nil {
 			return nil, err
 		}
-		_, gauges, err := c.samples(ctx, gauge, gaugeLabels, w)
-		if err != nil {
-			return nil, err
-		}
-		levels := map[string]map[model.Time]float64{} // by pod and scrape
-		for _, s := range gauges {
-			pod := string(s.Metric[LabelPod])
-			if levels[pod] == nil {
-				levels[pod] = map[model.Time]float64{}
+		rates := map[string]float64{}
+		for _, s := range counts {
+			if !slices.Contains(w.Pods, string(s.Metric[LabelPod])) {
+				continue
 			}
-			for _, v := range s.Values {
-				levels[pod][v.Timestamp] += float64(v.Value)
-			}
-		}
-		rates, err := byPod(query, w.Pods, counts, func(s *model.SampleStream) (string, float64) {
-			pod := string(s.Metric[LabelPod])
-			return pod, slope(grown(s.Values, levels[pod], w.Start))
-		})
-		if err != nil {
-			return nil, err
-		}
-		for pod, rate := range rates {
+			rate := slope(grown(s.Values, w.Start))
 			if math.IsNaN(rate) {
-				return nil, fmt.Errorf("%s: no two scrapes of pod %s in the window in which %s was above 0", query, pod, Selector(gauge, w.Namespace, gaugeLabels))
+				return nil, fmt.Errorf("%s: no two scrapes of %s in the window", query, key(s.Metric))
 			}
+			rates[key(s.Metric)] += rate
 		}
 		return rates, nil
 	}
 }
 
-// grown returns a gauge's integral (x), in seconds, and a counter's growth (y) at each
-// scrape that has both, from the last one at or before start on, or from the first.
-func grown(counter []model.SamplePair, gauge map[model.Time]float64, start time.Time) (x, y []float64) {
+// grown returns the seconds (x) and a counter's growth (y) at each scrape, from the last
+// one at or before start on, or from the first.
+func grown(counter []model.SamplePair, start time.Time) (x, y []float64) {
 	from := model.TimeFromUnixNano(start.UnixNano())
 	var last model.SamplePair
 	for _, s := range counter {
-		level, ok := gauge[s.Timestamp]
-		switch {
-		case !ok:
-			continue
-		case len(x) == 0 || !s.Timestamp.After(from):
+		if len(x) == 0 || !s.Timestamp.After(from) {
 			x, y = []float64{0}, []float64{0}
-		default:
-			x = append(x, x[len(x)-1]+level*s.Timestamp.Sub(last.Timestamp).Seconds())
+		} else {
+			x = append(x, x[len(x)-1]+s.Timestamp.Sub(last.Timestamp).Seconds())
 			y = append(y, y[len(y)-1]+step(last.Value, s.Value))
 		}
 		last = s

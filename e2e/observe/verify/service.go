@@ -9,10 +9,6 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 )
 
-// lateBy is how far past the retry budget an operation may return: its last
-// attempt is cut off by a timer, which a busy machine serves late.
-const lateBy = 250 * time.Millisecond
-
 // Service is how operations through a Service went.
 type Service struct {
 	Operations int
@@ -41,7 +37,7 @@ func ThroughService(ops []api.Operation, from, to time.Time) Service {
 			s.FailedAttempts-- // the last one
 		}
 		s.Most, s.Slowest = max(s.Most, o.Attempts), max(s.Slowest, took)
-		if o.Result != api.OK || took > api.RetryBudget+lateBy {
+		if o.Result != api.OK || took > api.RetryBudget {
 			s.Failed = append(s.Failed, o)
 		}
 	}

@@ -21,6 +21,8 @@ type Verdict struct {
 	Lost []Defect
 	// Doubled are records that a node lists more than once.
 	Doubled []Defect
+	// Changed are acknowledged records that a node has with other content.
+	Changed []Defect
 	// Phantom are records that a node lists and nobody wrote.
 	Phantom []Defect
 	// Forgotten are reads that came back with "no such record" from the very
@@ -41,7 +43,7 @@ type Defect struct{ ID, Node string }
 // The guarantee that it checks: "accepted when fsynced locally and held by one
 // reachable peer (locally alone if none is reachable); both sides of a
 // partition stay writable and merge after it".
-func Set(ops []api.Operation, settled time.Time, listed map[string][]string) Verdict {
+func Set(ops []api.Operation, settled time.Time, listed map[string][]string, changed []Defect) Verdict {
 	acknowledged := map[string]bool{}
 	attempted := map[string]bool{}
 	firstAck := map[Defect]time.Time{}
@@ -60,7 +62,7 @@ func Set(ops []api.Operation, settled time.Time, listed map[string][]string) Ver
 			}
 		}
 	}
-	v := Verdict{Acknowledged: len(acknowledged)}
+	v := Verdict{Acknowledged: len(acknowledged), Changed: changed}
 	for _, node := range slices.Sorted(maps.Keys(listed)) {
 		count := map[string]int{}
 		for _, id := range listed[node] {
@@ -91,7 +93,7 @@ func Set(ops []api.Operation, settled time.Time, listed map[string][]string) Ver
 
 // Defects is how many records are wrong, counted once per node.
 func (v Verdict) Defects() int {
-	return len(v.Lost) + len(v.Doubled) + len(v.Phantom) + len(v.Forgotten)
+	return len(v.Lost) + len(v.Doubled) + len(v.Changed) + len(v.Phantom) + len(v.Forgotten)
 }
 
 // Err returns nil if the guarantee held.
@@ -112,6 +114,7 @@ func (v Verdict) Err() error {
 	}
 	say("lost", v.Lost)
 	say("doubled", v.Doubled)
+	say("with other content", v.Changed)
 	say("never written", v.Phantom)
 	say("forgotten by the node that acknowledged them", v.Forgotten)
 	if len(parts) == 0 {
@@ -138,6 +141,20 @@ func Writes(ops []api.Operation, from, to time.Time) map[string]Tally {
 		tallies[o.Node] = t
 	}
 	return tallies
+}
+
+// Acknowledged returns the ids of the records that were acknowledged until a time, sorted,
+// and the length of each one's body.
+func Acknowledged(ops []api.Operation, until time.Time) (ids []string, sizes map[string]int) {
+	sizes = map[string]int{}
+	for _, o := range ops {
+		if o.Op == api.OpWrite && o.Result == api.OK && !o.Returned.After(until) {
+			ids = append(ids, o.ID)
+			sizes[o.ID] = o.Size
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), sizes
 }
 
 // Last returns when the last operation of a history returned.

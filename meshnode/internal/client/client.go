@@ -10,10 +10,8 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -209,12 +207,4 @@ func (c *Client) acknowledged(id string) {
 		return
 	}
 	c.acked[mrand.IntN(known)] = id
-}
-
-// Body is the content of the record with an id: size bytes that follow from the
-// id, so that a reader can tell whether it got the right ones.
-func Body(id string, size int) []byte {
-	sum := sha256.Sum256([]byte(id))
-	line := append([]byte(id+" "), hex.EncodeToString(sum[:])...)
-	return bytes.Repeat(append(line, '\n'), size/(len(line)+1)+1)[:size]
 }

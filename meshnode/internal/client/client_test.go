@@ -93,13 +93,13 @@ func TestOutcomes(t *testing.T) {
 		}, api.Unknown, false, 503, 3},
 		{"connection lost", api.OpWrite, func(_ int64, _ http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, api.Unknown, false, 0, 3},
 		{"read", api.OpRead, func(_ int64, w http.ResponseWriter, _ *http.Request) {
-			if _, err := w.Write(Body("id", 100)); err != nil {
+			if _, err := w.Write(api.RecordBody("id", 100)); err != nil {
 				t.Error(err)
 			}
 		}, api.OK, true, 200, 1},
 		{"not there", api.OpRead, func(_ int64, w http.ResponseWriter, r *http.Request) { api.NewProblem(404, "none").ServeHTTP(w, r) }, api.OK, false, 404, 1},
 		{"wrong content", api.OpRead, func(_ int64, w http.ResponseWriter, _ *http.Request) {
-			if _, err := w.Write(Body("other", 100)); err != nil {
+			if _, err := w.Write(api.RecordBody("other", 100)); err != nil {
 				t.Error(err)
 			}
 		}, api.Failed, false, 200, 2},
@@ -262,8 +262,8 @@ func TestSessionsWaitForTheNodes(t *testing.T) {
 }
 
 func TestBodyFollowsFromID(t *testing.T) {
-	a, b := Body("a", 1000), Body("b", 1000)
-	if len(a) != 1000 || bytes.Equal(a, b) || !bytes.Equal(a, Body("a", 1000)) || len(Body("a", 1)) != 1 {
+	a, b := api.RecordBody("a", 1000), api.RecordBody("b", 1000)
+	if len(a) != 1000 || bytes.Equal(a, b) || !bytes.Equal(a, api.RecordBody("a", 1000)) || len(api.RecordBody("a", 1)) != 1 {
 		t.Error("bodies do not follow from ids")
 	}
 }

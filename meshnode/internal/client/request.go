@@ -25,7 +25,7 @@ type request struct {
 
 func (c *Client) write(id string) request {
 	return request{
-		op: api.Operation{Op: api.OpWrite, ID: id}, method: http.MethodPut, path: api.RecordsPath + "/" + url.PathEscape(id), body: Body(id, c.cfg.Size),
+		op: api.Operation{Op: api.OpWrite, ID: id, Size: c.cfg.Size}, method: http.MethodPut, path: api.RecordsPath + "/" + url.PathEscape(id), body: api.RecordBody(id, c.cfg.Size),
 	}
 }
 
@@ -33,7 +33,7 @@ func (c *Client) read(id string) request {
 	return request{
 		op: api.Operation{Op: api.OpRead, ID: id}, method: http.MethodGet, path: api.RecordsPath + "/" + url.PathEscape(id), missing: true,
 		check: func(op *api.Operation, body []byte) error {
-			if !bytes.Equal(body, Body(id, c.cfg.Size)) {
+			if !bytes.Equal(body, api.RecordBody(id, c.cfg.Size)) {
 				return fmt.Errorf("wrong content: %d bytes", len(body))
 			}
 			op.Found = true
@@ -51,7 +51,7 @@ func state(id string, version uint64) []byte {
 	if version == 1 {
 		id = ""
 	}
-	return Body(id+"/"+strconv.FormatUint(version, 10), stateSize)
+	return api.RecordBody(id+"/"+strconv.FormatUint(version, 10), stateSize)
 }
 
 // create makes a session.

@@ -62,6 +62,9 @@ type PeerState struct {
 	Up   bool   `json:"up"`
 	// RTT is the last round trip in nanoseconds.
 	RTT time.Duration `json:"rtt_ns"`
+	// Heard is when the peer's last request arrived: what the peer sends gets here,
+	// whether answers get back or not. Zero: none has.
+	Heard time.Time `json:"heard,omitzero"`
 	// Sent and Answered count requests since the start.
 	Sent     uint64 `json:"sent"`
 	Answered uint64 `json:"answered"`

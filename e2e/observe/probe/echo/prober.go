@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -29,7 +30,9 @@ type Prober struct {
 	seq uint64
 }
 
+// packet is one that arrived: a reply, or a request of a peer, told by its address.
 type packet struct {
+	request bool
 	peer    uint64
 	sent    time.Time
 	arrived time.Time
@@ -81,6 +84,10 @@ func (p *Prober) loop(ctx context.Context, conn *net.UDPConn, trackers []*tracke
 				continue
 			}
 			k := trackers[r.peer]
+			if r.request {
+				k.heard = r.arrived
+				continue
+			}
 			if c, changed := k.reply(r.sent, r.arrived); changed {
 				if err := p.change(k, c); err != nil {
 					return err
@@ -129,14 +136,23 @@ func (p *Prober) receive(ctx context.Context, conn *net.UDPConn, replies chan<- 
 		case kindRequest:
 			buf[4] = kindReply
 			_, _ = conn.WriteToUDPAddrPort(buf[:n], from)
+			peer = p.at(from.Addr())
 		case kindReply:
-			select {
-			case replies <- packet{peer: peer, sent: sent, arrived: time.Now()}:
-			case <-ctx.Done():
-				return net.ErrClosed
-			}
+		default:
+			continue
+		}
+		select {
+		case replies <- packet{request: kind == kindRequest, peer: peer, sent: sent, arrived: time.Now()}:
+		case <-ctx.Done():
+			return net.ErrClosed
 		}
 	}
+}
+
+// at returns the index of the peer with an address, or one that is no peer's.
+func (p *Prober) at(a netip.Addr) uint64 {
+	i := slices.IndexFunc(p.Peers, func(peer Peer) bool { return peer.Addr.Addr() == a.Unmap() })
+	return uint64(i) // -1 is beyond every peer
 }
 
 func (p *Prober) change(k *tracker, c change) error {

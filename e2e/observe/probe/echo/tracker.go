@@ -14,6 +14,7 @@ type tracker struct {
 	up          bool
 	outstanding []time.Time // sending times of unanswered requests, oldest first
 	lastReply   time.Time
+	heard       time.Time // when the peer's last request arrived
 	rtt         time.Duration
 	sent        uint64
 	answered    uint64
@@ -70,5 +71,5 @@ func (k *tracker) check(t time.Time) (change, bool) {
 }
 
 func (k *tracker) state() PeerState {
-	return PeerState{Peer: k.peer, Up: k.up, RTT: k.rtt, Sent: k.sent, Answered: k.answered}
+	return PeerState{Peer: k.peer, Up: k.up, RTT: k.rtt, Heard: k.heard, Sent: k.sent, Answered: k.answered}
 }

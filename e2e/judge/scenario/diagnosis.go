@@ -1,0 +1,96 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
+)
+
+// Diagnosis is what may be found on any node while an episode lasts, and in its tail.
+type Diagnosis struct {
+	From, To  time.Time
+	Incidents []string
+	// About are the only peers that they may name; none: any.
+	About []string
+}
+
+// May returns the diagnoses that an episode allows: incidents of these types, and no
+// others.
+func (e *Episode) May(incidents ...string) Diagnosis {
+	if e == nil {
+		return Diagnosis{}
+	}
+	w := e.Tailed()
+	return Diagnosis{From: w.Start, To: w.End, Incidents: incidents}
+}
+
+// Only returns the diagnosis limited to incidents about some peers.
+func (d Diagnosis) Only(peers ...string) Diagnosis {
+	d.About = peers
+	return d
+}
+
+// Misdiagnoses names the incidents that opened on any node from the first episode to the
+// tail of the last one and that no episode of that time allows.
+func (r *Run) Misdiagnoses(ctx context.Context, allowed ...Diagnosis) ([]string, error) {
+	from, to := time.Time{}, time.Time{}
+	for _, d := range allowed {
+		if d.From.IsZero() || d.To.IsZero() {
+			return nil, verdict.Unproven(errors.New("a fault of the scenario was not there, or is not over"))
+		}
+		if from.IsZero() || d.From.Before(from) {
+			from = d.From
+		}
+		if d.To.After(to) {
+			to = d.To
+		}
+	}
+	if now := time.Now(); now.Before(to) {
+		return nil, verdict.Unproven(fmt.Errorf("what is to be judged is over in %v only", to.Sub(now).Round(time.Second)))
+	}
+	logs, err := r.Journals(ctx, r.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	for _, n := range r.Nodes {
+		wrong = append(wrong, misdiagnosed(n, logs[n], from, to, allowed)...)
+	}
+	return wrong, nil
+}
+
+// misdiagnosed names the incidents in one node's journal that nothing allows.
+func misdiagnosed(node string, entries []event.Entry, from, to time.Time, allowed []Diagnosis) []string {
+	var wrong []string
+	for _, i := range journal.Incidents(entries, from, to) {
+		if !slices.ContainsFunc(allowed, func(d Diagnosis) bool { return d.covers(i) }) {
+			wrong = append(wrong, node+": "+i.String())
+		}
+	}
+	return wrong
+}
+
+// covers reports whether an incident is one that the diagnosis allows, whatever it turned
+// into.
+func (d Diagnosis) covers(i journal.Incident) bool {
+	if i.Opened.Before(d.From) || i.Opened.After(d.To) {
+		return false
+	}
+	for _, t := range i.Types {
+		if !slices.Contains(d.Incidents, t) {
+			return false
+		}
+	}
+	for _, p := range i.Peers {
+		if len(d.About) > 0 && !slices.Contains(d.About, p) {
+			return false
+		}
+	}
+	return true
+}

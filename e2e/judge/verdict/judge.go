@@ -1,0 +1,143 @@
+package verdict
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+)
+
+// Times are how long each of several, nodes or pairs of them, took to react.
+type Times map[string]time.Duration
+
+// Worst returns the slowest and who it was.
+func (t Times) Worst() (who string, took time.Duration) {
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if who == "" || t[name] > took {
+			who, took = name, t[name]
+		}
+	}
+	return who, took
+}
+
+func (t Times) String() string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		lines = append(lines, fmt.Sprintf("%s %v", name, t[name].Round(time.Millisecond)))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Within holds the slowest of several reactions against a bar. A time is known no
+// better than to slack: a reaction that came earlier than that before its cause had
+// another cause, so that nothing can be concluded.
+func (t Times) Within(what string, bar, slack time.Duration) error {
+	if len(t) == 0 {
+		return Unproven(Shortf("%s: nothing was measured", what))
+	}
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if t[name] < -slack {
+			return Unproven(Shortf("%s: %s reacted %v before the cause", what, name, (-t[name]).Round(time.Millisecond)))
+		}
+	}
+	if who, took := t.Worst(); took > bar {
+		return Shortf("%s: %s took %v, at most %v is allowed", what, who, took.Round(time.Millisecond), bar)
+	}
+	return nil
+}
+
+// Time judges by Times.Within, and keeps what was measured.
+func Time(what string, t Times, bar, slack time.Duration) {
+	ginkgo.GinkgoHelper()
+	_, took := t.Worst()
+	ginkgo.AddReportEntry(what, t, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	measured(fmt.Sprintf("≤ %g", bar.Seconds()), took.Seconds(), "s")
+	Must(t.Within(what, bar, slack))
+}
+
+// Measured reports a time that no bar is set for.
+func Measured(what string, took time.Duration) {
+	ginkgo.GinkgoHelper()
+	ginkgo.AddReportEntry(what, took, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	measured("yes", took.Seconds(), "s")
+}
+
+// AtLeast holds what each of several, nodes mostly, reached against a bar, the least of
+// them counting.
+func AtLeast(what string, reached map[string]float64, bar float64, unit string) {
+	ginkgo.GinkgoHelper()
+	who, least := "", 0.0
+	for _, name := range slices.Sorted(maps.Keys(reached)) {
+		if v := reached[name]; who == "" || v < least {
+			who, least = name, v
+		}
+	}
+	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	measured(fmt.Sprintf("≥ %g", bar), least, unit)
+	switch {
+	case who == "":
+		Invalidf("%s: nothing was measured", what)
+	case !(least >= bar): // NaN is no answer
+		Must(Shortf("%s: %s has %g %s, at least %g is wanted", what, who, least, unit, bar))
+	}
+}
+
+// Equal holds what each of several reached against the one right number.
+func Equal(what string, reached map[string]float64, want float64, unit string) {
+	ginkgo.GinkgoHelper()
+	wrong, got := "", want
+	for _, name := range slices.Sorted(maps.Keys(reached)) {
+		if v := reached[name]; v != want && wrong == "" {
+			wrong, got = fmt.Sprintf("%s: %s has %g %s, not %g", what, name, v, unit, want), v
+		}
+	}
+	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	measured(fmt.Sprintf("= %g", want), got, unit)
+	if len(reached) == 0 {
+		Invalidf("%s: nothing was measured", what)
+	}
+	if wrong != "" {
+		Must(Shortf("%s", wrong))
+	}
+}
+
+// None holds a number of defects against the most that is allowed.
+func None(what string, defects, most int, unit string, detail any) {
+	ginkgo.GinkgoHelper()
+	measured(fmt.Sprintf("≤ %d", most), float64(defects), unit)
+	if defects > most {
+		Must(Shortf("%s: %d, at most %d is allowed: %v", what, defects, most, detail))
+	}
+}
+
+// Yes judges what holds or not: the error says what is missing.
+func Yes(err error) {
+	ginkgo.GinkgoHelper()
+	v := 1.0
+	if err != nil {
+		v = 0
+	}
+	measured("yes", v, "")
+	Must(err)
+}
+
+func measured(expected string, value float64, unit string) {
+	ginkgo.GinkgoHelper()
+	ginkgo.AddReportEntry(report.EntryMeasurement, report.Measurement{
+		Expected: expected, Measured: value, Unit: unit,
+	}, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+}
+
+// Phase runs a part of a scenario and reports how long it took.
+func Phase(name string, f func() error) error {
+	ginkgo.By(name)
+	start := time.Now()
+	err := f()
+	ginkgo.AddReportEntry(report.EntryPhase, report.Phase{Name: name, Seconds: time.Since(start).Seconds()}, ginkgo.ReportEntryVisibilityNever)
+	return err
+}

@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"context"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// The faults of scenario 2 where a script sends bad signatures over the wire: a member of
+// the mesh, and one who is none and sends in the names of members.
+const (
+	injectFixture = "pqc-inject.yaml"
+	forgeFixture  = "pqc-forge.yaml"
+)
+
+var _ = describe(scenario.Scenario{
+	Name: "pqc-inject", Title: "Scenario 2: PQC verification failures, injected by a script", Design: "2",
+	Labels: []string{"pqc-failures"}, Fixtures: []string{injectFixture, forgeFixture},
+}, func(sc *scenario.Scenario) {
+	var s *scenario.Run
+	var attack, forgery *scenario.Attack
+
+	BeforeAll(func(ctx SpecContext) {
+		s = begin(ctx, sc)
+		attack = disturb(ctx, s, s.Inject, injectFixture)
+	})
+
+	criterion(sc, "S2.1", "every node counts the bad signatures and the unknown keys", "> 5", func(ctx SpecContext) {
+		heal(ctx, attack.Episode)
+		judgeBadSignatures(ctx, s, attack)
+		unknown := prom.Labels{metric.LabelType: metric.UnknownPubkey}
+		verdict.Eventually(ctx, s.Prom.Growth(metric.AnomaliesTotal, unknown, attack.Seen())).
+			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically(">=", 1)))
+	})
+
+	criterion(sc, "S2.3", "the session is invalidated after the third bad signature, and its frames drop in the kernel", within(scenario.BarInvalidated), func(ctx SpecContext) {
+		judgeInvalidation(ctx, s, attack)
+	})
+
+	criterion(sc, "S2.2", "a high failure rate is one episode on each node, and names the suspect", "= 1", func(ctx SpecContext) {
+		heal(ctx, attack.Episode)
+		judgeFailureRate(ctx, s, attack)
+	})
+
+	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked; a forger off the path costs no session at all", "0", func(ctx SpecContext) {
+		heal(ctx, attack.Episode)
+		judgeInnocents(ctx, s, attack)
+		sessions := ask(ctx, scenario.WaitAnswer, s.AllSessions)
+		forgery = disturb(ctx, s, s.Inject, forgeFixture)
+		heal(ctx, forgery.Episode)
+		verdict.Must(forgery.AwaitTail(ctx))
+		forgery.Suspect = "" // nobody of the mesh is
+		judgeInnocents(ctx, s, forgery)
+		verdict.Yes(scenario.Kept(sessions, ask(ctx, scenario.WaitAnswer, func(ctx context.Context) (map[string]string, error) { return s.AllSessions(ctx) })))
+	})
+
+	diagnosis(sc, func() []scenario.Diagnosis {
+		return []scenario.Diagnosis{
+			attack.May(metric.VerificationFailed, metric.HighFailureRate).Only(attack.Suspect), forgery.May(),
+		}
+	}, func() *scenario.Episode { return forgery.Episode })
+})

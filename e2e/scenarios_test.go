@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+)
+
+// scenarios is the registry: every scenario, in the order of their files. From it come the
+// labels, the fixtures that are checked before anything is built, what is made ahead, the
+// ids that the report knows, `make help`, the nightly matrix and the README's table.
+var scenarios []*scenario.Scenario
+
+// describe adds a scenario and its container of specs. Their order is that of the file;
+// that nothing is left behind is judged last, in every scenario.
+func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
+	scenarios = append(scenarios, &sc)
+	labels := append([]string{sc.Name}, sc.Labels...)
+	return Describe(sc.Title, Ordered, ContinueOnFailure, Label(labels...), func() {
+		AfterEach(note)
+		specs(&sc)
+		criterion(&sc, "F1", "nothing is left behind: rules, qdiscs, stressors, programs, finalizers, namespaces", "0", func(ctx SpecContext) {
+			judgeLeftBehind(ctx, current)
+		})
+	})
+}
+
+// criterion is an It: what one spec judges, by its id, its promise and its bar.
+func criterion(sc *scenario.Scenario, id, text, bar string, judge func(ctx SpecContext)) {
+	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar})
+	It(id+" "+text, Label(id), judge)
+}
+
+// within writes a bar that is a time.
+func within(d time.Duration) string { return fmt.Sprintf("≤ %g s", d.Seconds()) }
+
+// cell is what is looked for in one phase of the loop beyond the journal.
+type cell struct {
+	text string
+	// also is asked until it holds; nil: nothing more.
+	also func(ctx context.Context) error
+}
+
+// loop are the five criteria of a row of the design document's table: each phase by the
+// journal, under one incident, and by what its cell names besides.
+func loop(sc *scenario.Scenario, expected func() *scenario.Loop, monitor, analyze, plan, execute, knowledge cell) {
+	phases := []struct {
+		letter string
+		cell   cell
+		check  func(*scenario.Loop, context.Context) error
+	}{
+		{"M", monitor, (*scenario.Loop).Monitored},
+		{"A", analyze, (*scenario.Loop).Analyzed},
+		{"P", plan, (*scenario.Loop).Planned},
+		{"E", execute, (*scenario.Loop).Executed},
+		{"K", knowledge, (*scenario.Loop).Recorded},
+	}
+	for _, p := range phases {
+		criterion(sc, "S"+sc.Design+"."+p.letter, p.cell.text, "yes", func(ctx SpecContext) {
+			holds := func(ctx context.Context) error {
+				if err := p.check(expected(), ctx); err != nil || p.cell.also == nil {
+					return err
+				}
+				return p.cell.also(ctx)
+			}
+			verdict.EventuallyHolds(ctx, scenario.WaitSettle, holds)
+			verdict.Yes(nil)
+		})
+	}
+}
+
+// diagnosis is the criterion that no other incident opens on any node than the faults of
+// the scenario allow.
+func diagnosis(sc *scenario.Scenario, allowed func() []scenario.Diagnosis, last func() *scenario.Episode) {
+	criterion(sc, "S"+sc.Design+".X", "no incident but those that the faults call for opens on any node", "0", func(ctx SpecContext) {
+		verdict.Must(verdict.Phase(sc.Name+": tail", func() error { return last().AwaitTail(ctx) }))
+		wrong, err := current.Misdiagnoses(ctx, allowed()...)
+		verdict.Must(err)
+		verdict.None("misdiagnoses", len(wrong), 0, "incidents", wrong)
+	})
+}
