@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
 )
@@ -20,7 +21,7 @@ import (
 const publishRetry = time.Second
 
 func runCA(ctx context.Context, args []string, out io.Writer) error {
-	f := newFlags("ca", "meshnode ca --dir /authority --service-account mesh-node", out)
+	f := command.NewFlags("meshnode ca", "meshnode ca --dir /authority --service-account mesh-node", out)
 	dir := f.String("dir", "", "`directory` of the root key; keep it in memory")
 	listen := f.String("listen", ":8443", "`address` of enrolment (TLS)")
 	probes := f.String("metrics-listen", ":8080", "`address` of /metrics, /healthz and /readyz (plain)")
@@ -30,11 +31,11 @@ func runCA(ctx context.Context, args []string, out io.Writer) error {
 	shared := f.String("api-service", "mesh-api", "`Service` of the client API, for the nodes' TLS names")
 	hosts := f.String("hosts", "", "comma-separated further `names` or addresses of the authority's own certificate")
 	publish := f.Duration("publish-timeout", time.Minute, "how long to try to publish the trust bundle")
-	newLogger := f.logLevel()
-	if err := f.parse(args); err != nil {
+	newLogger := f.LogLevel()
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if err := f.need("dir"); err != nil {
+	if err := f.Need("dir"); err != nil {
 		return err
 	}
 	logger := newLogger().With("node", "ca")

@@ -11,21 +11,16 @@ import (
 	"testing"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
-
-	"github.com/x0tta6bl4/mesh/fixtures"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/inject"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/chaos/inject"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// at starts a process of the cluster in the namespace of another.
-func (c *cluster) at(host, name string, args ...string) {
+// chaos starts meshchaos in the namespace of a process of the cluster.
+func (c *cluster) chaos(host, name string, args ...string) {
 	c.t.Helper()
 	c.procs[name] = &process{ip: c.procs[host].ip, ns: c.procs[host].ns}
-	c.launch(name, nil, args...)
+	c.launch(name, []string{asMeshchaos + "=1"}, args...)
 }
 
 // ended waits for a process that ends by itself and returns the lines that it printed about
@@ -95,7 +90,7 @@ func TestCorrupt(t *testing.T) {
 		c.start(n)
 	}
 	c.within(20*time.Second, "every pair verified", c.whole)
-	c.at("a-0", "corruptor", "chaos", "corrupt", "--interface=eth0", "--peers="+c.procs["a-1"].ip, "--duration=15s")
+	c.chaos("a-0", "corruptor", "corrupt", "--interface=eth0", "--peers="+c.procs["a-1"].ip, "--duration=15s")
 	c.within(15*time.Second, "more than five bad signatures", func() error {
 		if v, err := c.metric("a-1", metric.AnomaliesTotal, map[string]string{metric.LabelType: metric.VerificationFailed}); err != nil || v <= 5 {
 			return fmt.Errorf("%v counted, %w", v, err)
@@ -103,7 +98,7 @@ func TestCorrupt(t *testing.T) {
 		return nil
 	})
 	for _, line := range c.ended("corruptor", "detached") {
-		var counts corruptCounts
+		var counts struct{ Seen, Corrupted, Failed int }
 		if err := json.Unmarshal(line, &counts); err != nil || counts.Corrupted == 0 || counts.Corrupted != counts.Seen || counts.Failed != 0 {
 			t.Errorf("the corruptor says %s, %v", line, err)
 		}
@@ -124,41 +119,10 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
-// TestFixturesFitTheBinary: every argument of the fixtures is one that the command
-// takes.
-func TestFixturesFitTheBinary(t *testing.T) {
-	for file, argsOf := range map[string]func([]byte) ([]string, error){
-		"pqc-corrupt.yaml": func(b []byte) ([]string, error) {
-			var p corev1.Pod
-			err := yaml.UnmarshalStrict(b, &p)
-			return p.Spec.EphemeralContainers[0].Args, err
-		},
-		"pqc-inject.yaml": func(b []byte) ([]string, error) {
-			var j batchv1.Job
-			err := yaml.UnmarshalStrict(b, &j)
-			return j.Spec.Template.Spec.Containers[0].Args, err
-		},
-	} {
-		b, err := fixtures.FS.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		args, err := argsOf(b)
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		// --help comes last: what precedes it is parsed first.
-		var out bytes.Buffer
-		if code := run(t.Context(), append(args, "--help"), &out, &out); code != 0 || !strings.Contains(out.String(), "example:") {
-			t.Errorf("%s: %v: exit %d\n%s", file, args, code, out.String())
-		}
-	}
-}
-
 // TestCorruptorEndsWhenItIsStopped: as Kubernetes stops a container.
 func TestCorruptorEndsWhenItIsStopped(t *testing.T) {
 	c := newCluster(t, "a-0")
-	c.at("a-0", "corruptor", "chaos", "corrupt", "--duration=10m")
+	c.chaos("a-0", "corruptor", "corrupt", "--duration=10m")
 	c.within(10*time.Second, "attached", func() error {
 		b, err := os.ReadFile(c.procs["corruptor"].log.Name())
 		if err == nil && !bytes.Contains(b, []byte(`"event":"attached"`)) {
@@ -179,7 +143,7 @@ func TestInject(t *testing.T) {
 	attack := func(name string, extra ...string) (counts []inject.Counts) {
 		t.Helper()
 		peers := fmt.Sprintf("--peers=a-0=%s:26970,a-1=%s:26970", c.procs["a-0"].ip, c.procs["a-1"].ip)
-		c.at("ca", name, append([]string{"chaos", "inject", "--name=" + name, peers, "--ca=" + c.caURL,
+		c.chaos("ca", name, append([]string{"inject", "--name=" + name, peers, "--ca=" + c.caURL,
 			"--token-file=" + c.write(filepath.Join(name, "token"), "token of "+name), "--trust-dir=" + filepath.Join(c.dir, "trust")}, extra...)...)
 		for _, line := range c.ended(name, "injected") {
 			var sent inject.Counts
@@ -224,6 +188,160 @@ func TestInject(t *testing.T) {
 	for _, n := range c.names {
 		if v := c.count(n, metric.PeerStatus, map[string]string{metric.LabelStatus: "unreachable"}); v != 0 {
 			t.Errorf("%s misses %v peers", n, v)
+		}
+	}
+}
+
+// TestForge: somebody off the path, who is no member, sends frames in the name of
+// members. They arrive, nothing of them passes, and nobody's session comes to harm;
+// not even that whose id the forger knows.
+func TestForge(t *testing.T) {
+	c := newCluster(t, "a-0", "a-1", "b-0")
+	for _, n := range c.names {
+		c.start(n)
+	}
+	c.within(20*time.Second, "every pair verified", c.whole)
+	established, verdicts := map[string]float64{}, map[string]float64{}
+	drops := func(name string) (sum float64) {
+		for _, v := range []string{"no_session", "bad_tag", "rate_limited"} {
+			sum += c.count(name, metric.PacketsTotal, map[string]string{metric.LabelVerdict: v})
+		}
+		return sum
+	}
+	for _, n := range c.names {
+		established[n], verdicts[n] = c.count(n, metric.SessionsEstablishedTotal, nil), drops(n)
+	}
+	// The ids are seen where they are sent, as in a replay; the forger is elsewhere.
+	c.chaos("a-0", "observer", "replay", "--capture=1s", "--after=1ms", "--duration=20s")
+	var ids []string
+	for _, line := range c.lines("observer", "captured") {
+		ids = append(ids, line.Sessions...)
+	}
+	var peers []string
+	for _, n := range c.names {
+		peers = append(peers, fmt.Sprintf("%s=%s:26970", n, c.procs[n].ip))
+	}
+	c.chaos("ca", "forger", "forge", "--peers="+strings.Join(peers, ","), "--duration=5s", "--interval=10ms", "--sessions="+strings.Join(ids, ","))
+	nodes := 0
+	for _, line := range c.ended("forger", "forged") {
+		var sent struct {
+			Node            string
+			Frames, Spoofed int
+			Kinds           map[string]int
+			Started, Ended  time.Time
+		}
+		if err := json.Unmarshal(line, &sent); err != nil {
+			t.Fatalf("the forger says %s: %v", line, err)
+		}
+		nodes++
+		if sent.Frames < 500 || sent.Spoofed < sent.Frames/2 || sent.Kinds["data"] != sent.Frames/3 || sent.Ended.Sub(sent.Started) < 4*time.Second {
+			t.Errorf("the forger says %s", line)
+		}
+		if got := drops(sent.Node) - verdicts[sent.Node]; got < float64(sent.Frames) {
+			t.Errorf("%s dropped %v of %d forged frames", sent.Node, got, sent.Frames)
+		}
+	}
+	if nodes != len(c.names) {
+		t.Errorf("%d nodes were attacked", nodes)
+	}
+	for _, n := range c.names {
+		for _, m := range []string{metric.SessionsInvalidatedTotal, metric.AnomaliesDetected, metric.VerificationsFailed} {
+			if v := c.count(n, m, nil); v != 0 {
+				t.Errorf("%s: %s is %v", n, m, v)
+			}
+		}
+		if v := c.count(n, metric.SessionsEstablishedTotal, nil); v != established[n] {
+			t.Errorf("%s: %v sessions were made anew", n, v-established[n])
+		}
+	}
+	if err := c.whole(); err != nil {
+		t.Error(err)
+	}
+}
+
+// replayLine is a line of meshchaos replay.
+type replayLine struct {
+	Event    string
+	Frames   int
+	Sessions []string
+	To       []string
+}
+
+// lines returns what a replayer printed about an event, after its end.
+func (c *cluster) lines(name, event string) (lines []replayLine) {
+	c.t.Helper()
+	c.ended(name, event)
+	b, err := os.ReadFile(c.procs[name].log.Name())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+		var line replayLine
+		if json.Unmarshal(s.Bytes(), &line) == nil && line.Event == event {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// TestReplay: what a node sent is recorded, its peers end their sessions with it and
+// make new ones, and the frames come again. They reach the peers' verifiers, which
+// drop every one.
+func TestReplay(t *testing.T) {
+	c := newCluster(t, "a-0", "a-1", "b-0")
+	for _, n := range c.names {
+		c.start(n)
+	}
+	c.within(20*time.Second, "every pair verified", c.whole)
+	// Of two recorders, one waits for the new sessions, and one until all is quiet.
+	c.chaos("a-0", "early", "replay", "--capture=2s", "--settle=500ms", "--duration=40s")
+	c.chaos("a-0", "late", "replay", "--capture=2s", "--after=18s", "--duration=40s")
+	for _, name := range []string{"early", "late"} {
+		c.within(10*time.Second, "recorded", func() error {
+			b, err := os.ReadFile(c.procs[name].log.Name())
+			if err == nil && bytes.Count(b, []byte(`"captured"`)) < 2 {
+				err = fmt.Errorf("%s says %q", name, b)
+			}
+			return err
+		})
+	}
+	recorded := time.Now()
+	c.chaos("a-0", "corruptor", "corrupt", "--duration=6s")
+	for _, l := range c.lines("early", "replayed") {
+		if l.Frames < 5 || len(l.Sessions) == 0 || len(l.To) != 1 {
+			t.Errorf("it says %+v", l)
+		}
+	}
+	c.ended("corruptor", "detached")
+	c.within(10*time.Second, "well again", c.whole)
+	dropped := func(ip string) (sum float64) {
+		for _, n := range c.names {
+			for _, v := range []string{"revoked", "no_session"} {
+				if c.procs[n].ip == ip {
+					sum += c.count(n, metric.PacketsTotal, map[string]string{metric.LabelVerdict: v})
+				}
+			}
+		}
+		return sum
+	}
+	before := map[string]float64{}
+	for _, n := range []string{"a-1", "b-0"} {
+		before[c.procs[n].ip] = dropped(c.procs[n].ip)
+	}
+	if time.Since(recorded) > 17*time.Second {
+		t.Fatal("it took too long until all was quiet to tell whose frames were dropped")
+	}
+	lines := c.lines("late", "replayed")
+	if len(lines) != 2 {
+		t.Errorf("it says %+v", lines)
+	}
+	for _, l := range lines {
+		if l.Frames < 5 || len(l.Sessions) == 0 || len(l.To) != 1 {
+			t.Errorf("it says %+v", l)
+			continue
+		}
+		if got := dropped(l.To[0]) - before[l.To[0]]; got != float64(l.Frames) {
+			t.Errorf("%s dropped %v of %d replayed frames", l.To[0], got, l.Frames)
 		}
 	}
 }

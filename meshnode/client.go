@@ -14,6 +14,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/client"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
 )
 
@@ -25,7 +26,7 @@ const clientExample = `meshnode client --nodes https://mesh-node-a-0.mesh-nodes.
 const maxClientSessions = 200
 
 func runClient(ctx context.Context, args []string, out io.Writer) error {
-	f := newFlags("client", clientExample, out)
+	f := command.NewFlags("meshnode client", clientExample, out)
 	nodes := f.String("nodes", "", "comma-separated `URLs` of nodes")
 	service := f.String("service", "", "`URL` of the Service that leads to any node")
 	sessions := f.Int("sessions", 0, "how many client sessions to keep through the Service")
@@ -35,18 +36,18 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 	listen := f.String("listen", ":8080", "`address` of /history, /metrics, /healthz and /readyz (plain)")
 	interval := f.Duration("interval", 200*time.Millisecond, "time between operations at one node, and on one session")
 	size := f.Int("size", 256, "`bytes` of a record's body")
-	newLogger := f.logLevel()
-	if err := f.parse(args); err != nil {
+	newLogger := f.LogLevel()
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if err := f.need("token-file", "trust-dir", "history"); err != nil {
+	if err := f.Need("token-file", "trust-dir", "history"); err != nil {
 		return err
 	}
 	if *sessions < 0 || *sessions > maxClientSessions {
-		return fmt.Errorf("%w: --sessions must be 0 to %d", errUsage, maxClientSessions)
+		return fmt.Errorf("%w: --sessions must be 0 to %d", command.ErrUsage, maxClientSessions)
 	}
 	if *size < 1 || *size > api.MaxBody || *interval <= 0 {
-		return fmt.Errorf("%w: --size must be 1 to %d and --interval positive", errUsage, api.MaxBody)
+		return fmt.Errorf("%w: --size must be 1 to %d and --interval positive", command.ErrUsage, api.MaxBody)
 	}
 	logger := newLogger().With("node", "client")
 	reg := prometheus.NewRegistry()
@@ -59,7 +60,7 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 		Interval: *interval, Size: *size, History: history, Logger: logger,
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %w", errUsage, err), history.Close())
+		return errors.Join(fmt.Errorf("%w: %w", command.ErrUsage, err), history.Close())
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /history", history)

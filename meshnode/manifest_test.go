@@ -135,7 +135,7 @@ func TestManifestsFitTheBinary(t *testing.T) {
 			}
 		}
 		// --help comes last: what precedes it is parsed first.
-		if code := run(t.Context(), append(c.Args, "--help"), &out, &out); code != 0 || !strings.Contains(out.String(), "example:") {
+		if code := binary().Run(t.Context(), append(c.Args, "--help"), &out, &out); code != 0 || !strings.Contains(out.String(), "example:") {
 			t.Errorf("%s: %v: exit %d\n%s", name, c.Args, code, out.String())
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/chaos"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
@@ -30,6 +31,9 @@ const podFiles = "MESHNODE_TEST_POD_FILES"
 // tests run the real command line in processes of its own.
 const asMeshnode = "MESHNODE_TEST_AS_COMMAND"
 
+// asMeshchaos makes it behave as meshchaos.
+const asMeshchaos = "MESHNODE_TEST_AS_MESHCHAOS"
+
 func TestMain(m *testing.M) {
 	if err := join(); err != nil {
 		fmt.Fprintln(os.Stderr, "control groups:", err)
@@ -40,6 +44,9 @@ func TestMain(m *testing.M) {
 	}
 	if address := os.Getenv(asMemberlist); address != "" {
 		os.Exit(runMemberlist(address))
+	}
+	if os.Getenv(asMeshchaos) != "" {
+		chaos.Binary().Main()
 	}
 	if os.Getenv(asMeshnode) != "" {
 		if dir := os.Getenv(podFiles); dir != "" {

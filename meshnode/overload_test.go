@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -178,7 +179,7 @@ func TestOverload(t *testing.T) {
 	if v := os.Getenv("MESH_TEST_REATTEST"); v != "" {
 		reattest = v
 	}
-	for _, mapek := range []onOff{true, false} {
+	for _, mapek := range []command.OnOff{true, false} {
 		t.Run("mapek "+mapek.String(), func(t *testing.T) {
 			c := newCluster(t, "a-0", "a-1", "a-2", "b-0", "b-1")
 			groups := limitCPU(t)

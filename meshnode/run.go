@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/bpf/verifier"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
@@ -38,7 +38,7 @@ type options struct {
 	dataDir, policyFile        string
 	listen, apiAddr, probeAddr string
 	apiTokenFile, debugAddr    string
-	mapek                      onOff
+	mapek                      command.OnOff
 	enrolTimeout               time.Duration
 	drain, reattest            time.Duration
 	logger                     func() *slog.Logger
@@ -50,13 +50,13 @@ const minReattest = 5 * time.Millisecond
 const runExample = `meshnode run --interface eth0 --peers mesh-nodes.x0tta6bl4.svc --ca https://mesh-ca.x0tta6bl4.svc:8443 \
       --token-file /var/run/secrets/mesh/token --trust-dir /etc/mesh/trust --api-token-file /etc/mesh/api/token --data-dir /data`
 
-func (o *options) flags(out io.Writer) *flags {
+func (o *options) flags(out io.Writer) *command.Flags {
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
 	}
 	o.mapek = true
-	f := newFlags("run", runExample, out)
+	f := command.NewFlags("meshnode run", runExample, out)
 	f.StringVar(&o.name, "name", host, "the node's `name`; in a cluster the pod's name")
 	f.StringVar(&o.zone, "zone", "", "the node's `zone`")
 	f.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", frame.Port), "UDP `address` of mesh traffic; the verifier guards this port only")
@@ -75,22 +75,22 @@ func (o *options) flags(out io.Writer) *flags {
 	f.DurationVar(&o.drain, "drain", 3*time.Second, "how long to serve on, not ready, before leaving: the time in which clients learn of it")
 	f.Var(&o.mapek, "mapek", "`on` or off: the loop's Plan and Execute; off only watches")
 	f.StringVar(&o.policyFile, "policy", "", "`file` with the loop's policy (YAML); empty: the built-in one")
-	o.logger = f.logLevel()
+	o.logger = f.LogLevel()
 	return f
 }
 
 func runNode(stopped context.Context, args []string, out io.Writer) error {
 	var o options
 	f := o.flags(out)
-	if err := f.parse(args); err != nil {
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if err := f.need("name", "peers", "ca", "token-file", "trust-dir", "data-dir", "api-token-file", "interface"); err != nil {
+	if err := f.Need("name", "peers", "ca", "token-file", "trust-dir", "data-dir", "api-token-file", "interface"); err != nil {
 		return err
 	}
-	discover, err := o.discoverer()
+	discover, err := node.ParsePeers(o.peers, o.name)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: --peers: %w", command.ErrUsage, err)
 	}
 	policy, err := o.policy()
 	if err != nil {
@@ -101,7 +101,7 @@ func runNode(stopped context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if o.reattest != 0 && o.reattest < minReattest {
-		return fmt.Errorf("%w: --reattest-interval is %v, want 0 or at least %v", errUsage, o.reattest, minReattest)
+		return fmt.Errorf("%w: --reattest-interval is %v, want 0 or at least %v", command.ErrUsage, o.reattest, minReattest)
 	}
 	logger := o.logger().With("node", o.name)
 	reg := prometheus.NewRegistry()
@@ -204,7 +204,7 @@ func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m me
 	n, err := node.New(node.Config{
 		Identity: m.id, Transport: conn, Gate: kernelGate{m.gate}, Signatures: kernelSignatures{m.gate}, Reports: kernelReports{m.gate},
 		Now: verifier.Now, Dir: o.dataDir, Discover: m.discover, Policy: m.policy, Heal: bool(o.mapek),
-		Group: limits, Registry: m.reg, Logger: m.logger, Version: versionString(), Limits: session.Limits{Reattest: o.reattest},
+		Group: limits, Registry: m.reg, Logger: m.logger, Version: command.Version(version), Limits: session.Limits{Reattest: o.reattest},
 	})
 	if err != nil {
 		return errors.Join(err, conn.Close())
@@ -218,7 +218,7 @@ func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m me
 		return errors.Join(err, n.Close(), conn.Close())
 	}
 	m.running.Store(n)
-	m.logger.Info("node runs", "zone", o.zone, "verifier", m.gate.Mode(), "mapek", o.mapek.String(), "version", versionString())
+	m.logger.Info("node runs", "zone", o.zone, "verifier", m.gate.Mode(), "mapek", o.mapek.String(), "version", command.Version(version))
 	running, stopRunning := context.WithCancel(ctx)
 	defer context.AfterFunc(stopped, func() {
 		o.leave(ctx, n, m.logger)
@@ -250,33 +250,17 @@ func (o *options) leave(ctx context.Context, n *node.Node, logger *slog.Logger) 
 	}
 }
 
-func (o *options) discoverer() (node.Discoverer, error) {
-	if !strings.Contains(o.peers, "=") {
-		return node.DNS{Service: o.peers, Resolver: &net.Resolver{PreferGo: true}, Self: o.name}, nil
-	}
-	var s node.Static
-	for _, p := range strings.Split(o.peers, ",") {
-		name, addr, ok := strings.Cut(p, "=")
-		a, err := netip.ParseAddrPort(addr)
-		if !ok || name == "" || err != nil {
-			return nil, fmt.Errorf("%w: --peers: %q is not NAME=IP:PORT", errUsage, p)
-		}
-		s = append(s, node.Member{Name: name, Addr: a})
-	}
-	return s, nil
-}
-
 func (o *options) policy() (*mapek.Policy, error) {
 	if o.policyFile == "" {
 		return mapek.DefaultPolicy(), nil
 	}
 	b, err := os.ReadFile(o.policyFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --policy: %w", errUsage, err)
+		return nil, fmt.Errorf("%w: --policy: %w", command.ErrUsage, err)
 	}
 	p, err := mapek.ParsePolicy(b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --policy %s: %w", errUsage, o.policyFile, err)
+		return nil, fmt.Errorf("%w: --policy %s: %w", command.ErrUsage, o.policyFile, err)
 	}
 	return p, nil
 }
@@ -288,7 +272,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 	}
 	a, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return a, fmt.Errorf("%w: --listen: %w", errUsage, err)
+		return a, fmt.Errorf("%w: --listen: %w", command.ErrUsage, err)
 	}
 	return a, nil
 }

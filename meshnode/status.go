@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
@@ -30,16 +31,16 @@ func runStatus(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		host = ""
 	}
-	f := newFlags("status", "meshnode status --api-token-file /etc/mesh/api/token --trust-dir /etc/mesh/trust", out)
+	f := command.NewFlags("meshnode status", "meshnode status --api-token-file /etc/mesh/api/token --trust-dir /etc/mesh/trust", out)
 	url := f.String("url", "https://localhost:8443", "base `URL` of the node's client API")
 	name := f.String("name", host, "the node's `name`, which its certificate must have")
 	tokenFile := f.String("api-token-file", "", "`file` with the bearer token of the client API")
 	trustDir := f.String("trust-dir", "", "`directory` of the mesh's trust bundle")
 	asJSON := f.Bool("json", false, "print the answer as JSON")
-	if err := f.parse(args); err != nil {
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if err := f.need("url", "name", "api-token-file", "trust-dir"); err != nil {
+	if err := f.Need("url", "name", "api-token-file", "trust-dir"); err != nil {
 		return err
 	}
 	trust, err := identity.LoadTrust(*trustDir)
@@ -67,7 +68,7 @@ func runStatus(ctx context.Context, args []string, out io.Writer) error {
 func fetchStatus(ctx context.Context, url, token string, t *tls.Config) (s *api.Status, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+api.StatusPath, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --url: %w", errUsage, err)
+		return nil, fmt.Errorf("%w: --url: %w", command.ErrUsage, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: t}}

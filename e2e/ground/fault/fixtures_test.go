@@ -110,8 +110,23 @@ func nodeTemplate(t *testing.T) corev1.PodSpec {
 func TestCorruptorHasThePrivilegesOfItsNode(t *testing.T) {
 	c := load(t, "pqc-corrupt.yaml").(*corev1.Pod).Spec.EphemeralContainers[0]
 	node := nodeTemplate(t).Containers[0]
-	if !reflect.DeepEqual(c.SecurityContext, node.SecurityContext) || c.Image != node.Image || c.ImagePullPolicy != node.ImagePullPolicy {
+	if !reflect.DeepEqual(c.SecurityContext, node.SecurityContext) || c.ImagePullPolicy != node.ImagePullPolicy {
 		t.Errorf("corruptor %+v, node %+v", c.SecurityContext, node.SecurityContext)
+	}
+}
+
+// The forger and the replayer need a raw socket, and nothing else of the node's.
+func TestForgerAndReplayerHaveARawSocketOnly(t *testing.T) {
+	j := load(t, "pqc-forge.yaml").(*batchv1.Job).Spec.Template.Spec
+	if j.AutomountServiceAccountToken == nil || *j.AutomountServiceAccountToken || len(j.Volumes) > 0 || j.ServiceAccountName != "" {
+		t.Errorf("the forger could be a member: account %q, volumes %v", j.ServiceAccountName, j.Volumes)
+	}
+	r := load(t, "pqc-replay.yaml").(*corev1.Pod).Spec.EphemeralContainers[0]
+	for name, s := range map[string]*corev1.SecurityContext{"forger": j.Containers[0].SecurityContext, "replayer": r.SecurityContext} {
+		if *s.AllowPrivilegeEscalation || *s.Privileged || !*s.ReadOnlyRootFilesystem ||
+			!slices.Equal(s.Capabilities.Add, []corev1.Capability{"NET_RAW"}) || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+			t.Errorf("%s: %+v", name, s)
+		}
 	}
 }
 

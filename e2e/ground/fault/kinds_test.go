@@ -18,7 +18,7 @@ func TestDecodeOtherKindsNamesLineAndField(t *testing.T) {
 		"unknown field of a job":       {"pqc-inject.yaml", "backoffLimit: 0", "retries: 0", "spec.retries", "unknown field"},
 		"wrong type in a job":          {"pqc-inject.yaml", "activeDeadlineSeconds: 120", "activeDeadlineSeconds: soon", "spec.activeDeadlineSeconds", "must be"},
 		"restart policy":               {"pqc-inject.yaml", "restartPolicy: Never", "restartPolicy: Always", "spec.template.spec.restartPolicy", "Always"},
-		"no image":                     {"pqc-inject.yaml", "image: x0tta6bl4/meshnode:dev", `image: ""`, "spec.template.spec.containers[0].image", "missing"},
+		"no image":                     {"pqc-inject.yaml", "image: x0tta6bl4/meshchaos:dev", `image: ""`, "spec.template.spec.containers[0].image", "missing"},
 		"no such volume":               {"pqc-inject.yaml", "- name: enrolment\n          projected", "- name: token\n          projected", "spec.template.spec.containers[0].volumeMounts[0].name", "no volume"},
 		"unknown field of a container": {"pqc-corrupt.yaml", "imagePullPolicy: IfNotPresent", "pull: Never", "spec.ephemeralContainers[0].pull", "unknown field"},
 		"another field of the pod":     {"pqc-corrupt.yaml", "spec:\n", "spec:\n  hostNetwork: true\n", "spec.hostNetwork", "only an ephemeral container"},
@@ -60,7 +60,7 @@ func TestRetargetOtherKinds(t *testing.T) {
 	if got := s.Spec.PodChaos.Selector.Namespaces; s.Namespace != "s1" || len(got) != 1 || got[0] != "s1" {
 		t.Errorf("schedule in %s selects in %v", s.Namespace, got)
 	}
-	for _, f := range []string{"pqc-inject.yaml", "pqc-corrupt.yaml"} {
+	for _, f := range []string{"pqc-inject.yaml", "pqc-forge.yaml", "pqc-corrupt.yaml", "pqc-replay.yaml"} {
 		if o := load(t, f); o.GetNamespace() != "x0tta6bl4" {
 			t.Errorf("%s in %s", f, o.GetNamespace())
 		} else if Retarget(o, "s1"); o.GetNamespace() != "s1" {
@@ -111,6 +111,8 @@ func TestSidesOfOtherKinds(t *testing.T) {
 		"node-crash-schedule.yaml":      {all, ""},
 		"resource-stress.yaml":          {all, ""},
 		"pqc-corrupt.yaml":              {"mesh-node-a-0", ""},
+		"pqc-replay.yaml":               {"mesh-node-a-0", ""},
+		"pqc-forge.yaml":                {"", ""},
 		"pqc-inject.yaml":               {"", ""},
 	} {
 		o := load(t, file)

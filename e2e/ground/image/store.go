@@ -101,7 +101,7 @@ func stateDir() (string, error) {
 }
 
 // Find returns the set if nothing has to be pulled or built but the project's own
-// two images, which take seconds. The error wraps ErrMissing.
+// images, which take seconds. The error wraps ErrMissing.
 func (s *Store) Find(ctx context.Context) (Set, error) {
 	set := Set{Node: Node, Built: true, DNSTag: CoreDNSTag}
 	want, err := s.nodeHash()
@@ -156,16 +156,22 @@ func (s *Store) present(ctx context.Context, name, content string) (Image, bool)
 	return Image{Name: name, Digest: id, Source: Present}, err == nil && label == content
 }
 
-// withProject adds the mesh node and the probe, built from the sources as they are.
+// Chaos is what attacks the mesh, of which the mesh node holds nothing.
+const Chaos = "x0tta6bl4/meshchaos:dev"
+
+var meshchaos = binaries{what: "the mesh's attacker", module: ".", packages: []string{"./meshnode/cmd/meshchaos"}}
+
+// withProject adds the mesh node, its attacker and the probe, built from the sources
+// as they are.
 func (s *Store) withProject(ctx context.Context, set Set) (Set, error) {
-	step := s.progress.Step("build the mesh node and the probe")
-	var own [2]Image
-	var archives [2]string
+	step := s.progress.Step("build the mesh node, meshchaos and the probe")
+	var own [3]Image
+	var archives [3]string
 	group, ctx := errgroup.WithContext(ctx)
 	for i, p := range []struct {
 		name, command string
 		binaries      binaries
-	}{{Mesh, "meshnode", meshnode}, {Probe, "probe", probe}} {
+	}{{Mesh, "meshnode", meshnode}, {Chaos, "meshchaos", meshchaos}, {Probe, "probe", probe}} {
 		group.Go(func() (err error) {
 			own[i], archives[i], err = s.buildProject(ctx, p.name, p.command, p.binaries)
 			return err

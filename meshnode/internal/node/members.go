@@ -65,6 +65,24 @@ func (d DNS) Members(ctx context.Context) ([]Member, error) {
 	return members, nil
 }
 
+// ParsePeers reads where a node finds the others: the name of a headless service,
+// or a list NAME=IP:PORT,….
+func ParsePeers(peers, self string) (Discoverer, error) {
+	if !strings.Contains(peers, "=") {
+		return DNS{Service: peers, Resolver: &net.Resolver{PreferGo: true}, Self: self}, nil
+	}
+	var s Static
+	for _, p := range strings.Split(peers, ",") {
+		name, addr, ok := strings.Cut(p, "=")
+		a, err := netip.ParseAddrPort(addr)
+		if !ok || name == "" || err != nil {
+			return nil, fmt.Errorf("%q is not NAME=IP:PORT", p)
+		}
+		s = append(s, Member{Name: name, Addr: a})
+	}
+	return s, nil
+}
+
 func names(members []Member) []string {
 	names := make([]string, 0, len(members))
 	for _, m := range members {

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -10,18 +10,20 @@ import (
 	"strings"
 )
 
-// flags is a command's flag set, mirrored by MESH_* variables.
-type flags struct {
+// Flags is a command's flag set, mirrored by MESH_* variables.
+type Flags struct {
 	*flag.FlagSet
-	getenv func(string) (string, bool)
+	Getenv func(string) (string, bool) // os.LookupEnv
 }
 
-func newFlags(name, example string, out io.Writer) *flags {
-	f := &flags{FlagSet: flag.NewFlagSet("meshnode "+name, flag.ContinueOnError), getenv: os.LookupEnv}
+// NewFlags returns the flag set of a command, named with its binary. Help goes to
+// out.
+func NewFlags(name, example string, out io.Writer) *Flags {
+	f := &Flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), Getenv: os.LookupEnv}
 	f.SetOutput(io.Discard) // errors are printed once, by main
 	f.Usage = func() {
 		f.SetOutput(out)
-		fmt.Fprintf(out, "usage: meshnode %s [flags]\n\n", name)
+		fmt.Fprintf(out, "usage: %s [flags]\n\n", name)
 		f.PrintDefaults()
 		fmt.Fprintf(out, "\nEvery flag --some-name can also be given as the variable MESH_SOME_NAME.\n\nexample:\n  %s\n", example)
 		f.SetOutput(io.Discard)
@@ -29,34 +31,34 @@ func newFlags(name, example string, out io.Writer) *flags {
 	return f
 }
 
-// parse reads the arguments, and the environment for flags they do not set. Its
-// error wraps errUsage or is flag.ErrHelp.
-func (f *flags) parse(args []string) error {
+// Parse reads the arguments, and the environment for flags they do not set. Its
+// error wraps ErrUsage or is flag.ErrHelp.
+func (f *Flags) Parse(args []string) error {
 	if err := f.FlagSet.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	if f.NArg() > 0 {
-		return fmt.Errorf("%w: unexpected argument %q", errUsage, f.Arg(0))
+		return fmt.Errorf("%w: unexpected argument %q", ErrUsage, f.Arg(0))
 	}
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
 	var errs []error
 	f.VisitAll(func(fl *flag.Flag) {
 		name := "MESH_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
-		if v, ok := f.getenv(name); ok && !given[fl.Name] {
+		if v, ok := f.Getenv(name); ok && !given[fl.Name] {
 			if err := f.Set(fl.Name, v); err != nil {
-				errs = append(errs, fmt.Errorf("%w: variable %s: %w", errUsage, name, err))
+				errs = append(errs, fmt.Errorf("%w: variable %s: %w", ErrUsage, name, err))
 			}
 		}
 	})
 	return errors.Join(errs...)
 }
 
-// need returns an error that names the flags that are empty.
-func (f *flags) need(names ...string) error {
+// Need returns an error that names the flags that are empty.
+func (f *Flags) Need(names ...string) error {
 	var missing []string
 	for _, n := range names {
 		if f.Lookup(n).Value.String() == "" {
@@ -64,22 +66,24 @@ func (f *flags) need(names ...string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s must be set; see --help", errUsage, strings.Join(missing, ", "))
+		return fmt.Errorf("%w: %s must be set; see --help", ErrUsage, strings.Join(missing, ", "))
 	}
 	return nil
 }
 
-// onOff is a flag that is on or off.
-type onOff bool
+// OnOff is a flag that is on or off.
+type OnOff bool
 
-func (o *onOff) String() string {
+// String implements flag.Value.
+func (o *OnOff) String() string {
 	if *o {
 		return "on"
 	}
 	return "off"
 }
 
-func (o *onOff) Set(s string) error {
+// Set implements flag.Value.
+func (o *OnOff) Set(s string) error {
 	switch s {
 	case "on":
 		*o = true
@@ -91,8 +95,8 @@ func (o *onOff) Set(s string) error {
 	return nil
 }
 
-// logLevel adds --log-level and returns a function that makes the logger.
-func (f *flags) logLevel() func() *slog.Logger {
+// LogLevel adds --log-level and returns a function that makes the logger.
+func (f *Flags) LogLevel() func() *slog.Logger {
 	level := new(slog.LevelVar)
 	f.TextVar(level, "log-level", new(slog.LevelVar), "least `level` that is logged: debug, info, warn or error")
 	return func() *slog.Logger {

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/corruptor"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
 )
 
-const corruptExample = `meshnode chaos corrupt --interface eth0 --peers mesh-node-b-0.mesh-nodes,10.244.0.7 --rate 1.0 --duration 20s`
+const corruptExample = `meshchaos corrupt --interface eth0 --peers mesh-node-b-0.mesh-nodes,10.244.0.7 --rate 1.0 --duration 20s`
 
 const (
 	// flipOffset is the byte of each fragment's payload in which a bit is flipped. In
@@ -40,19 +41,19 @@ type corruptCounts struct {
 }
 
 func runCorrupt(ctx context.Context, args []string, out io.Writer) error {
-	f := newFlags("chaos corrupt", corruptExample, out)
+	f := command.NewFlags("meshchaos corrupt", corruptExample, out)
 	iface := f.String("interface", "eth0", "network `interface` through which the signatures leave")
 	peers := f.String("peers", "", "comma-separated `addresses` or names of the peers that get bad signatures; empty: all")
 	rate := f.Float64("rate", 1, "`part` of the signature fragments that are corrupted, above 0 and up to 1")
 	duration := f.Duration("duration", 20*time.Second, "how long it lasts; it also ends with this process")
-	if err := f.parse(args); err != nil {
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if err := f.need("interface"); err != nil {
+	if err := f.Need("interface"); err != nil {
 		return err
 	}
 	if !(*rate > 0 && *rate <= 1) || *duration <= 0 {
-		return fmt.Errorf("%w: --rate must be above 0 and up to 1, --duration positive", errUsage)
+		return fmt.Errorf("%w: --rate must be above 0 and up to 1, --duration positive", command.ErrUsage)
 	}
 	chosen, err := resolvePeers(ctx, *peers)
 	if err != nil {
@@ -124,7 +125,7 @@ func resolvePeers(ctx context.Context, list string) ([]netip.Addr, error) {
 	var all []netip.Addr
 	for _, p := range strings.Split(list, ",") {
 		if p == "" {
-			return nil, fmt.Errorf("%w: --peers: an empty name in %q", errUsage, list)
+			return nil, fmt.Errorf("%w: --peers: an empty name in %q", command.ErrUsage, list)
 		}
 		if a, err := netip.ParseAddr(p); err == nil {
 			all = append(all, a.Unmap())
@@ -139,7 +140,7 @@ func resolvePeers(ctx context.Context, list string) ([]netip.Addr, error) {
 		}
 	}
 	if len(all) > corruptor.MaxPeers {
-		return nil, fmt.Errorf("%w: --peers: %d addresses, at most %d", errUsage, len(all), corruptor.MaxPeers)
+		return nil, fmt.Errorf("%w: --peers: %d addresses, at most %d", command.ErrUsage, len(all), corruptor.MaxPeers)
 	}
 	return all, nil
 }
