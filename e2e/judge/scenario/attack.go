@@ -86,7 +86,7 @@ func (r *Run) Inject(ctx context.Context, fixture string) (*Attack, error) {
 	return a, err
 }
 
-// told is the last line that meshnode chaos wrote in a container of a pod.
+// told is the last line that meshchaos wrote in a container of a pod.
 func (r *Run) told(ctx context.Context, pod, container string) (line struct {
 	Time  time.Time
 	Event string
