@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -53,8 +54,9 @@ func runStatus(ctx context.Context, args []string, out io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	s, err := fetchStatus(ctx, *url, token, &tls.Config{RootCAs: trust.APICA, ServerName: *name, MinVersion: tls.VersionTLS13})
-	if err != nil {
+	node := apiOf{url: strings.TrimSuffix(*url, "/"), token: token, tls: &tls.Config{RootCAs: trust.APICA, ServerName: *name, MinVersion: tls.VersionTLS13}}
+	var s api.Status
+	if err := node.get(ctx, api.StatusPath, &s); err != nil {
 		return err
 	}
 	if *asJSON {
@@ -62,30 +64,43 @@ func runStatus(ctx context.Context, args []string, out io.Writer) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(s)
 	}
-	return printStatus(out, s, time.Now())
+	var k api.Knowledge
+	if err := node.get(ctx, api.KnowledgePath, &k); err != nil {
+		return err
+	}
+	if err := printStatus(out, &s, time.Now()); err != nil {
+		return err
+	}
+	return printKnowledge(out, &k)
 }
 
-func fetchStatus(ctx context.Context, url, token string, t *tls.Config) (s *api.Status, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+api.StatusPath, nil)
+// apiOf is how to reach the client API of a node.
+type apiOf struct {
+	url, token string
+	tls        *tls.Config
+}
+
+// get decodes the answer at a path into v.
+func (a apiOf) get(ctx context.Context, path string, v any) (err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --url: %w", command.ErrUsage, err)
+		return fmt.Errorf("%w: --url: %w", command.ErrUsage, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: t}}
+	req.Header.Set("Authorization", "Bearer "+a.token)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: a.tls}}
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {
-		return nil, api.ReadProblem(resp)
+		return api.ReadProblem(resp)
 	}
-	s = new(api.Status)
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(s); err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", url, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(v); err != nil {
+		return fmt.Errorf("answer of %s: %w", a.url+path, err)
 	}
-	return s, nil
+	return nil
 }
 
 // printStatus prints s for a person.
@@ -111,8 +126,7 @@ func printStatus(out io.Writer, s *api.Status, now time.Time) error {
 	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
 	row("\nPEER", "STATUS", "SESSION", "RTT", "QUALITY", "ADDRESS")
 	for _, p := range s.Peers {
-		rtt := time.Duration(p.RTTSeconds * float64(time.Second)).Round(10 * time.Microsecond).String()
-		row(p.Name, p.Status, p.Session, rtt, fmt.Sprint(p.Quality), p.Address)
+		row(p.Name, p.Status, p.Session, duration(p.RTTSeconds), fmt.Sprint(p.Quality), p.Address)
 	}
 	row("\nDESTINATION", "NEXT HOP", "QUALITY", "STANDBY")
 	for _, r := range s.Routes {
@@ -131,4 +145,54 @@ func printStatus(out io.Writer, s *api.Status, now time.Time) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// printKnowledge prints what the node has learned, for a person. The incidents are in the
+// status already.
+func printKnowledge(out io.Writer, k *api.Knowledge) error {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	if len(k.Outcomes) > 0 {
+		row("\nACTION", "DONE", "FAILED")
+		for _, name := range slices.Sorted(maps.Keys(k.Outcomes)) {
+			row(name, fmt.Sprint(k.Outcomes[name].Done), fmt.Sprint(k.Outcomes[name].Failed))
+		}
+	}
+	if len(k.Weights) > 0 {
+		row("\nLINK", "WEIGHT")
+		for _, peer := range slices.Sorted(maps.Keys(k.Weights)) {
+			row(peer, fmt.Sprintf("%.2f", k.Weights[peer]))
+		}
+	}
+	if len(k.Latency) > 0 {
+		row("\nSLOW LINK", "TYPICAL", "WHEN SLOW", "EPISODES", "LAST")
+		for _, l := range k.Latency {
+			row(l.Peer, duration(l.TypicalSeconds), duration(l.EpisodeSeconds), fmt.Sprint(l.Count), l.Last.Format(time.RFC3339))
+		}
+	}
+	if len(k.Threats) > 0 {
+		row("\nTHREAT", "TYPE", "BAD SIGNATURES", "LAST", "BLOCKED UNTIL")
+		for _, t := range k.Threats {
+			until := "-"
+			if !t.BlockedUntil.IsZero() {
+				until = t.BlockedUntil.Format(time.RFC3339)
+			}
+			row(t.Peer, t.Type, fmt.Sprint(t.Count), t.Last.Format(time.RFC3339), until)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if r := k.Recommendation; r != nil {
+		fmt.Fprintf(&b, "\nrecommended requests and limits: cpu %s  memory %s  (%d episodes: %s)\n",
+			cmp.Or(r.CPU, "-"), cmp.Or(r.Memory, "-"), r.Incidents, r.Reason)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// duration is seconds in a form for people.
+func duration(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(10 * time.Microsecond).String()
 }

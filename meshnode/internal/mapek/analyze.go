@@ -39,6 +39,10 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 			findings = append(findings, c.recovered(now, s)...)
 		case event.SessionFailed:
 			findings = append(findings, c.failed(now, p, s)...)
+		case event.FailuresHigh:
+			findings = append(findings, c.failing(now, s)...)
+		case event.FailuresNormal:
+			findings = append(findings, c.sound(now, s)...)
 		}
 		switch s.Kind {
 		case event.LatencyHigh:
@@ -58,7 +62,7 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 			findings = append(findings, c.calm(now, p, i)...)
 		}
 	}
-	return append(findings, c.rate(now, p, v)...)
+	return findings
 }
 
 // fell files a peer that became unreachable.
@@ -114,7 +118,7 @@ func (c *Cases) recovered(now time.Time, s Symptom) []Finding {
 	var findings []Finding
 	for _, i := range slices.Clone(c.open) {
 		sub := i.Subjects[s.Peer]
-		if sub == nil || i.Type == metric.LatencySLO {
+		if sub == nil || i.Type == metric.LatencySLO || i.Type == metric.HighFailureRate && s.Kind != event.PeerLeft {
 			continue
 		}
 		switch s.Kind {
@@ -134,7 +138,7 @@ func (c *Cases) recovered(now time.Time, s Symptom) []Finding {
 		switch {
 		case i.Type == "" && len(i.Subjects) == 0:
 			c.drop(i)
-		case connectivity(i.Type) && i.settled():
+		case (connectivity(i.Type) || i.Type == metric.HighFailureRate) && i.settled():
 			findings = append(findings, c.resolve(now, i))
 		}
 	}

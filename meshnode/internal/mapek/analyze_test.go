@@ -26,7 +26,7 @@ func TestMonitorReportsChangesOnly(t *testing.T) {
 		{"suspicion is no symptom", []Signal{{Kind: Met, Peer: "b"}, {Kind: Suspected, Peer: "b"}, {Kind: Cleared, Peer: "b"}}, []string{"peer_reachable b"}},
 		{"verified once", []Signal{{Kind: Met, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Verified, Peer: "b"}}, []string{"peer_reachable b", "session_verified b"}},
 		{"verified again after a return", []Signal{{Kind: Met, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Unreachable, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: Returned, Peer: "b"}, {Kind: Verified, Peer: "b"}},
-			[]string{"peer_reachable b", "session_verified b", "peer_unreachable b", "peer_returned b", "session_verified b"}},
+			[]string{"peer_reachable b", "session_verified b", "peer_unreachable b", "session_lost b", "peer_returned b", "session_verified b"}},
 		{"gone is forgotten", []Signal{{Kind: Met, Peer: "b"}, {Kind: Gone, Peer: "b"}, {Kind: Gone, Peer: "b"}, {Kind: Unreachable, Peer: "b"}}, []string{"peer_reachable b", "peer_left b"}},
 		{"failures count", []Signal{{Kind: VerificationFailed, Peer: "b"}, {Kind: VerificationFailed, Peer: "b"}}, []string{"session_failed b", "session_failed b"}},
 		{"one timeout until verified", []Signal{{Kind: Met, Peer: "b"}, {Kind: TimedOut, Peer: "b"}, {Kind: Verified, Peer: "b"}, {Kind: TimedOut, Peer: "b"}, {Kind: TimedOut, Peer: "b"}},
@@ -35,7 +35,7 @@ func TestMonitorReportsChangesOnly(t *testing.T) {
 			[]string{"peer_reachable b", "session_verified b", "peer_restarted b", "session_verified b"}},
 	} {
 		var got []string
-		for _, s := range Monitor(DefaultPolicy(), NewView(), c.signals) {
+		for _, s := range Monitor(t0, DefaultPolicy(), NewView(), c.signals) {
 			got = append(got, s.Kind+" "+s.Peer)
 		}
 		if !slices.Equal(got, c.want) {
@@ -311,7 +311,27 @@ func TestAnalyze(t *testing.T) {
 			{0, met("b", "c"), nil},
 			{1000, failed(10, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
 			{1100, failed(10, "b"), nil},
-			{62000, nil, []string{"quiet verification_failed b", "resolved high_failure_rate b"}},
+			{2100, nil, []string{"quiet high_failure_rate b"}},
+			{61000, nil, nil},
+			{61200, nil, []string{"resolved high_failure_rate b"}},
+		}},
+		{"whose rate is high is dealt with under that incident", []step{
+			{0, met("b", "c"), nil},
+			{1000, failed(5, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
+			{2000, verified("b"), []string{"quiet high_failure_rate b", "resolved verification_failed b"}},
+			{3000, failed(3, "b"), []string{"opened verification_failed b", "repeated high_failure_rate b"}},
+			{4000, verified("b"), []string{"quiet high_failure_rate b", "resolved verification_failed b"}},
+			{5000, failed(1, "b"), []string{"opened verification_failed b"}},
+			{6000, verified("b"), []string{"quiet high_failure_rate b", "resolved verification_failed b"}},
+			{7000, failed(3, "c"), []string{"opened verification_failed c", "repeated verification_failed c"}},
+			{7100, failed(2, "c"), []string{"extended high_failure_rate c"}},
+		}},
+		{"a high rate ends with its peer", []step{
+			{0, met("b", "c"), nil},
+			{1000, failed(5, "b"), []string{"opened verification_failed b", "repeated verification_failed b", "opened high_failure_rate b"}},
+			{1100, []Signal{{Kind: Gone, Peer: "b"}}, []string{"resolved high_failure_rate "}},
+			{1200, verified("b"), nil},
+			{2000, nil, []string{"resolved verification_failed "}},
 		}},
 		{"a rate that swings around the limit is one episode", []step{
 			{0, append(met("b", "c"), verified("c")...), nil},
@@ -333,7 +353,7 @@ func TestAnalyze(t *testing.T) {
 				s.signals[i].Time = now
 			}
 			var got []string
-			for _, f := range Analyze(now, p, v, cases, Monitor(p, v, s.signals)) {
+			for _, f := range Analyze(now, p, v, cases, Monitor(now, p, v, s.signals)) {
 				got = append(got, string(f.Moment)+" "+f.Incident.Type+" "+strings.Join(f.Peers, ","))
 			}
 			if !slices.Equal(got, s.want) {
@@ -345,12 +365,12 @@ func TestAnalyze(t *testing.T) {
 
 func TestAnalyzeKeepsTheIDOfAnIncidentThatGrows(t *testing.T) {
 	v, cases, p := NewView(), NewCases("n-7"), DefaultPolicy()
-	Analyze(t0, p, v, cases, Monitor(p, v, met("b", "c", "d")))
+	Analyze(t0, p, v, cases, Monitor(t0, p, v, met("b", "c", "d")))
 	run := func(ms int, s []Signal) []Finding {
 		for i := range s {
 			s[i].Time = at(ms)
 		}
-		return Analyze(at(ms), p, v, cases, Monitor(p, v, s))
+		return Analyze(at(ms), p, v, cases, Monitor(at(ms), p, v, s))
 	}
 	run(1000, lost("", "b"))
 	first := run(1200, nil)[0].Incident
@@ -372,6 +392,7 @@ func TestASymptomBelongsToItsOwnKindOfIncident(t *testing.T) {
 	for _, c := range []struct{ kind, peer, want string }{
 		{event.PeerUnreachable, "b", "x-1"}, {event.PeerReturned, "b", "x-1"}, {event.PeerRestarted, "b", "x-1"},
 		{event.SessionFailed, "b", "x-2"}, {event.SessionVerified, "b", "x-2"},
+		{event.FailuresHigh, "b", "x-3"}, {event.FailuresNormal, "b", "x-3"}, {event.SessionLost, "b", "x-1"},
 		{event.LatencyHigh, "b", "x-4"}, {event.LatencyNormal, "b", "x-4"},
 		{event.ResourcesShort, "self", "x-5"}, {event.PeerUnreachable, "self", ""}, {event.SessionFailed, "c", ""},
 	} {

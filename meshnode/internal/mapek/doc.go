@@ -48,6 +48,8 @@ type Signal struct {
 	SeenBy []string
 	// Missed says that a Restarted peer had been unreachable by then.
 	Missed bool
+	// Session is the id of the session that a verdict is about.
+	Session string
 	// RTT is the duration of a RoundTrip.
 	RTT time.Duration
 	// Load is that of Loaded.
@@ -65,8 +67,17 @@ type Symptom struct {
 	Missed bool
 	// Failures are the attestations that failed in a row.
 	Failures int
-	// Reason says which resource is short.
-	Reason string
+	// Session is the one that failed last.
+	Session string
+	// Share counts the attestations of the last minute.
+	Share share
+	// Typical is the round trip of a link as it mostly is, Episode the mean of those
+	// that are too long.
+	Typical, Episode time.Duration
+	// Resource is what this node is short of, Reason says by how much, and Load is
+	// the most that was measured of each.
+	Resource, Reason string
+	Load             Load
 }
 
 // Moment is the point in an incident's life at which a policy's rule applies.

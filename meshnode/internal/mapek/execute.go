@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Effector does what actions say and sees whether it worked.
@@ -19,6 +21,14 @@ type Outcome struct {
 	Action
 	Took time.Duration
 	Err  error
+}
+
+// outcome is the value of the label and of the journal's detail.
+func (o *Outcome) outcome() string {
+	if o.Err != nil {
+		return metric.OutcomeFailed
+	}
+	return metric.OutcomeDone
 }
 
 // ErrNoEffect is the error of an action whose effect was not observed before

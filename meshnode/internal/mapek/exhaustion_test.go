@@ -25,9 +25,9 @@ func TestPressureIsOfTheShortestResource(t *testing.T) {
 		{Load{Queued: 2 * time.Second}, true, "verification: waits for a core for 2s"},
 		{Load{Lag: time.Second}, true, "scheduling: late by 1s"},
 	} {
-		pressure, reason := limits.pressure(c.load)
-		if (pressure >= 1) != c.over || reason != c.reason {
-			t.Errorf("%+v: %v, %q", c.load, pressure, reason)
+		pressure, short := limits.pressure(c.load)
+		if (pressure >= 1) != c.over || short.reason != c.reason {
+			t.Errorf("%+v: %v, %q", c.load, pressure, short)
 		}
 	}
 }
@@ -40,7 +40,7 @@ func TestMonitorTellsWhatIsShort(t *testing.T) {
 		if ms > 3500 {
 			load = Load{CPU: 0.1}
 		}
-		for _, s := range Monitor(p, v, []Signal{{Kind: Loaded, Peer: "a", Time: at(ms), Load: load}}) {
+		for _, s := range Monitor(at(ms), p, v, []Signal{{Kind: Loaded, Peer: "a", Time: at(ms), Load: load}}) {
 			got = append(got, s.Kind+" "+s.Peer+" "+s.Time.Sub(t0).String()+" since "+s.Since.Sub(t0).String()+" "+s.Reason)
 		}
 	}

@@ -17,10 +17,12 @@ func (c *Cases) failed(now time.Time, p *Policy, s Symptom) []Finding {
 	}
 	sub := i.Subjects[s.Peer]
 	sub.Failures++
-	sub.Verified = false
+	sub.Verified, sub.Session = false, s.Session
 	i.last, i.told = s.Time, false
+	acting := c.acting(i, s.Peer)
+	acting.Subjects[s.Peer].Session = s.Session
 	if sub.Failures == p.Failures {
-		findings = append(findings, Finding{Moment: Repeated, Incident: i, Peers: []string{s.Peer}})
+		findings = append(findings, Finding{Moment: Repeated, Incident: acting, Peers: []string{s.Peer}})
 	}
 	return findings
 }
@@ -44,15 +46,14 @@ func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
 	var findings []Finding
 	if !i.told {
 		i.told = true
-		repeated := false
-		for _, s := range i.Subjects {
-			if s.Failures >= p.Failures {
-				repeated = true
-				s.Failures = 0 // those of the session that follows count anew
+		for _, peer := range i.Peers() {
+			s, acting := i.Subjects[peer], c.acting(i, peer)
+			// Where the rate is high every failure has cost the keys their trust.
+			if s.Failures < p.Failures && acting == i {
+				continue
 			}
-		}
-		if repeated {
-			findings = append(findings, Finding{Moment: Quiet, Incident: i, Peers: i.Peers()})
+			s.Failures = 0 // those of the session that follows count anew
+			findings = append(findings, Finding{Moment: Quiet, Incident: acting, Peers: []string{peer}})
 		}
 	}
 	if i.settled() {
@@ -61,29 +62,36 @@ func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
 	return findings
 }
 
-// rate opens and ends the incident of a high failure rate, which is about the
-// peers whose attestations fail too often: one per episode, whoever joins it. It
-// ends when every peer is at half the rate that opens it, for while an attack
-// goes on and its sessions come and go the rate swings around any one limit.
-func (c *Cases) rate(now time.Time, p *Policy, v *View) []Finding {
-	i := c.find(metric.HighFailureRate, "")
-	var high []string
-	calm := true
-	for peer, n := range v.shares(now) {
-		if n.failed >= p.RateMin && float64(n.failed) > p.Rate*float64(n.total) {
-			high = append(high, peer)
-		}
-		calm = calm && float64(n.failed) <= p.Rate/2*float64(n.total)
+// failing files a peer whose attestations fail too often: one incident per episode,
+// whoever joins it. It takes over from verification_failed what is to be done
+// about the peer.
+func (c *Cases) failing(now time.Time, s Symptom) []Finding {
+	i, moment := c.find(metric.HighFailureRate, ""), extended
+	if i == nil {
+		i, moment = c.add(&Incident{Type: metric.HighFailureRate, Since: s.Since, Opened: now}), Opened
 	}
-	switch {
-	case len(high) > 0 && i == nil:
-		i = c.add(&Incident{Type: metric.HighFailureRate, Since: now, Opened: now})
-		for _, peer := range high {
-			i.Subjects[peer] = &Subject{}
-		}
-		return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}}
-	case i != nil && calm:
-		return []Finding{c.resolve(now, i)}
+	i.Subjects[s.Peer] = &Subject{Session: s.Session, Failures: s.Share.failed}
+	return []Finding{{Moment: moment, Incident: i, Peers: []string{s.Peer}}}
+}
+
+// sound ends the incident when the attestations of none of its peers fail any more.
+func (c *Cases) sound(now time.Time, s Symptom) []Finding {
+	i := c.find(metric.HighFailureRate, s.Peer)
+	if i == nil {
+		return nil
 	}
-	return nil
+	i.Subjects[s.Peer].Verified = true
+	if !i.settled() {
+		return nil
+	}
+	return []Finding{c.resolve(now, i)}
+}
+
+// acting returns the incident under which something is done about the failures of
+// a peer: that of its high failure rate if there is one, for it is the worse.
+func (c *Cases) acting(i *Incident, peer string) *Incident {
+	if high := c.find(metric.HighFailureRate, peer); high != nil {
+		return high
+	}
+	return i
 }

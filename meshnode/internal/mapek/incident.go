@@ -16,6 +16,9 @@ type Subject struct {
 	Verified    bool // since it returned, or since its last failure
 	SeenBy      []string
 	Failures    int
+	Session     string // the one whose attestation failed last
+	// Typical and Episode are the round trips of its link, of before and now.
+	Typical, Episode time.Duration
 }
 
 // Incident is one episode.
@@ -27,6 +30,12 @@ type Incident struct {
 	Opened   time.Time
 	Resolved time.Time
 	Subjects map[string]*Subject
+	// Actions are those that ended, as far as there is room.
+	Actions []Did
+	// Resource is what ran short, Reason by how much, and Peak the most that was
+	// measured of each.
+	Resource, Reason string
+	Peak             Load
 
 	due  time.Time // when a lone silent peer is judged
 	last time.Time // the last peer's fall, or the last failure
@@ -65,6 +74,17 @@ func (i *Incident) settled() bool {
 		}
 	}
 	return true
+}
+
+// sessions returns the sessions that failed last of some of the peers.
+func (i *Incident) sessions(peers []string) []string {
+	var ids []string
+	for _, peer := range peers {
+		if s := i.Subjects[peer]; s != nil && s.Session != "" {
+			ids = append(ids, s.Session)
+		}
+	}
+	return ids
 }
 
 // Cases is Analyze's memory: the incidents that are not over.
@@ -110,6 +130,8 @@ func concerns(kind, typ string) bool {
 	switch kind {
 	case event.SessionFailed:
 		return typ == metric.VerificationFailed
+	case event.FailuresHigh, event.FailuresNormal:
+		return typ == metric.HighFailureRate
 	case event.SessionVerified:
 		return silent || typ == metric.VerificationFailed
 	case event.LatencyHigh, event.LatencyNormal:
@@ -126,6 +148,15 @@ func (c *Cases) add(i *Incident) *Incident {
 	i.Subjects = make(map[string]*Subject)
 	c.open = append(c.open, i)
 	return i
+}
+
+// did notes the end of an action of an open incident.
+func (c *Cases) did(o Outcome) {
+	for _, i := range c.open {
+		if i.ID == o.Incident {
+			i.Actions = note(i.Actions, o)
+		}
+	}
 }
 
 func (c *Cases) drop(i *Incident) {

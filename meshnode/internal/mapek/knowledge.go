@@ -14,6 +14,26 @@ type Record struct {
 	Peers    []string  `json:"peers"`
 	Opened   time.Time `json:"opened"`
 	Resolved time.Time `json:"resolved"`
+	Resource string    `json:"resource,omitempty"`
+	Actions  []Did     `json:"done,omitempty"`
+}
+
+// Did is an action that ended.
+type Did struct {
+	Name    string `json:"name"`
+	Peer    string `json:"peer"`
+	Outcome string `json:"outcome"`
+}
+
+// maxDid bounds the actions that are kept of an incident.
+const maxDid = 64
+
+// note adds an action that ended if there is room.
+func note(actions []Did, o Outcome) []Did {
+	if len(actions) >= maxDid {
+		return actions
+	}
+	return append(actions, Did{Name: o.Name, Peer: o.Peer, Outcome: o.outcome()})
 }
 
 // Tally counts the outcomes of an action.
@@ -30,6 +50,9 @@ type Knowledge struct {
 	Incidents []Record          `json:"incidents"`
 	Actions   map[string]*Tally `json:"actions"`
 	Threats   []Threat          `json:"threats"`
+	Latency   []Latency         `json:"latency,omitempty"`
+	// Exhaustion is nil while this node has never lacked resources.
+	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
 }
 
 // LoadKnowledge decodes what Encode gave; no bytes give an empty Knowledge.
@@ -60,12 +83,15 @@ func (k *Knowledge) trim() {
 		k.Incidents = slices.Delete(k.Incidents, 0, n)
 	}
 	k.boundThreats()
+	k.boundLatency()
 }
 
-// Learn keeps resolved incidents, the outcomes of actions and what peers did, and
-// reports whether there was anything to keep.
+// Learn keeps resolved incidents, the outcomes of actions, what peers did and how
+// links and this node fared, and reports whether there was anything to keep.
 func (k *Knowledge) Learn(now time.Time, p *Policy, findings []Finding, ended []Outcome) bool {
-	learned := k.learnThreats(now, p, findings, ended) || len(ended) > 0
+	learned := len(ended) > 0
+	learned = k.learnThreats(now, p, findings, ended) || learned
+	learned = k.learnPatterns(now, findings) || learned
 	for _, o := range ended {
 		t := k.Actions[o.Name]
 		if t == nil {
@@ -81,8 +107,15 @@ func (k *Knowledge) Learn(now time.Time, p *Policy, findings []Finding, ended []
 	for _, f := range findings {
 		if f.Moment == Over {
 			i := f.Incident
-			k.Incidents = append(k.Incidents, Record{ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened, Resolved: i.Resolved})
+			k.Incidents = append(k.Incidents, Record{
+				ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened, Resolved: i.Resolved, Resource: i.Resource, Actions: i.Actions,
+			})
 			learned = true
+		}
+	}
+	for _, o := range ended { // of incidents that are over
+		if i := slices.IndexFunc(k.Incidents, func(r Record) bool { return r.ID == o.Incident }); i >= 0 {
+			k.Incidents[i].Actions = note(k.Incidents[i].Actions, o)
 		}
 	}
 	k.trim()

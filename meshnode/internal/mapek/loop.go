@@ -1,6 +1,7 @@
 package mapek
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ type Config struct {
 	Keep func(*Knowledge)
 	// Clock measures how long the phases take.
 	Clock func() time.Time
+	// Routes returns the destinations that are reached over a peer; nil: none.
+	Routes func(peer string) []string
 }
 
 // Loop runs the phases. It is not safe for concurrent use.
@@ -70,9 +73,7 @@ func (l *Loop) Blocked(now time.Time) []Threat { return l.cfg.Knowledge.Blocked(
 func (l *Loop) Step(now time.Time, signals []Signal) {
 	var symptoms []Symptom
 	var findings []Finding
-	if len(signals) > 0 {
-		l.phase(event.Monitor, func() { symptoms = Monitor(l.cfg.Policy, l.view, signals) })
-	}
+	l.phase(event.Monitor, func() { symptoms = Monitor(now, l.cfg.Policy, l.view, signals) })
 	// The incident a symptom belongs to is known only after Analyze, or, for
 	// the last symptom of an incident, only before.
 	before := l.incidents(symptoms)
@@ -97,7 +98,14 @@ func (l *Loop) Step(now time.Time, signals []Signal) {
 		}
 		l.journalOutcomes(ended)
 	}
-	l.know(now, findings, ended)
+	l.know(now, symptoms, findings, ended)
+	open := map[string]int{}
+	for _, i := range l.cases.Open() {
+		open[i.Type]++
+	}
+	for _, typ := range metric.IncidentTypes {
+		l.cfg.Metrics.IncidentsOpen.WithLabelValues(typ).Set(float64(open[typ]))
+	}
 }
 
 // phase runs f and observes its duration.
@@ -107,10 +115,14 @@ func (l *Loop) phase(p event.Phase, f func()) {
 	l.cfg.Metrics.PhaseDuration.WithLabelValues(string(p)).Observe(l.cfg.Clock().Sub(start).Seconds())
 }
 
-func (l *Loop) know(now time.Time, findings []Finding, ended []Outcome) {
+func (l *Loop) know(now time.Time, symptoms []Symptom, findings []Finding, ended []Outcome) {
 	var learned bool
+	l.cfg.Knowledge.count(symptoms)
 	if len(findings)+len(ended) == 0 {
 		return
+	}
+	for _, o := range ended {
+		l.cases.did(o)
 	}
 	l.phase(event.Knowledge, func() {
 		if learned = l.cfg.Knowledge.Learn(now, l.cfg.Policy, findings, ended); learned {
@@ -130,6 +142,7 @@ func (l *Loop) know(now time.Time, findings []Finding, ended []Outcome) {
 		if f.Moment == Over {
 			l.cfg.Journal(event.Entry{Incident: f.Incident.ID, Phase: event.Knowledge, Kind: event.Recorded, Detail: map[string]string{
 				event.DetailType: f.Incident.Type, event.DetailPeers: strings.Join(f.Peers, ","),
+				event.DetailSeconds: seconds(f.Incident.Resolved.Sub(f.Incident.Opened)),
 			}})
 		}
 	}
@@ -155,9 +168,13 @@ func (l *Loop) journalSymptoms(symptoms []Symptom, before []string) {
 			l.cfg.Metrics.PeerUnreachable.WithLabelValues(s.Peer).Inc()
 			e.Detail = map[string]string{event.DetailSeen: strconv.FormatBool(len(s.SeenBy) > 0), event.DetailSeconds: seconds(s.Time.Sub(s.Since))}
 		case event.SessionFailed:
-			e.Detail = map[string]string{"failures": strconv.Itoa(s.Failures)}
+			e.Detail = map[string]string{"failures": strconv.Itoa(s.Failures), event.DetailSession: s.Session}
+		case event.FailuresHigh, event.FailuresNormal:
+			e.Detail = map[string]string{"failed": strconv.Itoa(s.Share.failed), "total": strconv.Itoa(s.Share.total), event.DetailSession: s.Session}
+		case event.LatencyHigh, event.LatencyNormal:
+			e.Detail = map[string]string{event.DetailSeconds: seconds(s.Episode), "typical": seconds(s.Typical)}
 		case event.ResourcesShort, event.ResourcesNormal:
-			e.Detail = map[string]string{event.DetailReason: s.Reason}
+			e.Detail = map[string]string{event.DetailReason: s.Reason, event.DetailResource: s.Resource}
 		}
 		l.cfg.Journal(e)
 	}
@@ -169,6 +186,7 @@ func (l *Loop) journalFindings(findings []Finding) {
 		e := event.Entry{Incident: i.ID, Phase: event.Analyze, Kind: i.Type, Detail: map[string]string{
 			"moment": string(f.Moment), event.DetailPeers: strings.Join(f.Peers, ","),
 		}}
+		l.describe(e.Detail, f)
 		switch f.Moment {
 		case Opened:
 			l.cfg.Metrics.Detected.WithLabelValues(i.Type).Inc()
@@ -189,6 +207,25 @@ func (l *Loop) journalFindings(findings []Finding) {
 	}
 }
 
+// describe adds to the entry of a finding what is particular to its incident.
+func (l *Loop) describe(detail map[string]string, f Finding) {
+	switch i := f.Incident; i.Type {
+	case metric.VerificationFailed, metric.HighFailureRate:
+		detail[event.DetailSession] = strings.Join(i.sessions(f.Peers), ",")
+	case metric.ResourceExhaustion:
+		detail[event.DetailResource], detail[event.DetailReason] = i.Resource, i.Reason
+	case metric.LatencySLO:
+		var routes []string
+		for _, peer := range f.Peers {
+			if l.cfg.Routes != nil {
+				routes = append(routes, l.cfg.Routes(peer)...)
+			}
+		}
+		slices.Sort(routes)
+		detail[event.DetailRoutes] = strings.Join(slices.Compact(routes), ",")
+	}
+}
+
 func (l *Loop) journalPlan(planned []Action) {
 	for _, a := range planned {
 		l.cfg.Journal(event.Entry{Incident: a.Incident, Phase: event.Plan, Kind: a.Name, Subject: a.Peer, Detail: map[string]string{"attempt": strconv.Itoa(a.Attempt)}})
@@ -198,10 +235,9 @@ func (l *Loop) journalPlan(planned []Action) {
 
 func (l *Loop) journalOutcomes(ended []Outcome) {
 	for _, o := range ended {
-		outcome := metric.OutcomeDone
+		outcome := o.outcome()
 		detail := map[string]string{event.DetailSeconds: seconds(o.Took)}
 		if o.Err != nil {
-			outcome = metric.OutcomeFailed
 			detail[event.DetailError] = o.Err.Error()
 		}
 		detail[event.DetailOutcome] = outcome

@@ -1,6 +1,8 @@
 package mapek
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/event"
@@ -14,6 +16,11 @@ type PeerView struct {
 	Verified  bool  // attested since it was last met or returned
 	Failures  int   // attestations failed in a row
 	slow      latch // round trips take too long
+	trips     roundTrips
+	failing   bool   // too large a share of attestations failed
+	session   string // the one whose attestation failed last
+	up        uptime
+	back      time.Time // when it last was heard again after it had been lost
 }
 
 // sample is one verdict on an attestation.
@@ -27,8 +34,9 @@ type sample struct {
 type View struct {
 	Peers   map[string]*PeerView
 	samples []sample
-	// exhausted is this node's own condition.
+	// exhausted is this node's own condition, peak the most that was measured in it.
 	exhausted latch
+	peak      Load
 }
 
 // NewView returns a View that knows no peer.
@@ -92,29 +100,61 @@ func (v *View) shares(now time.Time) map[string]share {
 	return all
 }
 
+// rates returns the changes of peers whose attestations fail too often. The
+// condition ends at half the rate that begins it, for while an attack goes on and
+// its sessions come and go the rate swings around any one limit.
+func (v *View) rates(now time.Time, policy *Policy) []Symptom {
+	var symptoms []Symptom
+	shares := v.shares(now)
+	for _, name := range slices.Sorted(maps.Keys(v.Peers)) {
+		p, n := v.Peers[name], shares[name]
+		kind := ""
+		switch {
+		case !p.failing && n.failed >= policy.RateMin && float64(n.failed) > policy.Rate*float64(n.total):
+			kind = event.FailuresHigh
+		case p.failing && float64(n.failed) <= policy.Rate/2*float64(n.total):
+			kind = event.FailuresNormal
+		default:
+			continue
+		}
+		p.failing = !p.failing
+		symptoms = append(symptoms, Symptom{Kind: kind, Peer: name, Time: now, Since: now, Session: p.session, Share: n})
+	}
+	return symptoms
+}
+
+// forget drops all that is known of a peer.
+func (v *View) forget(name string) {
+	delete(v.Peers, name)
+	v.samples = slices.DeleteFunc(v.samples, func(s sample) bool { return s.peer == name })
+}
+
 // Monitor notes signals in the view and returns the changes of condition among
-// them. A signal that repeats what is known is no symptom.
-func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
+// them, and those that time alone makes. A signal that repeats what is known is no
+// symptom.
+func Monitor(now time.Time, policy *Policy, v *View, signals []Signal) []Symptom {
 	var symptoms []Symptom
 	for _, s := range signals {
 		if s.Kind == Loaded {
-			if reason, since, changed := v.loaded(&policy.Resources, s); changed {
+			if short, since, changed := v.loaded(&policy.Resources, s); changed {
 				kind := event.ResourcesNormal
 				if v.exhausted.on {
 					kind = event.ResourcesShort
 				}
-				symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: since, Reason: reason})
+				symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: since, Resource: short.resource, Reason: short.reason, Load: v.peak})
 			}
 			continue
 		}
 		p := v.peer(s.Peer)
 		add := func(kind string) {
-			symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: s.Since, SeenBy: s.SeenBy, Missed: s.Missed, Failures: p.Failures})
+			symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: s.Since, SeenBy: s.SeenBy, Missed: s.Missed, Failures: p.Failures, Session: s.Session,
+				Typical: p.trips.typical, Episode: p.trips.mean()})
 		}
 		switch s.Kind {
 		case Met:
 			if !p.Met {
 				p.Met, p.Reachable = true, true
+				p.up.begin(s.Time)
 				add(event.PeerReachable)
 			}
 		case Suspected:
@@ -124,22 +164,33 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 		case Unreachable:
 			p.Suspected = false
 			if p.Met && p.Reachable {
+				verified := p.Verified
 				p.Reachable, p.Verified = false, false
+				p.up.fell(s.Since)
 				add(event.PeerUnreachable)
+				if verified {
+					add(event.SessionLost)
+				}
 			}
 		case Returned:
 			if p.Met && !p.Reachable {
-				p.Reachable, p.Verified = true, false
+				p.Reachable, p.Verified, p.back = true, false, s.Time
+				p.up.rose(s.Time)
 				add(event.PeerReturned)
 			}
 		case Restarted:
 			p.Verified = false
+			if p.Met && p.Reachable && !s.Missed {
+				p.back = s.Time
+				p.up.fell(s.Since)
+				p.up.rose(s.Time)
+			}
 			add(event.PeerRestarted)
 		case Gone:
 			if p.Met {
 				add(event.PeerLeft)
 			}
-			delete(v.Peers, s.Peer)
+			v.forget(s.Peer)
 		case Verified:
 			v.samples = append(v.samples, sample{s.Peer, s.Time, true})
 			p.Failures = 0
@@ -152,13 +203,15 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 		case VerificationFailed:
 			v.samples = append(v.samples, sample{s.Peer, s.Time, false})
 			p.Failures++
-			p.Verified = false
+			p.Verified, p.session = false, s.Session
 			add(event.SessionFailed)
 		case RoundTrip:
 			if !p.Met {
 				break
 			}
-			if _, changed := p.slow.sample(s.Time, s.RTT > time.Duration(policy.Latency), policy.LatencyFor); changed {
+			high := s.RTT > time.Duration(policy.Latency)
+			p.trips.sample(s.RTT, high, p.slow.on)
+			if _, changed := p.slow.sample(s.Time, high, policy.LatencyFor); changed {
 				kind := event.LatencyNormal
 				if p.slow.on {
 					kind = event.LatencyHigh
@@ -172,5 +225,5 @@ func Monitor(policy *Policy, v *View, signals []Signal) []Symptom {
 			}
 		}
 	}
-	return symptoms
+	return append(symptoms, v.rates(now, policy)...)
 }

@@ -1,6 +1,11 @@
 package mapek
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
 
 // Action is one thing to do for one peer.
 type Action struct {
@@ -8,6 +13,7 @@ type Action struct {
 	Peer     string
 	Incident string
 	Type     string // of the incident
+	Session  string // that it is about, if it is about one
 	Attempt  int    // counts from 1
 	Started  time.Time
 	Deadline time.Duration
@@ -41,7 +47,7 @@ func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, 
 		a.Deadline = time.Duration(p.Actions[a.Name].Deadline)
 		plan = append(plan, a)
 	}
-	for _, f := range k.relapses(now, p, findings) {
+	for _, f := range worstFirst(k.relapses(now, p, findings)) {
 		on := f.Moment
 		if on == extended {
 			on = Opened
@@ -52,7 +58,11 @@ func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, 
 			}
 			for _, name := range k.order(r.Do) {
 				for _, peer := range f.Peers {
-					add(Action{Name: name, Peer: peer, Incident: f.Incident.ID, Type: f.Incident.Type, Attempt: 1})
+					a := Action{Name: name, Peer: peer, Incident: f.Incident.ID, Type: f.Incident.Type, Attempt: 1}
+					if s := f.Incident.Subjects[peer]; s != nil {
+						a.Session = s.Session
+					}
+					add(a)
 				}
 			}
 		}
@@ -65,6 +75,22 @@ func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, 
 		}
 	}
 	return plan
+}
+
+// worstFirst puts what was found of a high failure rate before the single failures
+// that it is made of: what both call for is done under the former.
+func worstFirst(findings []Finding) []Finding {
+	sorted := slices.Clone(findings)
+	slices.SortStableFunc(sorted, func(a, b Finding) int {
+		rank := func(f Finding) int {
+			if f.Incident.Type == metric.HighFailureRate {
+				return 0
+			}
+			return 1
+		}
+		return rank(a) - rank(b)
+	})
+	return sorted
 }
 
 // needs reports whether the incident that an action belongs to is still open

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -12,9 +13,12 @@ import (
 // listed, and so blocked, by forging or replaying its frames.
 type Threat struct {
 	Peer    string `json:"peer"`
-	Strikes int    `json:"strikes"` // times that its failures reached the policy's limit
-	// Last is when it did so last.
-	Last time.Time `json:"last"`
+	Type    string `json:"type,omitempty"` // of the worst incident
+	Count   int    `json:"count"`          // attestations that failed, as far as they are known
+	Strikes int    `json:"strikes"`        // times that its failures reached the policy's limit in a row
+	// First is when it was listed, Last when its failures last reached a limit.
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
 	// Until is when its block ends; zero if it was never blocked.
 	Until time.Time `json:"blocked_until"`
 }
@@ -41,18 +45,22 @@ func (k *Knowledge) threat(peer string) *Threat {
 	return nil
 }
 
-// strike notes that a peer's failures reached the limit once more.
-func (k *Knowledge) strike(now time.Time, p *Policy, peer string) {
+// list returns the entry of a peer whose failures have reached a limit, and makes
+// one if there is none.
+func (k *Knowledge) list(now time.Time, p *Policy, f Finding, peer string) *Threat {
 	t := k.threat(peer)
 	if t == nil {
-		k.Threats = append(k.Threats, Threat{Peer: peer})
+		k.Threats = append(k.Threats, Threat{Peer: peer, First: now, Count: f.Incident.Subjects[peer].Failures})
 		t = &k.Threats[len(k.Threats)-1]
 	}
 	if now.Sub(t.Last) > time.Duration(p.StrikeWindow) {
 		t.Strikes = 0
 	}
-	t.Strikes++
+	if t.Type != metric.HighFailureRate {
+		t.Type = f.Incident.Type
+	}
 	t.Last = now
+	return t
 }
 
 // forgive drops what has expired, and what is too much.
@@ -73,6 +81,15 @@ func (k *Knowledge) boundThreats() {
 			}
 		}
 		k.Threats = slices.Delete(k.Threats, oldest, oldest+1)
+	}
+}
+
+// count counts the failed attestations of peers that are listed.
+func (k *Knowledge) count(symptoms []Symptom) {
+	for _, s := range symptoms {
+		if t := k.threat(s.Peer); s.Kind == event.SessionFailed && t != nil {
+			t.Count++
+		}
 	}
 }
 
@@ -103,11 +120,16 @@ func (k *Knowledge) relapses(now time.Time, p *Policy, findings []Finding) []Fin
 func (k *Knowledge) learnThreats(now time.Time, p *Policy, findings []Finding, ended []Outcome) bool {
 	learned := false
 	for _, f := range findings {
-		if f.Moment == Repeated {
-			for _, peer := range f.Peers {
-				k.strike(now, p, peer)
-				learned = true
+		high := f.Incident.Type == metric.HighFailureRate && (f.Moment == Opened || f.Moment == extended)
+		if !high && f.Moment != Repeated {
+			continue
+		}
+		for _, peer := range f.Peers {
+			t := k.list(now, p, f, peer)
+			if f.Moment == Repeated {
+				t.Strikes++
 			}
+			learned = true
 		}
 	}
 	for _, o := range ended {

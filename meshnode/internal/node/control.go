@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -111,7 +112,7 @@ func (n *Node) complain(m message, err error) {
 func (n *Node) handleEvent(e timed) {
 	peer := string(e.Peer)
 	signal := func(k mapek.SignalKind) {
-		n.signals = append(n.signals, mapek.Signal{Kind: k, Peer: peer, Time: e.at, Since: e.at})
+		n.signals = append(n.signals, mapek.Signal{Kind: k, Peer: peer, Time: e.at, Since: e.at, Session: e.Session.String()})
 	}
 	switch e.Kind {
 	case session.Established, session.Rotated:
@@ -190,7 +191,7 @@ func (n *Node) change(c detect.Change) {
 	case detect.Reachable:
 		delete(n.silent, c.Peer)
 		delete(n.detours, c.Peer)
-		n.sendRoutes(n.routes.SetLink(c.Time, c.Peer, 255))
+		n.sendRoutes(n.routes.SetLink(c.Time, c.Peer, n.weighted(c.Time, detect.Link{Peer: c.Peer, Status: c.To, Quality: math.MaxUint8})))
 		switch c.From {
 		case detect.Suspect:
 			signal(mapek.Cleared)
@@ -216,10 +217,11 @@ func (n *Node) sendRoutes(out route.Output) {
 // measure passes link qualities on and refreshes the gauges.
 func (n *Node) measure(now time.Time) {
 	for _, l := range n.detect.Links() {
+		n.metrics.LinkWeight.WithLabelValues(l.Peer).Set(n.weight(now, l))
 		// A link that has fallen silent keeps its quality: to leave it before its
 		// announcements age out is the loop's decision.
 		if l.Status == detect.Reachable {
-			n.sendRoutes(n.routes.SetLink(now, l.Peer, n.weighted(l)))
+			n.sendRoutes(n.routes.SetLink(now, l.Peer, n.weighted(now, l)))
 		}
 		if l.Status == detect.Reachable && l.Last > 0 {
 			n.signals = append(n.signals, mapek.Signal{Kind: mapek.RoundTrip, Peer: l.Peer, Time: now, Since: now, RTT: l.Last})
@@ -233,9 +235,13 @@ func (n *Node) measure(now time.Time) {
 	for _, r := range n.routes.Routes() {
 		n.metrics.RouteMetric.WithLabelValues(r.Destination, r.NextHop).Set(float64(r.Quality))
 	}
+	for peer, share := range n.loop.Availability(now) {
+		n.metrics.Availability.WithLabelValues(peer).Set(share)
+	}
 	states := map[session.State]int{}
 	for _, s := range n.sessions.Sessions() {
 		states[s.State]++
+		n.metrics.Deadline.WithLabelValues(string(s.Peer)).Set(s.Deadline.Seconds())
 	}
 	for _, s := range metric.States {
 		n.metrics.Sessions.WithLabelValues(s).Set(float64(states[session.State(s)]))

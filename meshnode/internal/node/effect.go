@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -25,7 +26,12 @@ func (e effector) Start(a mapek.Action) error {
 	case metric.ReverifySessions:
 		n.sessions.Reverify(peer)
 	case metric.InvalidateSession:
-		n.applied[a.Name+a.Peer] = n.session(a.Peer).ID
+		s := n.session(a.Peer)
+		n.applied[a.Name+a.Peer] = s.ID
+		if replaced(a, s) {
+			n.sessions.Retire(peer)
+			return nil
+		}
 		return n.sessions.Invalidate(peer, metric.VerificationFailed)
 	case metric.RotateKeys:
 		n.applied[a.Name+a.Peer] = n.session(a.Peer).ID
@@ -67,7 +73,7 @@ func (e effector) Done(a mapek.Action) bool {
 		return n.clients.Homed(a.Peer) == 0
 	case metric.InvalidateSession:
 		s := n.session(a.Peer)
-		return s.State == session.StateRevoked || s.ID != n.applied[a.Name+a.Peer]
+		return s.State == session.StateRevoked || s.ID != n.applied[a.Name+a.Peer] || replaced(a, s)
 	case metric.RotateKeys:
 		s := n.session(a.Peer)
 		return s.ID != n.applied[a.Name+a.Peer] && s.ID != frame.SessionID{} && s.State == session.StateVerified
@@ -82,6 +88,12 @@ func (e effector) Done(a mapek.Action) bool {
 		return s == session.StateRevoked || s == session.StateHandshaking
 	}
 	return false
+}
+
+// replaced reports whether the session that an action is about has given way to another
+// one, which is not to pay for it.
+func replaced(a mapek.Action, s session.Info) bool {
+	return a.Session != "" && s.ID.String() != a.Session && s.State != session.StateRevoked
 }
 
 // extend gives the outstanding challenges of a slow peer two more round trips, and at
@@ -106,14 +118,51 @@ func (n *Node) weigh(peer string) {
 	}
 }
 
-// weighted is a link's quality for the routes: of a slow one less in proportion to
-// its latency above what the policy allows.
-func (n *Node) weighted(l detect.Link) uint8 {
+// distrust is what a link without any trust would cost of its quality. What half of it
+// costs is less than what a second hop does beyond the routes' hysteresis: a link that is
+// back carries its own peer's frames again at once. But of several relays that one is
+// taken whose link was not lost lately, and routes do not come and go with a link that
+// does.
+const distrust = 0.04
+
+// weight is the preference of routes for a link, 0 to 1: what it is trusted with after
+// it was lost, and of a slow one less.
+func (n *Node) weight(now time.Time, l detect.Link) float64 { return n.trust(now, l) * n.swift(l) }
+
+// trust is the loop's trust in a link.
+func (n *Node) trust(now time.Time, l detect.Link) float64 {
+	t := n.loop.Trust(now, l.Peer)
+	if t == 0 && l.Status == detect.Reachable { // the loop is about to hear of it
+		return mapek.TrustBack
+	}
+	return t
+}
+
+// swift is 1, and of a link that is to be avoided for its latency less in proportion to
+// how far that is above what the policy allows.
+func (n *Node) swift(l detect.Link) float64 {
 	limit, rtt := time.Duration(n.cfg.Policy.Latency), max(l.RTT, l.Last)
 	if !n.slow[l.Peer] || rtt <= limit {
-		return l.Quality
+		return 1
 	}
-	return max(uint8(float64(limit)/float64(rtt)*float64(l.Quality)), 1)
+	return float64(limit) / float64(rtt)
+}
+
+// weighted is a link's quality for the routes; a link that is there keeps some.
+func (n *Node) weighted(now time.Time, l detect.Link) uint8 {
+	w := n.swift(l) * (1 - distrust*(1-n.trust(now, l)))
+	return max(uint8(math.Round(w*float64(l.Quality))), min(l.Quality, 1))
+}
+
+// routesOver returns the destinations that are reached over a peer.
+func (n *Node) routesOver(peer string) []string {
+	var over []string
+	for _, r := range n.routes.Routes() {
+		if r.NextHop == peer {
+			over = append(over, r.Destination)
+		}
+	}
+	return over
 }
 
 // settledRoutes reports whether the routes agree with a link's latency: no other

@@ -168,7 +168,7 @@ func (n *Node) open() error {
 	n.loop = mapek.NewLoop(mapek.Config{
 		Policy: n.cfg.Policy, Knowledge: knowledge, Effector: effector{n}, Metrics: n.metrics, Heal: n.cfg.Heal,
 		Prefix:  fmt.Sprintf("%s-%d", n.name, n.started.Unix()),
-		Journal: n.journal.Append, Keep: n.remember, Clock: time.Now,
+		Journal: n.journal.Append, Keep: n.remember, Clock: time.Now, Routes: n.routesOver,
 	})
 	n.records = store.NewReplicator(n.store, mesh{n}, n.replicated, n.log)
 	n.metrics.Records.Set(float64(n.store.Len()))

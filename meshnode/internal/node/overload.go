@@ -62,7 +62,13 @@ func (n *Node) measureLoad(now time.Time) {
 		}
 		n.overload.failed = err != nil
 		load.CPU, load.Throttled, load.Memory = l.CPU, l.Throttled, l.Memory
+		load.CPULimit, load.MemoryLimit = n.cfg.Group.CPULimit(), float64(n.cfg.Group.MemoryLimit())
 	}
+	n.metrics.NodeCPU.Set(load.CPU)
+	n.metrics.NodeThrottled.Set(load.Throttled)
+	n.metrics.NodeMemory.Set(load.Memory)
+	n.metrics.NodeQueue.Set(load.Queued.Seconds())
+	n.metrics.NodeLag.Set(load.Lag.Seconds())
 	n.signals = append(n.signals, mapek.Signal{Kind: mapek.Loaded, Peer: n.name, Time: now, Since: now, Load: load})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
@@ -55,7 +56,7 @@ func (n *Node) Records(after string, max int) ([]store.Record, error) {
 func (n *Node) Status() api.Status {
 	why := n.Unready()
 	s := api.Status{
-		Node: n.name, Zone: n.cfg.Identity.Zone(), Version: n.cfg.Version, Started: n.started,
+		Node: n.name, Time: time.Now(), Zone: n.cfg.Identity.Zone(), Version: n.cfg.Version, Started: n.started,
 		Ready: len(why) == 0, NotReady: why, Verifier: n.cfg.Gate.Mode(), MAPEK: n.cfg.Heal, Records: n.store.Len(),
 		Sessions: n.clients.Homes(),
 		Peers:    []api.Peer{}, Routes: []api.Route{}, Incidents: []api.Incident{},
@@ -70,6 +71,9 @@ func (n *Node) Status() api.Status {
 		p := api.Peer{Name: l.Peer, Status: l.Status.String(), RTTSeconds: l.RTT.Seconds(), Quality: l.Quality, Session: "none"}
 		if i, ok := sessions[l.Peer]; ok {
 			p.Session = string(i.State)
+			if i.ID != (frame.SessionID{}) {
+				p.SessionID = i.ID.String()
+			}
 			if i.Addr.IsValid() {
 				p.Address = i.Addr.String()
 			}
@@ -86,4 +90,16 @@ func (n *Node) Status() api.Status {
 		s.Incidents = append(s.Incidents, api.Incident{ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened})
 	}
 	return s
+}
+
+// Knowledge returns what the loop has learned.
+func (n *Node) Knowledge() api.Knowledge {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	k := n.loop.Report(now)
+	for _, l := range n.detect.Links() {
+		k.Weights[l.Peer] = n.weight(now, l)
+	}
+	return k
 }

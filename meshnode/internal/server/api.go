@@ -28,6 +28,7 @@ type Node interface {
 	// connections are to go elsewhere.
 	Leaving() bool
 	Status() api.Status
+	Knowledge() api.Knowledge
 	Events(after uint64, max int) []event.Entry
 	Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error)
 	Record(id string) (store.Record, error)
@@ -60,9 +61,10 @@ func API(node Node, token func() (string, error), logger *slog.Logger) http.Hand
 	mux.Handle(api.SessionsPath, methods{http.MethodPost: h.createSession})
 	mux.Handle(api.SessionsPath+"/{id}", methods{http.MethodGet: h.getSession, http.MethodPut: h.putSession})
 	mux.Handle(api.StatusPath, methods{http.MethodGet: h.status})
+	mux.Handle(api.KnowledgePath, methods{http.MethodGet: h.knowledge})
 	mux.Handle(api.EventsPath, methods{http.MethodGet: h.events})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		api.NewProblem(http.StatusNotFound, "no such resource; see %s, %s, %s and %s", api.RecordsPath, api.SessionsPath, api.StatusPath, api.EventsPath).ServeHTTP(w, r)
+		api.NewProblem(http.StatusNotFound, "no such resource; see %s, %s, %s, %s and %s", api.RecordsPath, api.SessionsPath, api.StatusPath, api.KnowledgePath, api.EventsPath).ServeHTTP(w, r)
 	})
 	return h.authorized(mux)
 }
@@ -241,6 +243,10 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) *api.Problem {
 
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) *api.Problem {
 	return h.json(w, http.StatusOK, h.node.Status())
+}
+
+func (h *handler) knowledge(w http.ResponseWriter, _ *http.Request) *api.Problem {
+	return h.json(w, http.StatusOK, h.node.Knowledge())
 }
 
 func (h *handler) events(w http.ResponseWriter, r *http.Request) *api.Problem {

@@ -37,6 +37,9 @@ type fake struct {
 func (f *fake) Name() string       { return "n0" }
 func (f *fake) Leaving() bool      { return f.leaving }
 func (f *fake) NotReady() []string { return f.why }
+func (f *fake) Knowledge() api.Knowledge {
+	return api.Knowledge{Threats: []api.Threat{{Peer: "n9", Type: "high_failure_rate", Count: 7}}}
+}
 func (f *fake) Status() api.Status { return api.Status{Node: "n0", Ready: f.why == nil} }
 func (f *fake) Events(after uint64, max int) []event.Entry {
 	var es []event.Entry
@@ -90,6 +93,14 @@ func call(t *testing.T, h http.Handler, method, path, body string, header ...str
 	return w.Result()
 }
 
+func TestKnowledgeIsServed(t *testing.T) {
+	resp := call(t, handlerFor(&fake{why: []string{"no verifier"}}), "GET", api.KnowledgePath, "")
+	var k api.Knowledge
+	if err := json.NewDecoder(resp.Body).Decode(&k); err != nil || resp.StatusCode != 200 || len(k.Threats) != 1 || k.Threats[0].Peer != "n9" {
+		t.Errorf("%d, %v: %+v", resp.StatusCode, err, k)
+	}
+}
+
 func TestErrorsAreProblems(t *testing.T) {
 	long := strings.Repeat("x", api.MaxID+1)
 	for _, c := range []struct {
@@ -103,6 +114,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		{name: "wrong token", method: "GET", path: "/v1/status", header: []string{"Authorization", "Bearer s3cres"}, status: 401},
 		{name: "token as prefix", method: "GET", path: "/v1/status", header: []string{"Authorization", "Bearer s3"}, status: 401},
 		{name: "other scheme", method: "GET", path: "/v1/status", header: []string{"Authorization", "Basic s3cret"}, status: 401},
+		{name: "no token for knowledge", method: "GET", path: "/v1/knowledge", header: []string{"Authorization", ""}, status: 401},
 		{name: "no token, no such path", method: "GET", path: "/secret", header: []string{"Authorization", ""}, status: 401},
 		{name: "no such path", method: "GET", path: "/v2/status", status: 404},
 		{name: "method", method: "DELETE", path: "/v1/records/x", status: 405},

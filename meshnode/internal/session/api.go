@@ -102,6 +102,7 @@ type Info struct {
 	Established   time.Time
 	Expires       time.Duration // CLOCK_MONOTONIC
 	VerifiedUntil time.Duration // CLOCK_MONOTONIC
+	Deadline      time.Duration // that a challenge sent now would get
 }
 
 // State is the state of the session with a peer.

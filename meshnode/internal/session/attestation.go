@@ -57,7 +57,7 @@ func (m *Manager) sendChallenge(now time.Duration, s *session, reverify bool) {
 
 // sendChallengeOver does so on given ways.
 func (m *Manager) sendChallengeOver(now time.Duration, s *session, ways []path, reverify bool) {
-	m.send(now, s, ways, &challenge{priority: attest.Critical, deadline: now + s.peer.estimator.deadline(), reverify: reverify})
+	m.send(now, s, ways, &challenge{priority: attest.Critical, deadline: now + s.peer.deadline(), reverify: reverify})
 	// The times of a session's challenges lie around a grid, so that one that
 	// goes out late does not make the next ones late.
 	period := m.cfg.Limits.Challenge

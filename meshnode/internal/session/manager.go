@@ -65,7 +65,8 @@ type peer struct {
 	next      time.Duration // no own handshake before
 	failures  int           // own handshakes in a row that failed
 	estimator estimator
-	newest    time.Time // NotBefore of the newest certificate that the name has proven
+	allowance time.Duration // what its challenges get on top; set by Allow
+	newest    time.Time     // NotBefore of the newest certificate that the name has proven
 
 	direct atomic.Int64           // when a sealed frame last came straight from it
 	back   atomic.Pointer[detour] // where one last came from by relay
@@ -209,7 +210,7 @@ func (m *Manager) Sessions() []Info {
 	now := m.cfg.Now()
 	infos := make([]Info, 0, len(m.peers))
 	for _, p := range m.peers {
-		i := Info{Peer: p.name, Addr: p.addr, State: StateHandshaking}
+		i := Info{Peer: p.name, Addr: p.addr, State: StateHandshaking, Deadline: p.deadline()}
 		if s := p.current; s != nil {
 			i.ID, i.Zone, i.Established, i.Expires = s.id, s.certificate.Zone, s.established, s.expires
 			i.VerifiedUntil = time.Duration(s.verifiedUntil.Load())

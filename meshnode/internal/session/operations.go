@@ -88,6 +88,20 @@ func (m *Manager) Invalidate(p Peer, reason string) error {
 	return errors.Join(errs...)
 }
 
+// Retire deletes the sessions with p that were replaced and only receive.
+func (m *Manager) Retire(p Peer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.peers[p]; e != nil {
+		for _, s := range e.previous {
+			if !s.revoked.Load() { // those stay known as such until they expire
+				s.retire = m.cfg.Now()
+			}
+		}
+		m.poke()
+	}
+}
+
 // Rotate replaces the session with p by a new one; the old one, unless it was
 // invalidated, receives for Limits.Grace longer.
 func (m *Manager) Rotate(p Peer, reason string) {

@@ -36,6 +36,9 @@ func (p *peer) all() []*session {
 	return all
 }
 
+// deadline is the time that a challenge to the peer gets.
+func (p *peer) deadline() time.Duration { return p.estimator.deadline() + p.allowance }
+
 // generation returns the highest generation among the peer's sessions.
 func (p *peer) generation() uint64 {
 	var g uint64
