@@ -17,7 +17,8 @@
 //
 // where the worst gap halves every gapHalfLife. Time during which the detector
 // itself was not run (a busy machine) counts for no one's silence; this is the
-// idea of Lifeguard (Dadgar, Phillips and Currey, 2017) in its simplest form.
+// idea of Lifeguard (Dadgar, Phillips and Currey, 2017) in its simplest form. Nor does
+// a pause, in which there is no session to be heard on by one end's own decision.
 package detect
 
 import (
@@ -52,6 +53,7 @@ type Config struct {
 	MinSuspect   time.Duration // 600 ms
 	MaxSuspect   time.Duration // 1 s
 	ProbeTimeout time.Duration // 250 ms
+	Pause        time.Duration // the longest, see Pause; 2 s
 	Indirect     int           // peers asked about a suspect; 3
 	Rand         *rand.Rand    // chooses them
 }
@@ -61,6 +63,7 @@ const (
 	defaultMinSuspect   = 600 * time.Millisecond
 	defaultMaxSuspect   = time.Second
 	defaultProbeTimeout = 250 * time.Millisecond
+	defaultPause        = 2 * time.Second
 	defaultIndirect     = 3
 
 	// safety is the factor between the worst recent gap and the suspicion time.
@@ -84,6 +87,7 @@ func (c *Config) defaults() {
 	set(&c.MinSuspect, defaultMinSuspect)
 	set(&c.MaxSuspect, defaultMaxSuspect)
 	set(&c.ProbeTimeout, defaultProbeTimeout)
+	set(&c.Pause, defaultPause)
 	if c.Indirect == 0 {
 		c.Indirect = defaultIndirect
 	}
@@ -188,7 +192,7 @@ func (d *Detector) Links() []Link {
 func (d *Detector) Ask(now time.Time, name string) Output {
 	var out Output
 	if p := d.peers[name]; p != nil {
-		d.beat(now, p, false, &out)
+		d.beat(now, p, heartbeat{}, &out)
 	}
 	return out
 }
@@ -203,7 +207,7 @@ func (d *Detector) Echoed(name string, since time.Time) bool {
 func (d *Detector) Goodbye() []Message {
 	var out Output
 	for _, name := range d.order {
-		d.beat(time.Time{}, d.peers[name], true, &out)
+		d.beat(time.Time{}, d.peers[name], heartbeat{leaving: true}, &out)
 	}
 	return out.Send
 }
@@ -213,7 +217,7 @@ func (d *Detector) Goodbye() []Message {
 func (d *Detector) Farewell(name string) []Message {
 	var out Output
 	if p := d.peers[name]; p != nil {
-		d.beat(time.Time{}, p, true, &out)
+		d.beat(time.Time{}, p, heartbeat{leaving: true}, &out)
 	}
 	return out.Send
 }
@@ -230,6 +234,7 @@ type peer struct {
 	nextBeat    time.Time
 	probeID     uint64
 	seenBy      []string
+	paused      time.Time // until then its silence says nothing
 
 	gap     time.Duration // worst recent gap as of gapTime
 	gapTime time.Time

@@ -9,15 +9,17 @@ import (
 // heartbeat is the payload of Heartbeat and, sent back as it came, of
 // HeartbeatEcho:
 //
-//	incarnation u64, sequence u64, flags u8 (bit 0: the sender leaves)
+//	incarnation u64, sequence u64, flags u8 (bit 0: the sender leaves; bit 1: it is
+//	about to end the session, see Pause)
 type heartbeat struct {
 	incarnation, seq uint64
-	leaving          bool
+	leaving, pausing bool
 }
 
 const (
 	heartbeatLen = 17
 	flagLeaving  = 1
+	flagPausing  = 2
 )
 
 var errMessage = errors.New("detect: malformed message")
@@ -29,16 +31,19 @@ func (h *heartbeat) encode() []byte {
 	if h.leaving {
 		b[16] = flagLeaving
 	}
+	if h.pausing {
+		b[16] |= flagPausing
+	}
 	return b
 }
 
 func (h *heartbeat) decode(b []byte) error {
-	if len(b) != heartbeatLen || b[16]&^flagLeaving != 0 {
+	if len(b) != heartbeatLen || b[16]&^(flagLeaving|flagPausing) != 0 {
 		return fmt.Errorf("%w: heartbeat of %d bytes", errMessage, len(b))
 	}
 	h.incarnation = binary.BigEndian.Uint64(b)
 	h.seq = binary.BigEndian.Uint64(b[8:])
-	h.leaving = b[16] == flagLeaving
+	h.leaving, h.pausing = b[16]&flagLeaving != 0, b[16]&flagPausing != 0
 	return nil
 }
 

@@ -33,6 +33,9 @@ func (d *Detector) Receive(now time.Time, from string, t frame.Type, payload []b
 		}
 		out.Send = append(out.Send, Message{To: from, Type: frame.HeartbeatEcho, Payload: payload})
 		d.heard(now, p, &out)
+		if h.pausing {
+			d.pause(now, p, &out)
+		}
 	case frame.HeartbeatEcho:
 		var h heartbeat
 		if err = h.decode(payload); err != nil {
@@ -93,7 +96,7 @@ func (d *Detector) heard(now time.Time, p *peer, out *Output) {
 	case Unknown, Unreachable:
 		// Ask at once, at most every quarter of an interval.
 		if p.nextBeat.Sub(now) < d.cfg.Interval*3/4 {
-			d.beat(now, p, false, out)
+			d.beat(now, p, heartbeat{}, out)
 		}
 	}
 	d.answerRelayed(now, p.name, out)
@@ -176,7 +179,7 @@ func (d *Detector) probeFor(now time.Time, requester string, r probe, out *Outpu
 		return
 	}
 	d.relayed = append(d.relayed, relayedProbe{requester: requester, target: r.target, id: r.id, deadline: now.Add(d.cfg.ProbeTimeout)})
-	d.beat(now, p, false, out)
+	d.beat(now, p, heartbeat{}, out)
 }
 
 // answerRelayed answers the questions about a peer that was just heard.

@@ -19,6 +19,7 @@ func (d *Detector) Tick(now time.Time) Output {
 	d.lastTick = now
 	for _, name := range d.order {
 		p := d.peers[name]
+		p.excuse(now)
 		switch p.status {
 		case Reachable:
 			if now.Sub(p.lastHeard) >= d.suspicion(now, p) {
@@ -30,7 +31,7 @@ func (d *Detector) Tick(now time.Time) Output {
 			}
 		}
 		if !now.Before(p.nextBeat) {
-			d.beat(now, p, false, &out)
+			d.beat(now, p, heartbeat{}, &out)
 		}
 	}
 	return out
@@ -56,7 +57,7 @@ func (d *Detector) suspect(now time.Time, p *peer, out *Output) {
 	d.change(now, p, Suspect, out)
 	d.probeID++
 	p.suspectAt, p.probeID, p.seenBy = now, d.probeID, nil
-	d.beat(now, p, false, out)
+	d.beat(now, p, heartbeat{}, out)
 	var helpers []string
 	for _, name := range d.order {
 		if name != p.name && d.peers[name].status == Reachable {
@@ -71,10 +72,10 @@ func (d *Detector) suspect(now time.Time, p *peer, out *Output) {
 }
 
 // beat sends a heartbeat and plans the next one.
-func (d *Detector) beat(now time.Time, p *peer, leaving bool, out *Output) {
+func (d *Detector) beat(now time.Time, p *peer, h heartbeat, out *Output) {
 	p.seq++
 	p.sent[p.seq%window], p.echoed[p.seq%window] = now, false
 	p.nextBeat = now.Add(d.cfg.Interval)
-	h := heartbeat{incarnation: d.cfg.Incarnation, seq: p.seq, leaving: leaving}
+	h.incarnation, h.seq = d.cfg.Incarnation, p.seq
 	out.Send = append(out.Send, Message{To: p.name, Type: frame.Heartbeat, Payload: h.encode()})
 }

@@ -117,6 +117,7 @@ func (n *Node) handleEvent(e timed) {
 	switch e.Kind {
 	case session.Established, session.Rotated:
 		n.meet(e.at, peer)
+		n.detect.Resume(e.at, peer)
 	case session.Verified:
 		n.meet(e.at, peer)
 		if e.at.Sub(n.proof[peer]) > syncAfter {

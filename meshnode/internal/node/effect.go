@@ -32,6 +32,9 @@ func (e effector) Start(a mapek.Action) error {
 			n.sessions.Retire(peer)
 			return nil
 		}
+		if s.State != session.StateRevoked {
+			n.send(n.detect.Pause(a.Started, a.Peer))
+		}
 		return n.sessions.Invalidate(peer, metric.VerificationFailed)
 	case metric.RotateKeys:
 		n.applied[a.Name+a.Peer] = n.session(a.Peer).ID
@@ -94,6 +97,14 @@ func (e effector) Done(a mapek.Action) bool {
 // one, which is not to pay for it.
 func replaced(a mapek.Action, s session.Info) bool {
 	return a.Session != "" && s.ID.String() != a.Session && s.State != session.StateRevoked
+}
+
+// pauseFor is how long peers are not expected to be heard after a session was
+// invalidated: until the policy takes the attack to be over and new keys can have been
+// made, and no longer than silence is worth.
+func pauseFor(p *mapek.Policy) time.Duration {
+	const handshake, longest = time.Second, 5 * time.Second
+	return min(time.Duration(p.Quiet)+handshake, longest)
 }
 
 // extend gives the outstanding challenges of a slow peer two more round trips, and at

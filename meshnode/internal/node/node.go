@@ -126,7 +126,7 @@ func New(cfg Config) (*Node, error) {
 	n.relays.next.Store(&map[session.Peer]session.Peer{})
 	n.reachable.Store(&[]string{})
 	incarnation := uint64(n.started.UnixNano())
-	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: incarnation})
+	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: incarnation, Pause: pauseFor(cfg.Policy)})
 	n.routes = route.New(n.name, incarnation)
 	if err := n.open(); err != nil {
 		return nil, err
