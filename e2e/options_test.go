@@ -106,7 +106,11 @@ func (o *options) checkFiles(root string) error {
 		}
 		o.fixtures = os.DirFS(o.fixtureDir)
 	}
-	return fault.Check(o.fixtures)
+	notes, err := fault.Check(o.fixtures)
+	for _, n := range notes {
+		fmt.Fprintln(os.Stderr, "e2e: note:", n)
+	}
+	return err
 }
 
 // asTyped returns the file that a person means by a path: go test starts tests

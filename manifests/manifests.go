@@ -10,6 +10,11 @@ import "embed"
 //go:embed chaos-mesh/*.yaml prometheus/*.yaml metrics-server/*.yaml
 var System embed.FS
 
+// Mesh is the mesh itself: what a scenario deploys into a namespace of its own.
+//
+//go:embed mesh/*.yaml
+var Mesh embed.FS
+
 // Dashboard is the Grafana dashboard, as Grafana imports it.
 //
 //go:embed grafana/mesh.json

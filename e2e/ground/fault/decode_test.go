@@ -21,8 +21,8 @@ func read(t *testing.T, name string) string {
 }
 
 func TestEveryFixtureDecodes(t *testing.T) {
-	if err := Check(fixtures.FS); err != nil {
-		t.Fatal(err)
+	if notes, err := Check(fixtures.FS); err != nil || len(notes) > 0 {
+		t.Fatal(notes, err)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestCheckReportsEveryBrokenFixture(t *testing.T) {
 		"b.yaml": {Data: []byte("kind: Pod\n")},
 		"c.yaml": {Data: []byte(read(t, "network-partition.yaml"))},
 	}
-	err := Check(fsys)
+	_, err := Check(fsys)
 	if err == nil || !strings.Contains(err.Error(), "a.yaml") || !strings.Contains(err.Error(), "b.yaml") || strings.Contains(err.Error(), "c.yaml") {
 		t.Fatalf("got %v", err)
 	}

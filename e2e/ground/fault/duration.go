@@ -72,22 +72,6 @@ func Duration(o Object) (time.Duration, error) {
 	return 0, fmt.Errorf("%T has no duration", o)
 }
 
-// Period returns the time between two faults of a Schedule, which is also the longest
-// that its first can take to come; 0 of everything else.
-func Period(o Object) (time.Duration, error) {
-	s, ok := o.(*v1alpha1.Schedule)
-	if !ok {
-		return 0, nil
-	}
-	// As Chaos Mesh's controller reads it.
-	times, err := v1alpha1.StandardCronParser.Parse(s.Spec.Schedule)
-	if err != nil {
-		return 0, fmt.Errorf("schedule %q: %w", s.Spec.Schedule, err)
-	}
-	first := times.Next(time.Now())
-	return times.Next(first).Sub(first), nil
-}
-
 // Shorten makes the fault last at most d, but never less than least. A fault
 // that is shorter already stays as it is, and so does a Job, which ends when its
 // work is done.
@@ -123,4 +107,21 @@ func Shorten(o Object, d, least time.Duration) error {
 		*p = &s
 	}
 	return nil
+}
+
+// Ends tells whether a fault ends by itself. One that does not has no duration, and whoever
+// applied it has to take it back.
+func Ends(o Object) bool {
+	if s, ok := o.(*v1alpha1.Schedule); ok {
+		e, _, _, err := template(s)
+		if err != nil {
+			return false
+		}
+		o = e
+	}
+	if e, ok := o.(experiment); ok && e.IsOneShot() {
+		return true
+	}
+	d, err := Duration(o)
+	return err == nil && d > 0
 }

@@ -2,49 +2,36 @@ package fault
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
-// otherKinds are those that a fixture may have beside Chaos Mesh's experiments.
-var otherKinds = []string{v1alpha1.KindSchedule, "Job", "Pod"}
-
-// newObject returns an empty object of a kind and the API that the kind is of.
+// newObject returns an empty object of a kind and the API that the kind is of: an experiment
+// of Chaos Mesh whose effect can be proven here, or what stands beside them.
 func newObject(kind string) (o Object, api string, ok bool) {
+	api = v1alpha1.SchemeGroupVersion.String()
 	switch kind {
+	case v1alpha1.KindNetworkChaos:
+		return &v1alpha1.NetworkChaos{}, api, true
+	case v1alpha1.KindPodChaos:
+		return &v1alpha1.PodChaos{}, api, true
+	case v1alpha1.KindStressChaos:
+		return &v1alpha1.StressChaos{}, api, true
 	case v1alpha1.KindSchedule:
-		o = &v1alpha1.Schedule{}
+		return &v1alpha1.Schedule{}, api, true
 	case "Job":
 		return &batchv1.Job{}, batchv1.SchemeGroupVersion.String(), true
 	case "Pod":
 		return &corev1.Pod{}, corev1.SchemeGroupVersion.String(), true
-	default:
-		k, known := v1alpha1.AllKinds()[kind]
-		if !known {
-			return nil, "", false
-		}
-		e, selects := k.SpawnObject().(experiment)
-		if !selects {
-			return nil, "", false
-		}
-		o = e
 	}
-	return o, v1alpha1.SchemeGroupVersion.String(), true
+	return nil, "", false
 }
 
 // kinds lists the kinds that newObject knows.
 func kinds() []string {
-	names := slices.Clone(otherKinds)
-	for name := range v1alpha1.AllKinds() {
-		if _, _, ok := newObject(name); ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return []string{"Job", v1alpha1.KindNetworkChaos, "Pod", v1alpha1.KindPodChaos, v1alpha1.KindSchedule, v1alpha1.KindStressChaos}
 }
 
 // template returns the experiment that a schedule makes, and where it stands in

@@ -31,7 +31,7 @@ func TestDecodeOtherKindsNamesLineAndField(t *testing.T) {
 		"type":                         {"node-crash-schedule.yaml", "type: PodChaos", "type: Mess", "spec.type", "Mess"},
 		"mode within a schedule":       {"node-crash-schedule.yaml", "mode: one", "mode: some", "spec.podChaos.mode", "some"},
 		"duration within a schedule":   {"node-crash-schedule.yaml", `duration: "1m"`, `duration: "long"`, "spec.podChaos.duration", "long"},
-		"action":                       {"node-crash.yaml", "pod-kill\n", "pod-kiss\n", "spec.action", "none that selects"},
+		"action":                       {"node-crash.yaml", "pod-kill\n", "pod-kiss\n", "spec.action", "pod-kiss"},
 		"the document's own scheduler": {"node-crash.yaml", `duration: "1m"`, "scheduler: {cron: \"@every 5m\"}", "spec.scheduler", "unknown field"},
 		"another API":                  {"pqc-inject.yaml", "batch/v1", "batch/v1beta1", "apiVersion", "must be batch/v1"},
 		"no name":                      {"pqc-inject.yaml", "name: pqc-inject\n  namespace", "namespace", "metadata.name", "missing"},

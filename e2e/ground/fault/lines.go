@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -58,12 +59,15 @@ func parse(file string, data []byte) (*yamlnode.Node, error) {
 	return doc.Content[0], nil
 }
 
-// lineOf returns the line of a field given as a.b[0].c, or of the deepest of
+// fieldPart is a name, or what stands in brackets: an index, or a key of a map.
+var fieldPart = regexp.MustCompile(`[^.\[\]]+|\[[^\]]*\]`)
+
+// lineOf returns the line of a field given as a.b[0].c or a.b[key], or of the deepest of
 // its parents that is there.
 func lineOf(root *yamlnode.Node, field string) int {
 	node, line := root, root.Line
-	for part := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
-		next := child(node, part)
+	for _, part := range fieldPart.FindAllString(field, -1) {
+		next := child(node, strings.Trim(part, "[]"))
 		if next == nil {
 			break
 		}
@@ -86,10 +90,42 @@ func child(node *yamlnode.Node, part string) *entry {
 			}
 		}
 	case yamlnode.SequenceNode:
-		i, err := strconv.Atoi(strings.Trim(part, "[]"))
+		i, err := strconv.Atoi(part)
 		if err == nil && i >= 0 && i < len(node.Content) {
 			return &entry{value: node.Content[i], line: node.Content[i].Line}
 		}
 	}
 	return nil
+}
+
+// jsonPath turns a path of an object's Go fields, as Chaos Mesh's webhooks name them, into one of
+// JSON names, as they stand in the YAML. What stands there as a JSON name already is kept.
+func jsonPath(object any, goPath string) string {
+	var names []string
+	t := reflect.TypeOf(object)
+	for part := range strings.SplitSeq(goPath, ".") {
+		name, index, _ := strings.Cut(part, "[")
+		for t != nil && (t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice) {
+			t = t.Elem()
+		}
+		var f reflect.StructField
+		known := false
+		if t != nil && t.Kind() == reflect.Struct {
+			f, known = t.FieldByName(name)
+		}
+		if !known {
+			names, t = append(names, part), nil
+			continue
+		}
+		t = f.Type
+		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if tag == "" && strings.Contains(options, "inline") { // its fields stand where it does
+			continue
+		}
+		if index != "" {
+			tag += "[" + index
+		}
+		names = append(names, tag)
+	}
+	return strings.Join(names, ".")
 }

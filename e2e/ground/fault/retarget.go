@@ -3,6 +3,7 @@ package fault
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +23,7 @@ func experimentSelectors(e experiment) []selector {
 	for key, s := range e.GetSelectorSpecs() {
 		path := "spec"
 		if key != "." {
-			path = "spec" + lowerPath(key)
+			path = "spec" + strings.ToLower(key) // .Target
 		}
 		switch s := s.(type) {
 		case *v1alpha1.PodSelector:
@@ -119,17 +120,20 @@ func matches(s selector, pods []corev1.Pod) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.path, err)
 	}
+	selected := func(p corev1.Pod) bool {
+		if len(spec.Pods) > 0 { // Chaos Mesh then looks at nothing else, neither labels nor namespaces
+			return slices.Contains(spec.Pods[p.Namespace], p.Name)
+		}
+		return (len(spec.Namespaces) == 0 || slices.Contains(spec.Namespaces, p.Namespace)) && want.Matches(labels.Set(p.Labels))
+	}
 	var names []string
 	for _, p := range pods {
-		if len(spec.Namespaces) > 0 && !slices.Contains(spec.Namespaces, p.Namespace) {
-			continue
-		}
-		if len(spec.Pods) > 0 && !slices.Contains(spec.Pods[p.Namespace], p.Name) {
-			continue
-		}
-		if want.Matches(labels.Set(p.Labels)) {
+		if selected(p) {
 			names = append(names, p.Name)
 		}
+	}
+	if len(names) == 0 && len(spec.Pods) > 0 {
+		return nil, fmt.Errorf("%s.selector.pods (%v): %w", s.path, spec.Pods, ErrSelectsNothing)
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%s.selector (labels %s, namespaces %v): %w", s.path, want, spec.Namespaces, ErrSelectsNothing)

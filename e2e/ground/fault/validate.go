@@ -3,25 +3,34 @@ package fault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/chaos-mesh/chaos-mesh/api/genericwebhook"
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // failure makes the error about a field.
 type failure func(field, format string, args ...any) error
 
-// validate checks what the server would refuse in a well-formed object: Chaos
-// Mesh's webhooks and enumerations, and of Kubernetes' own objects what a fixture can
-// get wrong.
+// validate checks what the server would refuse in an object that its schema takes, and what
+// could not be proven or judged here.
 func validate(object Object, asJSON []byte, fail failure) error {
 	if object.GetName() == "" {
 		return fail("metadata.name", "is missing")
+	}
+	if err := validateMeta(object, fail); err != nil {
+		return err
+	}
+	if err := refusePaused(object, fail); err != nil {
+		return err
 	}
 	switch o := object.(type) {
 	case *v1alpha1.Schedule:
@@ -36,24 +45,26 @@ func validate(object Object, asJSON []byte, fail failure) error {
 	return fmt.Errorf("%T cannot be validated", object)
 }
 
-// validateExperiment checks an experiment whose spec stands at a path.
+func validateMeta(object Object, fail failure) error {
+	meta, ok := object.DeepCopyObject().(Object)
+	if !ok {
+		return fmt.Errorf("%T: the copy has another type", object)
+	}
+	if meta.GetNamespace() == "" {
+		meta.SetNamespace(corev1.NamespaceDefault) // as kubectl does; the suite moves it anyway
+	}
+	var errs []error
+	for _, e := range validation.ValidateObjectMetaAccessor(meta, true, validation.NameIsDNSSubdomain, field.NewPath("metadata")) {
+		errs = append(errs, fail(e.Field, "%s", e.ErrorBody()))
+	}
+	return errors.Join(errs...)
+}
+
+// validateExperiment checks an experiment whose spec stands at a path: what Chaos Mesh's webhook
+// refuses once it has written its defaults, and what cannot be proven.
 func validateExperiment(e experiment, at string, fail failure) error {
-	moved := func(path string) string {
-		if rest, ok := strings.CutPrefix(path, "spec"); ok {
-			return at + rest
-		}
-		return path
-	}
-	found := experimentSelectors(e)
-	if len(found) == 0 {
+	if len(experimentSelectors(e)) == 0 {
 		return fail(at+".action", "is none that selects pods")
-	}
-	for _, s := range found {
-		switch s.pods.Mode {
-		case v1alpha1.OneMode, v1alpha1.AllMode, v1alpha1.FixedMode, v1alpha1.FixedPercentMode, v1alpha1.RandomMaxPercentMode:
-		default:
-			return fail(moved(s.path)+".mode", "%q is none of one, all, fixed, fixed-percent, random-max-percent", s.pods.Mode)
-		}
 	}
 	defaulted, ok := e.DeepCopyObject().(experiment)
 	if !ok {
@@ -62,31 +73,26 @@ func validateExperiment(e experiment, at string, fail failure) error {
 	if err := defaulted.Default(context.Background(), defaulted); err != nil {
 		return fail("", "cannot be defaulted: %v", err)
 	}
-	if _, err := defaulted.Validate(); err != nil {
-		field, reason, ok := strings.Cut(err.Error(), ": ")
-		if !ok {
-			field, reason = "", err.Error()
+	var errs []error
+	seen := map[string]bool{} // what is embedded twice is validated twice
+	for _, found := range genericwebhook.Validate(defaulted) {
+		e := fail(moved(jsonPath(defaulted, found.Field), at), "%s", found.ErrorBody())
+		if !seen[e.Error()] {
+			seen[e.Error()], errs = true, append(errs, e)
 		}
-		return fail(moved(lowerPath(field)), "%s", reason)
 	}
-	return nil
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return provable(defaulted, at, fail)
 }
 
-func validateSchedule(s *v1alpha1.Schedule, fail failure) error {
-	if _, err := v1alpha1.StandardCronParser.Parse(s.Spec.Schedule); err != nil {
-		return fail("spec.schedule", "%v", err)
+// moved returns a path of an experiment's field where the experiment's spec stands at another.
+func moved(path, at string) string {
+	if rest, ok := strings.CutPrefix(path, "spec"); ok {
+		return at + rest
 	}
-	if p := s.Spec.ConcurrencyPolicy; p != "" && p != v1alpha1.ForbidConcurrent && p != v1alpha1.AllowConcurrent {
-		return fail("spec.concurrencyPolicy", "%q is none of Forbid, Allow", p)
-	}
-	if s.Spec.HistoryLimit < 0 {
-		return fail("spec.historyLimit", "is %d, must be at least 1", s.Spec.HistoryLimit)
-	}
-	e, path, _, err := template(s)
-	if err != nil {
-		return fail(path, "%v", err)
-	}
-	return validateExperiment(e, path, fail)
+	return path
 }
 
 func validateJob(j *batchv1.Job, fail failure) error {
@@ -97,6 +103,9 @@ func validateJob(j *batchv1.Job, fail failure) error {
 	}
 	if len(pod.Containers) == 0 {
 		return fail(at+".containers", "is missing")
+	}
+	if s := j.Spec.ActiveDeadlineSeconds; s == nil || *s <= 0 {
+		return fail("spec.activeDeadlineSeconds", "is missing: nothing else ends the fault")
 	}
 	volumes := map[string]bool{}
 	for _, v := range pod.Volumes {
@@ -161,16 +170,4 @@ func named(path, name, image string, fail failure) error {
 		return fail(path+".image", "is missing")
 	}
 	return nil
-}
-
-// lowerPath turns a path of Go field names, as the webhooks print them, into
-// one of JSON names.
-func lowerPath(p string) string {
-	parts := strings.Split(p, ".")
-	for i, s := range parts {
-		if s != "" {
-			parts[i] = strings.ToLower(s[:1]) + s[1:]
-		}
-	}
-	return strings.Join(parts, ".")
 }
