@@ -25,8 +25,8 @@ help: ## list the targets
 e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, ARGS=…)
 	@.bin/e2e run -profile $(PROFILE) $(ARGS)
 
-# the labels of the scenarios
-SCENARIOS := fault-free network-partition pqc-failures node-crash node-crash-recurring latency resource-stress rolling-restart
+# the labels of the scenarios, from their registry: what each describe names
+SCENARIOS := $(shell sed -nE 's/^\tName: "([a-z0-9-]+)",.*/\1/p' e2e/*_test.go)
 
 .PHONY: $(SCENARIOS:%=e2e-%)
 $(SCENARIOS:%=e2e-%): e2e-%: runner

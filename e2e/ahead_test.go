@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 
@@ -13,21 +14,6 @@ import (
 // A mesh takes its time to go, and its namespace longer. Meanwhile the mesh of the
 // scenario that follows is made: nothing is judged then that the nodes' speed has to do
 // with.
-
-// fromTheStart is the scenario in which that does not hold: it wants no alarm in the
-// mesh's whole life, which must therefore begin on a quiet machine.
-const fromTheStart = "fault-free"
-
-// plans say what the scenarios' meshes have besides the nodes as they are deployed.
-var plans = map[string]scenario.Plan{
-	"network-partition":    {Probed: true},
-	"node-crash":           {Probed: true},
-	"node-crash-recurring": {Probed: true},
-	"latency":              {Probed: true},
-	// Nodes attest each other beyond what keeps sessions verified: the low-priority
-	// work that a node in need can shed.
-	"resource-stress": {NodeArgs: []string{"--reattest-interval=500ms"}},
-}
 
 // made holds the meshes that no scenario has taken yet, by its name.
 var made = map[string]*making{}
@@ -40,8 +26,8 @@ type making struct {
 	err    error // once done is closed
 }
 
-func newMaking(name string) (*making, error) {
-	run, err := scenario.New(suite.env, name, plans[name])
+func newMaking(sc *scenario.Scenario) (*making, error) {
+	run, err := scenario.New(suite.env, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +59,12 @@ func (m *making) stop() {
 }
 
 // take returns the making of a scenario's mesh, which may have begun before.
-func take(name string) (*making, error) {
-	if m, ok := made[name]; ok {
-		delete(made, name)
+func take(sc *scenario.Scenario) (*making, error) {
+	if m, ok := made[sc.Name]; ok {
+		delete(made, sc.Name)
 		return m, nil
 	}
-	return newMaking(name)
+	return newMaking(sc)
 }
 
 // makeAhead begins to make the mesh of the scenario that follows another one. Among
@@ -86,10 +72,11 @@ func take(name string) (*making, error) {
 // say so itself.
 func makeAhead(after string) {
 	name := report.Following(suite.selected, after)
-	if config, _ := GinkgoConfiguration(); name == "" || name == fromTheStart || made[name] != nil || config.ParallelTotal > 1 {
+	i := slices.IndexFunc(scenarios, func(s *scenario.Scenario) bool { return s.Name == name })
+	if config, _ := GinkgoConfiguration(); i < 0 || scenarios[i].Quiet || made[name] != nil || config.ParallelTotal > 1 {
 		return
 	}
-	if m, err := newMaking(name); err == nil {
+	if m, err := newMaking(scenarios[i]); err == nil {
 		made[name] = m
 	}
 }

@@ -15,25 +15,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
 )
 
-var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheStart), func() {
+var _ = describe(scenario.Scenario{
+	Name: "fault-free", Title: "Without a fault", Quiet: true,
+}, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 
-	BeforeAll(func(ctx SpecContext) { s = begin(ctx, fromTheStart) })
+	BeforeAll(func(ctx SpecContext) { s = begin(ctx, sc) })
 
-	AfterEach(note)
-
-	It("V1 every node runs with what the verifier needs and nothing more", Label("V1"), func(ctx SpecContext) {
-		pods, err := s.Mesh.Nodes(ctx)
-		verdict.Must(err)
+	criterion(sc, "V1", "every node runs with what the verifier needs and nothing more", "0 wrong", func(ctx SpecContext) {
+		pods := ask(ctx, scenario.WaitAnswer, s.Mesh.Nodes)
 		var wrong []string
 		for _, p := range pods {
-			found, err := inspect(ctx, p)
-			if err != nil {
-				verdict.Invalidf("pod %s: %v", p.Name, err)
-			}
+			found := ask(ctx, scenario.WaitAnswer, func(ctx context.Context) ([]string, error) { return inspect(ctx, p) })
 			AddReportEntry(p.Name, found, ReportEntryVisibilityFailureOrVerbose)
 			for _, w := range leastPrivilege {
 				if !slices.Contains(found, w) {
@@ -44,19 +41,13 @@ var _ = Describe("Without a fault", Ordered, ContinueOnFailure, Label(fromTheSta
 		verdict.None("wrong privileges", len(wrong), 0, "privileges", wrong)
 	})
 
-	It("A0 no alert fires without a fault", Label("A0"), func(ctx SpecContext) {
+	criterion(sc, "A0", "no alert fires or is pending for 60 s, and every rule could", "0", func(ctx SpecContext) {
 		silent := alert.New(s.Prom).Silent(s.Baseline)
-		eventually(ctx, func(ctx context.Context) error {
-			_, err := silent(ctx)
-			return err
-		}).WithTimeout(scenario.WaitScraped).Should(Succeed(), "every rule can fire, and has been evaluated since the mesh was well")
-		Consistently(ctx, silent).WithTimeout(scenario.AlertFor).WithPolling(verdict.Poll).Should(BeEmpty(), "alerts that fire without a fault")
-		fired, err := silent(ctx)
-		verdict.Must(err)
-		verdict.None("alerts", len(fired), scenario.BarAlarms, "alerts", fired)
+		ask(ctx, scenario.WaitScraped, silent) // every rule has been evaluated since the mesh was well
+		verdict.Consistently(ctx, scenario.WaitAnswer, silent).WithTimeout(scenario.Silence).Should(BeEmpty(), "alerts without a fault")
+		active := ask(ctx, scenario.WaitAnswer, silent)
+		verdict.None("alerts", len(active), 0, "alerts", active)
 	})
-
-	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
 })
 
 // leastPrivilege is what privileges must say of each node: its capabilities,

@@ -8,54 +8,96 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
+	"github.com/x0tta6bl4/mesh/e2e/observe/dashboard"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
+	"github.com/x0tta6bl4/mesh/meshnode/api"
 )
 
-// eventually asks Prometheus, or a node, until the answer will do.
-func eventually(ctx context.Context, ask any) AsyncAssertion {
+// ask asks until there is an answer. At the deadline a shortfall has failed, and an error
+// is what it stands for.
+func ask[T any](ctx context.Context, within time.Duration, question func(context.Context) (T, error)) T {
 	GinkgoHelper()
-	return Eventually(ctx, ask).WithPolling(verdict.Poll)
+	var answer T
+	verdict.EventuallyHolds(ctx, within, func(ctx context.Context) (err error) {
+		answer, err = question(ctx)
+		return err
+	})
+	return answer
 }
 
-// judgeRecords holds what every node lists against what clients were promised.
+// judgeRecords holds what every node has against what clients were promised.
 func judgeRecords(ctx context.Context, s *scenario.Run) {
 	GinkgoHelper()
 	v, err := s.AwaitRecords(ctx)
-	verdict.Must(err)
+	if verdict.Of(err) != report.Failed {
+		verdict.Must(err)
+	}
+	if v.Acknowledged == 0 {
+		verdict.Invalidf("no record was acknowledged at all: too little traffic")
+	}
 	AddReportEntry("acknowledged records", v.Acknowledged, ReportEntryVisibilityFailureOrVerbose)
-	verdict.None("records", v.Defects(), scenario.BarDefects, "records", v.Err())
+	verdict.None("records", v.Defects(), 0, "records", v.Err())
 }
 
-// judgeAlert waits until an alert has gone its whole way in a scenario: from
-// inactive to pending, to firing, and away again after the fault.
-func judgeAlert(ctx context.Context, s *scenario.Run, name string, e *scenario.Episode) {
+// judgeAcknowledged wants writes to be acknowledged in a window.
+func judgeAcknowledged(ctx context.Context, s *scenario.Run, w prom.Window) {
 	GinkgoHelper()
-	judgeLife(ctx, s, name, e, alert.Resolved)
+	ops, err := s.Operations(ctx)
+	verdict.Must(err)
+	tried, acknowledged := 0, 0
+	for _, t := range verify.Writes(ops, w.Start, w.End) {
+		tried, acknowledged = tried+t.Tried, acknowledged+t.Acknowledged
+	}
+	if tried == 0 {
+		verdict.Invalidf("nobody wrote while the fault lasted: too little traffic")
+	}
+	if acknowledged == 0 {
+		verdict.Must(verdict.Shortf("of %d writes none was acknowledged while the fault lasted", tried))
+	}
 }
 
-// judgeFiring waits until an alert fires in a scenario.
-func judgeFiring(ctx context.Context, s *scenario.Run, name string, e *scenario.Episode) {
-	GinkgoHelper()
-	judgeLife(ctx, s, name, e, alert.Firing)
-}
-
-func judgeLife(ctx context.Context, s *scenario.Run, name string, e *scenario.Episode, state string) {
+// judgeAlert waits until an alert has come to a state in an episode: from inactive to
+// pending, to firing, within the fault, and away again after it.
+func judgeAlert(ctx context.Context, s *scenario.Run, name string, e *scenario.Episode, state string) {
 	GinkgoHelper()
 	var life alert.Life
-	eventually(ctx, func(ctx context.Context) (_ string, err error) {
+	verdict.Eventually(ctx, func(ctx context.Context) (_ string, err error) {
 		life, err = alert.New(s.Prom).Life(name, e.Window.Since())(ctx)
 		return life.State(), err
 	}).WithTimeout(scenario.WaitAlert).Should(Equal(state), "the state of alert %s", name)
 	AddReportEntry("life of "+name, life, ReportEntryVisibilityFailureOrVerbose)
 	verdict.Measured("from the fault to the alert", life.Firing.Sub(e.Window.Start))
+	verdict.Must(e.Own(name, life))
+}
+
+// judgeDashboard wants every query of the dashboard to answer with numbers in a window:
+// where it tells pods apart, for each of them.
+func judgeDashboard(ctx context.Context, s *scenario.Run, w prom.Window) {
+	GinkgoHelper()
+	queries, err := dashboard.Queries(s.Mesh.Namespace)
+	verdict.Must(err)
+	var blank []string
+	for _, q := range queries {
+		numbers := ask(ctx, scenario.WaitAnswer, func(ctx context.Context) (map[string]bool, error) { return s.Prom.Numbers(ctx, q.Expr, w) })
+		if why := dashboard.Blank(numbers, w.Pods); why != "" {
+			blank = append(blank, fmt.Sprintf("%s: %s", q, why))
+		}
+	}
+	verdict.None("panels without numbers", len(blank), 0, "queries", blank)
 }
 
 // judgeLeftBehind takes the faults and the mesh away and looks for what they
 // left.
 func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 	GinkgoHelper()
+	if s == nil {
+		verdict.Invalidf("the scenario never began")
+	}
 	if kept(s) {
 		Skip("-keep leaves a failed scenario as it is")
 	}
@@ -63,23 +105,27 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 	collect(ctx, s) // before the mesh goes
 	left, err := remove(ctx, s)
 	verdict.Must(err)
-	verdict.None("left behind", len(left), scenario.BarLeftBehind, "things", left)
+	verdict.None("left behind", len(left), 0, "things", left)
 }
 
-// judgeOperations wants every operation through the Service since a time to be
-// answered within the client's retry budget, and no session to be seen older
-// than it was. What it took, attempt by attempt, is kept beside the verdict.
-func judgeOperations(ctx context.Context, s *scenario.Run, since time.Time) {
+// judgeOperations wants every operation through the Service in a window to be answered
+// within the client's retry budget, every client to be served all the time, and no session
+// to be seen older than it was. What it took, attempt by attempt, is kept beside it.
+func judgeOperations(ctx context.Context, s *scenario.Run, w prom.Window) {
 	GinkgoHelper()
-	ops, err := s.Operations(ctx)
-	verdict.Must(err)
-	v := verify.ThroughService(ops, since, verify.Last(ops))
-	if v.Operations < scenario.LeastOperations {
-		verdict.Invalidf("clients asked for %d operations only: too little traffic", v.Operations)
+	ops := ask(ctx, scenario.WaitSettle, func(ctx context.Context) ([]api.Operation, error) { return s.OperationsUntil(ctx, w.End) })
+	v := verify.ThroughService(ops, w.Start, w.End)
+	paces := verify.Paces(ops, w.Start, w.End)
+	rate, gap := verify.Slowest(paces)
+	AddReportEntry("operations through the Service", fmt.Sprintf("%d of %d clients in %d attempts, of which %d failed; at most %d for one, the slowest took %v; each client at least %.2f a second, at most %v without an answer",
+		v.Operations, len(paces), v.Attempts, v.FailedAttempts, v.Most, v.Slowest.Round(time.Millisecond), rate, gap.Round(time.Millisecond)), ReportEntryVisibilityAlways)
+	if len(paces) == 0 {
+		verdict.Invalidf("no client has asked through the Service: too little traffic")
 	}
-	AddReportEntry("operations through the Service", fmt.Sprintf("%d in %d attempts, of which %d failed; at most %d for one, the slowest took %v",
-		v.Operations, v.Attempts, v.FailedAttempts, v.Most, v.Slowest.Round(time.Millisecond)), ReportEntryVisibilityAlways)
 	regressed := verify.Regressed(ops)
-	verdict.None("operations", len(v.Failed)+len(regressed), scenario.BarFailedOperations, "operations",
-		fmt.Sprint(v.Err(), " ", regressed))
+	hung := verify.Hung(paces, scenario.BarClientGap)
+	verdict.None("operations", len(v.Failed)+len(regressed)+len(hung), 0, "operations", fmt.Sprint(v.Err(), " ", regressed, " ", hung))
+	if rate < scenario.LeastRate {
+		verdict.Invalidf("a client asked %.2f times a second only, %g are needed: too little traffic", rate, scenario.LeastRate)
+	}
 }

@@ -2,11 +2,12 @@ package e2e
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -18,57 +19,67 @@ const (
 
 const median = 0.5
 
-var _ = Describe("Scenario 4: latency injection", Ordered, ContinueOnFailure, Label("latency"), func() {
+var _ = describe(scenario.Scenario{
+	Name: "latency", Title: "Scenario 4: latency injection", Design: "4",
+	Fixtures: []string{latencyFixture, slowFixture, linkFixture}, Probed: true,
+}, func(sc *scenario.Scenario) {
 	var s *scenario.Run
-	var delay *scenario.Delay
+	var delay, slow *scenario.Delay
+	var link *scenario.Partition
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, "latency")
+		s = begin(ctx, sc)
 		observe(ctx, s, scenario.LeastObservations)
 		delay = disturb(ctx, s, s.Delay, latencyFixture)
 		AddReportEntry("who delays the packets, by pod", delay.Served)
 	})
 
-	AfterEach(note)
-
-	It("S4.1 the latency histogram shifts right", Label("S4.1"), func(ctx SpecContext) {
+	criterion(sc, "S4.1", "the histogram of verification latency shifts right: growth of the median", "≥ 0.15 s", func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
-		before, err := s.Prom.Quantile(median, metric.VerificationLatency, nil, s.Baseline)(ctx)
-		verdict.Must(err)
-		under, err := s.Prom.Quantile(median, metric.VerificationLatency, nil, delay.Window)(ctx)
-		verdict.Must(err)
+		before := ask(ctx, scenario.WaitAnswer, s.Prom.Quantile(median, metric.VerificationLatency, nil, s.Baseline))
+		under := ask(ctx, scenario.WaitAnswer, s.Prom.Quantile(median, metric.VerificationLatency, nil, delay.Window))
 		verdict.AtLeast("growth of the median", scenario.Differences(before, under), scenario.BarLatencyShift.Seconds(), "s")
 	})
 
-	It("S4.2 no verification times out", Label("S4.2"), func(ctx SpecContext) {
+	criterion(sc, "S4.2", "no verification times out, and each pair verifies at the baseline's rate", "0; ≥ 0.95", func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
-		timeouts, err := s.Prom.Growth(metric.VerificationTimeouts, nil, delay.Window)(ctx)
-		verdict.Must(err)
-		verdict.Equal("timeouts under the delay", timeouts, float64(scenario.BarTimeouts), "verifications")
+		timeouts := ask(ctx, scenario.WaitAnswer, s.Prom.Growth(metric.VerificationTimeouts, nil, delay.Window))
+		verdict.Equal("timeouts under the delay", timeouts, 0, "verifications")
+		before := ask(ctx, scenario.WaitAnswer, s.VerifiedPairs(s.Baseline))
+		under := ask(ctx, scenario.WaitAnswer, s.VerifiedPairs(delay.Bitten()))
+		verdict.Must(s.EveryPair(before))
+		verdict.AtLeast("verifications of a pair per second against the baseline", scenario.Ratios(before, under), scenario.BarVerified, "of the baseline")
 	})
 
-	It("S4.3 route preference follows latency", Label("S4.3"), func(ctx SpecContext) {
+	loop(sc, func() *scenario.Loop { return delay.Loop() },
+		cell{"the round trips that the node measures are as long as the delay", func(ctx context.Context) error { return delay.Measured(ctx) }},
+		cell{"latency_slo names the affected routes", func(ctx context.Context) error { return delay.Named(ctx) }},
+		cell{"extend_timeouts and update_route_weights are planned", nil},
+		cell{"both are done, and can be read: deadlines are longer and weights lower", func(ctx context.Context) error { return delay.Adapted(ctx) }},
+		cell{"the latency of each link is recorded as a pattern", func(ctx context.Context) error { return delay.Remembered(ctx) }})
+
+	criterion(sc, "S4.3", "others' routes leave a slow relay, stay away while it is slow, and come back", within(scenario.BarPreferred), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		verdict.Must(s.AwaitWell(ctx))
 		// Nobody relays while every link is whole: one is cut, and then the relay that serves it is slowed down.
-		link := disturb(ctx, s, s.Partition, linkFixture)
+		link = disturb(ctx, s, s.Partition, linkFixture)
 		a, b := link.Cut[0].A, link.Cut[0].B
-		var relays map[string]string
-		eventually(ctx, func(ctx context.Context) (map[string]string, error) {
-			var err error
-			relays, err = s.Detour(ctx, a, b)
-			return relays, err
-		}).WithTimeout(scenario.WaitSettle).Should(HaveLen(2), "%s and %s reach each other through a relay", a, b)
+		relays := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (map[string]string, error) { return s.Relays(ctx, a, b) })
 		relay := relays[a]
-		slow := disturb(ctx, s, func(ctx context.Context, fixture string) (*scenario.Delay, error) {
+		slow = disturb(ctx, s, func(ctx context.Context, fixture string) (*scenario.Delay, error) {
 			return s.DelayAt(ctx, fixture, relay)
 		}, slowFixture)
-		took, err := slow.Avoided(ctx, a, b)
-		verdict.Must(err)
-		verdict.Time("from the delay to routes that avoid "+relay, took, scenario.BarPreferred)
+		took := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (verdict.Times, error) { return slow.Avoided(ctx, a, b) })
+		verdict.Must(slow.StaysAway(ctx, a, b))
 		verdict.Must(slow.End(ctx))
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return slow.Restored(ctx, a, b) })
 		verdict.Must(link.End(ctx))
+		verdict.Time("from the delay to routes that avoid "+relay, took, scenario.BarPreferred, 2*time.Second)
 	})
 
-	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
+	diagnosis(sc, func() []scenario.Diagnosis {
+		return []scenario.Diagnosis{
+			delay.May(metric.LatencySLO), link.May(metric.LinkFailure, metric.LatencySLO), slow.May(metric.LatencySLO),
+		}
+	}, func() *scenario.Episode { return link.Episode })
 })

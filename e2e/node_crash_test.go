@@ -8,8 +8,8 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
-	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -19,65 +19,106 @@ const (
 	recurringFixture = "node-crash-schedule.yaml"
 )
 
-var _ = Describe("Scenario 3: node crash and recovery", Ordered, ContinueOnFailure, Label("node-crash"), func() {
-	crashSpecs("node-crash", crashFixture)
-})
+var _ = describe(scenario.Scenario{
+	Name: "node-crash", Title: "Scenario 3: node crash and recovery", Design: "3",
+	Fixtures: []string{crashFixture}, Probed: true,
+}, func(sc *scenario.Scenario) { crashSpecs(sc, crashFixture) })
 
-var _ = Describe("Scenario 3: node crash and recovery, recurring", Ordered, ContinueOnFailure, Label("node-crash-recurring", nightly), func() {
-	crashSpecs("node-crash-recurring", recurringFixture)
-})
+var _ = describe(scenario.Scenario{
+	Name: "node-crash-recurring", Title: "Scenario 3: node crash and recovery, recurring", Design: "3",
+	Labels: []string{scenario.Nightly}, Fixtures: []string{recurringFixture}, Probed: true,
+}, func(sc *scenario.Scenario) { crashSpecs(sc, recurringFixture) })
 
-// crashSpecs are the criteria of a crash.
-func crashSpecs(name, fixture string) {
+// crashSpecs are the criteria of a crash with Kubernetes' own immediate successor.
+func crashSpecs(sc *scenario.Scenario, fixture string) {
 	var s *scenario.Run
 	var crash *scenario.Crash
 
 	BeforeAll(func(ctx SpecContext) {
-		s = begin(ctx, name)
+		s = begin(ctx, sc)
 		verdict.Must(s.AwaitHomes(ctx))
 		crash = disturb(ctx, s, s.Crash, fixture)
 	})
 
-	AfterEach(note)
-
-	It("S3.1 the pod restarts within its restart policy", Label("S3.1"), func(ctx SpecContext) {
-		var back time.Time
-		eventually(ctx, func(ctx context.Context) (err error) {
-			back, err = crash.Back(ctx)
-			return err
-		}).WithTimeout(scenario.WaitRestart).Should(Succeed())
-		verdict.Time("from the kill to a ready successor", verdict.Times{crash.Victim: back.Sub(crash.KilledAt)}, scenario.BarRestarted)
+	criterion(sc, "S3.1", "the pod restarts by its policy: another one is ready in its place", within(scenario.BarRestarted), func(ctx SpecContext) {
+		back := ask(ctx, scenario.WaitRestart, crash.Back)
+		// The kubelet counts whole seconds.
+		verdict.Time("from the kill to a ready successor", verdict.Times{crash.Victim: back.Sub(crash.KilledAt)}, scenario.BarRestarted, time.Second)
 	})
 
-	It("S3.2 client sessions move to surviving nodes", Label("S3.2"), func(ctx SpecContext) {
-		window := crash.Window
-		window.Pods = crash.Survivors
-		eventually(ctx, s.Prom.Total(metric.RoutesRecalculated, nil, window)).
-			WithTimeout(scenario.WaitSettle).Should(BeNumerically(">=", 1))
-		took, err := crash.Migrated(ctx)
-		verdict.Must(err)
-		verdict.Time("from the loss of the victim to an answer elsewhere", took, scenario.BarMigrated)
-	})
+	crashCriteria(sc, &s, &crash)
 
-	It("S3.3 no failure is visible to clients", Label("S3.3"), func(ctx SpecContext) {
-		eventually(ctx, s.SessionsVerified).WithTimeout(scenario.WaitSettle).Should(Succeed())
-		judgeRecords(ctx, s)
-		judgeOperations(ctx, s, crash.Window.Start)
-	})
-
-	It("S3.4 the healing is logged", Label("S3.4"), func(ctx SpecContext) {
-		done := prom.Labels{metric.LabelOutcome: metric.OutcomeDone}
-		window := crash.Window
-		window.Pods = crash.Survivors
-		eventually(ctx, s.Prom.Growth(metric.HealingActionsTotal, done, window)).
-			WithTimeout(scenario.WaitSettle).Should(HaveEach(BeNumerically(">=", 1)))
-		eventually(ctx, crash.Logged).WithTimeout(scenario.WaitSettle).Should(HaveEach(BeEmpty()),
-			"each survivor's journal has every phase of the loop under the incident of the crash")
-	})
-
-	It("A3 MAPEKHealingTriggered fires", Label("A3"), func(ctx SpecContext) {
-		judgeFiring(ctx, s, alert.HealingTriggered, crash.Episode)
-	})
-
-	It("F1 nothing is left behind", Label("F1"), func(ctx SpecContext) { judgeLeftBehind(ctx, s) })
+	diagnosis(sc, func() []scenario.Diagnosis {
+		return []scenario.Diagnosis{crash.May(metric.NodeCrash).Only(crash.Victim)}
+	},
+		func() *scenario.Episode { return crash.Episode })
 }
+
+// crashCriteria are those that hold with and without an immediate successor.
+func crashCriteria(sc *scenario.Scenario, s **scenario.Run, crash **scenario.Crash) {
+	criterion(sc, "S3.2", "every client session that was at home on the victim answers elsewhere, and is counted", within(scenario.BarMigrated), func(ctx SpecContext) {
+		took, err := (*crash).Migrated(ctx)
+		verdict.Must(err)
+		verdict.EventuallyHolds(ctx, scenario.WaitScraped, (*crash).MigrationsCounted)
+		verdict.Time("from the loss of the victim to an answer elsewhere", took, scenario.BarMigrated, scenario.ProbeSlack)
+	})
+
+	criterion(sc, "S3.3", "clients see no failure: none failed, none hung, none slow, no record lost", "0", func(ctx SpecContext) {
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, (*s).SessionsVerified)
+		heal(ctx, (*crash).Episode)
+		verdict.Must((*crash).AwaitTail(ctx))
+		judgeRecords(ctx, *s)
+		judgeOperations(ctx, *s, (*crash).Tailed())
+	})
+}
+
+var _ = describe(scenario.Scenario{
+	Name: "node-crash-held", Title: "Scenario 3: node crash, with the successor held back", Design: "3",
+	Labels: []string{"node-crash"}, Fixtures: []string{crashFixture}, Probed: true,
+}, func(sc *scenario.Scenario) {
+	var s *scenario.Run
+	var crash *scenario.Crash
+	var release func(context.Context) error
+
+	BeforeAll(func(ctx SpecContext) {
+		s = begin(ctx, sc)
+		verdict.Must(s.AwaitHomes(ctx))
+		var err error
+		release, err = s.HoldBack(ctx)
+		verdict.Must(err)
+		crash = disturb(ctx, s, s.Crash, crashFixture)
+		verdict.Must(crash.AwaitDead(ctx))
+	})
+
+	criterion(sc, "S3.5", "it was a crash: every survivor lost the victim's heartbeats, with no successor to tell it", "≥ 1", func(ctx SpecContext) {
+		unheard := verdict.Eventually(ctx, crash.Unheard).WithTimeout(scenario.WaitScraped)
+		unheard.Should(HaveEach(BeNumerically(">=", 1)))
+		verdict.AtLeast("losses of the victim", ask(ctx, scenario.WaitAnswer, crash.Unheard), 1, "losses")
+	})
+
+	criterion(sc, "S3.4", "on every survivor the loop heals: five phases in order, under one incident about the victim, actions done", "yes", func(ctx SpecContext) {
+		verdict.Must(release(ctx))
+		heal(ctx, crash.Episode)
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return crash.Loop().Executed(ctx) })
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return crash.Loop().Recorded(ctx) })
+		verdict.Yes(nil)
+	})
+
+	loop(sc, func() *scenario.Loop { return crash.Loop() },
+		cell{"the victim is counted as unreachable", func(ctx context.Context) error { return crash.Lost(ctx) }},
+		cell{"session failures and the death are one node_crash", nil},
+		cell{"migrate_sessions and activate_backup_routes are planned", nil},
+		cell{"both are done", nil},
+		cell{"the failure is recorded, and the victim's availability has moved", func(ctx context.Context) error { return crash.Available(ctx) }})
+
+	crashCriteria(sc, &s, &crash)
+
+	criterion(sc, "A3", "MAPEKHealingTriggered fires for the fault's own incident", "yes", func(ctx SpecContext) {
+		judgeAlert(ctx, s, alert.HealingTriggered, crash.Episode, alert.Firing)
+	})
+
+	diagnosis(sc, func() []scenario.Diagnosis {
+		return []scenario.Diagnosis{crash.May(metric.NodeCrash).Only(crash.Victim)}
+	},
+		func() *scenario.Episode { return crash.Episode })
+})

@@ -20,15 +20,13 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/fixtures"
 )
 
 const (
 	flagKubeconfig = "kubeconfig"
-
-	// nightly is the label of scenarios that run only when they are named.
-	nightly = "nightly"
 
 	// reachWithin is how long an existing cluster may take to answer.
 	reachWithin = 10 * time.Second
@@ -128,7 +126,7 @@ func (o *options) checkSpecs() error {
 	config, _ := GinkgoConfiguration()
 	if config.LabelFilter == "" {
 		// What takes too long for every run has to be asked for.
-		if err := flag.Set("ginkgo.label-filter", "!"+nightly); err != nil {
+		if err := flag.Set("ginkgo.label-filter", "!"+scenario.Nightly); err != nil {
 			return err
 		}
 		config, _ = GinkgoConfiguration()
@@ -151,9 +149,30 @@ func (o *options) checkSpecs() error {
 		return fmt.Errorf("no spec is selected (-ginkgo.label-filter %q): labels are %s",
 			config.LabelFilter, strings.Join(slices.Compact(labels), ", "))
 	}
-	for _, name := range fixturesOf {
-		if _, err := fault.Load(o.fixtures, name); err != nil {
-			return err
+	if err := scenario.Check(scenarios); err != nil {
+		return err
+	}
+	if err := registered(suite.selected); err != nil {
+		return err
+	}
+	for _, s := range scenarios {
+		for _, name := range s.Fixtures {
+			if _, err := fault.Load(o.fixtures, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// registered checks that every spec is a criterion of a scenario: what is not in the
+// registry would be judged by nobody.
+func registered(specs []types.SpecReport) error {
+	for _, s := range specs {
+		i := slices.IndexFunc(scenarios, func(sc *scenario.Scenario) bool { return sc.Name == report.ScenarioOf(s) })
+		if i < 0 || !slices.ContainsFunc(scenarios[i].Criteria, func(c scenario.Criterion) bool { return c.ID == report.ID(s) }) {
+			return fmt.Errorf("%s:%d: spec %q is no criterion of a scenario: write it with criterion in a describe",
+				s.LeafNodeLocation.FileName, s.LeafNodeLocation.LineNumber, s.FullText())
 		}
 	}
 	return nil

@@ -28,13 +28,12 @@ var _ = describe(scenario.Scenario{
 	var s *scenario.Run
 	var attack *scenario.Attack
 	var failure *scenario.Failure
-	var before map[string]string
+	var old *scenario.Replay
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, sc)
-		replay(ctx, s)
+		old = disturb(ctx, s, s.Replay, replayFixture)
 		attack = disturb(ctx, s, s.Corrupt, corruptFixture)
-		before = attack.Before
 	})
 
 	criterion(sc, "S2.1", "every node that sees the attack counts its bad signatures", "> 5", func(ctx SpecContext) {
@@ -55,12 +54,12 @@ var _ = describe(scenario.Scenario{
 			if err != nil {
 				return err
 			}
-			return scenario.Replaced(before, after)
+			return scenario.Replaced(old.Before, after)
 		})
 		rotations := prom.Labels{metric.LabelReason: metric.ReasonCompromise}
 		verdict.Eventually(ctx, s.Prom.Growth(metric.KeyRotationsTotal, rotations, attack.Seen().Since())).
 			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically(">=", 1)))
-		judgeReplay(ctx, s, attack)
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, old.Dropped)
 		verdict.Time("from the attack's end to new keys", took, scenario.BarRotated, 0)
 	})
 

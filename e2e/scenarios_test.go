@@ -22,6 +22,7 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 	scenarios = append(scenarios, &sc)
 	labels := append([]string{sc.Name}, sc.Labels...)
 	return Describe(sc.Title, Ordered, ContinueOnFailure, Label(labels...), func() {
+		sc.Criteria = nil // Ginkgo builds the tree for a preview, and again to run it
 		AfterEach(note)
 		specs(&sc)
 		criterion(&sc, "F1", "nothing is left behind: rules, qdiscs, stressors, programs, finalizers, namespaces", "0", func(ctx SpecContext) {

@@ -30,6 +30,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
@@ -97,7 +98,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e: the report is not whole:", err)
 		return max(code, report.ExitFailed)
 	}
-	return suite.summary.ExitCode()
+	return report.Exit(suite.summary.ExitCode(), code)
 }
 
 // preflight sees whether a cluster can be made, where one is to be made.
@@ -240,19 +241,24 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 	suite.written = errors.Join(suite.written, err)
 })
 
+// current is the scenario under way in this process.
+var current *scenario.Run
+
 // begin starts a scenario: a fresh mesh, and the proof that it is well. What goes wrong
 // up to there makes the scenario invalid.
-func begin(ctx SpecContext, name string) *scenario.Run {
+func begin(ctx SpecContext, sc *scenario.Scenario) *scenario.Run {
 	GinkgoHelper()
-	m, err := take(name)
+	current = nil
+	m, err := take(sc)
 	verdict.Must(err)
 	s := m.run
+	current = s
 	DeferCleanup(func(ctx SpecContext) {
 		m.stop()
 		finish(ctx, s)
 	}, NodeTimeout(scenario.WaitCollect+scenario.WaitCleanup))
-	verdict.Must(verdict.Phase(name+": mesh", func() error { return m.wait(ctx) }))
-	verdict.Must(verdict.Phase(name+": until it is well", func() error { return s.Settle(ctx) }))
+	verdict.Must(verdict.Phase(sc.Name+": mesh", func() error { return m.wait(ctx) }))
+	verdict.Must(verdict.Phase(sc.Name+": until it is well", func() error { return s.Settle(ctx) }))
 	return s
 }
 

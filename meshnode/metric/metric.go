@@ -15,6 +15,7 @@ type Set struct {
 	Timeouts            prometheus.Counter
 	Shed                *prometheus.CounterVec // priority
 	Deadline            *prometheus.GaugeVec   // peer
+	PeerVerifications   *prometheus.CounterVec // peer
 	Sessions            *prometheus.GaugeVec   // state
 	Established         *prometheus.CounterVec // reason
 	Invalidated         *prometheus.CounterVec // reason
@@ -55,13 +56,14 @@ func New(reg prometheus.Registerer) *Set {
 		Anomalies:           counters(reg, AnomaliesTotal, "Anomalies of the PQC layer, by type.", LabelType),
 		VerificationLatency: histogram(reg, VerificationLatency, "Time from a critical challenge sent to its verdict.",
 			[]float64{.001, .002, .005, .01, .02, .05, .1, .15, .2, .25, .3, .4, .5, .75, 1, 2, 5}),
-		Timeouts:    counter(reg, VerificationTimeouts, "Challenges whose deadline passed without being extended."),
-		Shed:        counters(reg, VerificationsShed, "Attestations not asked for, signed or verified under load, by priority.", LabelPriority),
-		Deadline:    gauges(reg, VerificationDeadline, "Time that a challenge to the peer gets now, extended or not.", LabelPeer),
-		Sessions:    gauges(reg, Sessions, "Sessions with peers, by state.", LabelState),
-		Established: counters(reg, SessionsEstablishedTotal, "Sessions established, by reason.", LabelReason),
-		Invalidated: counters(reg, SessionsInvalidatedTotal, "Sessions invalidated, by reason.", LabelReason),
-		Rotations:   counters(reg, KeyRotationsTotal, "Session keys rotated by a new handshake, by reason.", LabelReason),
+		Timeouts:          counter(reg, VerificationTimeouts, "Challenges whose deadline passed without being extended."),
+		Shed:              counters(reg, VerificationsShed, "Attestations not asked for, signed or verified under load, by priority.", LabelPriority),
+		Deadline:          gauges(reg, VerificationDeadline, "Time that a challenge to the peer gets now, extended or not.", LabelPeer),
+		PeerVerifications: counters(reg, PeerVerificationsTotal, "Attestations of the peer that were good.", LabelPeer),
+		Sessions:          gauges(reg, Sessions, "Sessions with peers, by state.", LabelState),
+		Established:       counters(reg, SessionsEstablishedTotal, "Sessions established, by reason.", LabelReason),
+		Invalidated:       counters(reg, SessionsInvalidatedTotal, "Sessions invalidated, by reason.", LabelReason),
+		Rotations:         counters(reg, KeyRotationsTotal, "Session keys rotated by a new handshake, by reason.", LabelReason),
 
 		PeerUnreachable:    counters(reg, PeerUnreachable, "Times a peer was declared unreachable.", LabelPeer),
 		PeerStatus:         gauges(reg, PeerStatus, "1 for the peer's present status, 0 for the others.", LabelPeer, LabelStatus),
@@ -131,6 +133,7 @@ func (s *Set) AddPeer(peer string) {
 	s.Deadline.WithLabelValues(peer)
 	s.PeerUnreachable.WithLabelValues(peer)
 	s.FramesByRelay.WithLabelValues(peer)
+	s.PeerVerifications.WithLabelValues(peer)
 	for _, st := range Statuses {
 		s.PeerStatus.WithLabelValues(peer, st)
 	}

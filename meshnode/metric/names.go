@@ -18,6 +18,7 @@ const (
 	VerificationTimeouts     = Namespace + "_pqc_verification_timeouts_total"
 	VerificationsShed        = Namespace + "_pqc_verifications_shed_total"
 	VerificationDeadline     = Namespace + "_pqc_verification_deadline_seconds"
+	PeerVerificationsTotal   = Namespace + "_pqc_peer_verifications_total"
 	Sessions                 = Namespace + "_pqc_sessions"
 	SessionsEstablishedTotal = Namespace + "_pqc_sessions_established_total"
 	SessionsInvalidatedTotal = Namespace + "_pqc_sessions_invalidated_total"
@@ -156,9 +157,12 @@ const (
 	OutcomeFailed = "failed"
 )
 
-// VerdictRevoked is the value of label "verdict" of frames of an invalidated
-// session.
-const VerdictRevoked = "revoked"
+// Values of label "verdict" of frames of a session that was invalidated, and of one that is
+// not known.
+const (
+	VerdictRevoked   = "revoked"
+	VerdictNoSession = "no_session"
+)
 
 // The label values that exist at 0 from start-up.
 var (

@@ -3,7 +3,6 @@ package report
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -31,17 +30,13 @@ func (m Measurement) String() string {
 	return fmt.Sprintf("measured %.3g %s, expected %s %s", m.Measured, m.Unit, m.Expected, m.Unit)
 }
 
-// id matches the label that makes a spec a criterion.
-var id = regexp.MustCompile(`^[SAFVDR][0-9]+(\.[0-9]+)?$`)
-
-// ID returns the criterion that a spec judges, or nothing.
+// ID returns the criterion that a spec judges: the label of its own. A spec without one
+// counts all the same, under its text.
 func ID(s types.SpecReport) string {
-	for _, l := range s.LeafNodeLabels {
-		if id.MatchString(l) {
-			return l
-		}
+	if len(s.LeafNodeLabels) > 0 {
+		return s.LeafNodeLabels[0]
 	}
-	return ""
+	return s.LeafNodeText
 }
 
 // ScenarioOf returns the name of the scenario that a spec belongs to: the
@@ -80,17 +75,13 @@ func (s *Summary) Build(r types.Report, selected []types.SpecReport) {
 		ran[spec.FullText()] = spec
 	}
 	for _, preview := range selected {
-		criterion := ID(preview)
-		if criterion == "" {
-			continue
-		}
 		spec, ok := ran[preview.FullText()]
 		if !ok {
 			spec = preview
 			spec.State = types.SpecStateSkipped
 		}
 		c := judge(spec, setUp)
-		c.ID, c.text, c.seconds = criterion, spec.LeafNodeText, spec.RunTime.Seconds()
+		c.ID, c.text, c.seconds = ID(preview), spec.LeafNodeText, spec.RunTime.Seconds()
 		sc := s.scenario(ScenarioOf(spec))
 		sc.Criteria = append(sc.Criteria, c)
 	}

@@ -153,6 +153,20 @@ func (c *Crash) Unheard(ctx context.Context) (map[string]float64, error) {
 	return c.run.Prom.Growth(metric.PeerUnreachable, prom.Labels{metric.LabelPeer: c.Victim}, window)(ctx)
 }
 
+// Lost checks that every survivor counts a loss of the victim.
+func (c *Crash) Lost(ctx context.Context) error {
+	unheard, err := c.Unheard(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range c.Survivors {
+		if unheard[n] == 0 {
+			return verdict.Shortf("%s counts no loss of %s", n, c.Victim)
+		}
+	}
+	return nil
+}
+
 // Migrated waits until every client session that was at home on the victim has
 // answered elsewhere, and returns how long after the mesh lost the victim each did.
 func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {

@@ -163,6 +163,52 @@ func (d *Delay) Routed(ctx context.Context, a, b string, slow bool) error {
 	return nil
 }
 
+// StaysAway watches for a tail, while the nodes are slow, that two nodes' routes to each
+// other do not come back to them.
+func (d *Delay) StaysAway(ctx context.Context, a, b string) error {
+	for end := time.Now().Add(Tail); time.Now().Before(end); {
+		if _, err := Read(ctx, func(ctx context.Context) (bool, error) { return true, d.Routed(ctx, a, b, false) }); err != nil {
+			return err
+		}
+		t := time.NewTimer(prom.ScrapeInterval)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return verdict.Unproven(context.Cause(ctx))
+		case <-t.C:
+		}
+	}
+	return nil
+}
+
+// Restored checks that two nodes may go through the nodes that were slow again: their
+// links to them have their full weight, as the ends' metrics tell. Which of several equal
+// relays serves is chance.
+func (d *Delay) Restored(ctx context.Context, a, b string) error {
+	for _, end := range []string{a, b} {
+		for _, slow := range d.Slow {
+			weight, err := d.run.Prom.Now(metric.LinkWeight, prom.Labels{metric.LabelPeer: slow}, d.run.Mesh.Namespace, []string{end})(ctx)
+			if err != nil {
+				return err
+			}
+			if weight[end] < 1 {
+				return verdict.Shortf("%s still gives its link with %s the weight %v", end, slow, weight[end])
+			}
+		}
+	}
+	return nil
+}
+
+// Relays returns through which other nodes two nodes reach each other: that they do not is
+// a shortfall.
+func (r *Run) Relays(ctx context.Context, a, b string) (map[string]string, error) {
+	relays, err := r.Detour(ctx, a, b)
+	if err == nil && len(relays) != 2 {
+		err = verdict.Shortf("%s and %s do not reach each other through relays: %v", a, b, relays)
+	}
+	return relays, err
+}
+
 // Detour returns through which other nodes each of two nodes reaches the other
 // by Prometheus; a node that reaches it straight, or not at all, is not in it.
 func (r *Run) Detour(ctx context.Context, a, b string) (map[string]string, error) {

@@ -28,6 +28,7 @@ type Episode struct {
 	lasts     time.Duration
 	proof     proof
 	healed    bool
+	aside     bool // it is no fault, but part of how one is judged
 }
 
 // proof tells from outside the nodes whether a fault bites, and whether it is

@@ -220,3 +220,17 @@ func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, e
 	}
 	return gaps, nil
 }
+
+// Watch waits until the cut has been watched for long enough to tell its gaps, which is
+// three times the bar, and returns when that was.
+func (p *Partition) Watch(ctx context.Context) (until time.Time, err error) {
+	until = p.Times.Proven.Add(3 * BarGap)
+	t := time.NewTimer(time.Until(until.Add(prom.ScrapeInterval)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return until, verdict.Unproven(context.Cause(ctx))
+	case <-t.C:
+		return until, nil
+	}
+}

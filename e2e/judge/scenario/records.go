@@ -3,7 +3,9 @@ package scenario
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +23,16 @@ func (r *Run) Operations(ctx context.Context) ([]api.Operation, error) {
 		}
 		return api.ReadHistory(bytes.NewReader(b))
 	})
+}
+
+// OperationsUntil returns what the recording clients have done, once they have done
+// something after a time: what is not in their history by then is open or hangs.
+func (r *Run) OperationsUntil(ctx context.Context, until time.Time) ([]api.Operation, error) {
+	ops, err := r.Operations(ctx)
+	if err == nil && !verify.Last(ops).After(until) {
+		err = fmt.Errorf("the recording clients have told nothing after %s", until.UTC().Format(time.TimeOnly))
+	}
+	return ops, err
 }
 
 // Records holds what every node lists, and the content of what was acknowledged, against

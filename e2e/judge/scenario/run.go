@@ -218,8 +218,10 @@ func (r *Run) Unreplaced(ctx context.Context) ([]string, error) {
 // Fault tells when the scenario's first fault, the document's own, was
 // injected, proven and recovered.
 func (r *Run) Fault() report.Fault {
-	if len(r.episodes) == 0 {
-		return report.Fault{}
+	for _, e := range r.episodes {
+		if !e.aside {
+			return e.Times
+		}
 	}
-	return r.episodes[0].Times
+	return report.Fault{}
 }

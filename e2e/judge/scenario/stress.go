@@ -114,13 +114,6 @@ func (s *Stress) Observe(ctx context.Context) error {
 	}))
 }
 
-// Bitten is the part of the stress in which it was proven.
-func (s *Stress) Bitten() prom.Window {
-	w := s.Window
-	w.Start = *s.Times.Proven
-	return w
-}
-
 // Joined returns the names of the ready nodes beyond those that the mesh was
 // deployed with.
 func (s *Stress) Joined(ctx context.Context) ([]string, error) {

@@ -3,9 +3,11 @@ package scenario
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
@@ -33,4 +35,24 @@ func (e *Episode) AwaitTail(ctx context.Context) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+// Bitten is the part of the episode in which it was proven.
+func (e *Episode) Bitten() prom.Window {
+	w := e.Window
+	w.Start = *e.Times.Proven
+	return w
+}
+
+// Own checks that an alert came of the episode: it was pending no earlier than its window
+// opened, and fired before the fault was over or, where the fault is a moment, in its tail.
+func (e *Episode) Own(name string, l alert.Life) error {
+	end := e.Tailed().End
+	switch {
+	case l.Pending.Before(e.Window.Start):
+		return verdict.Unproven(fmt.Errorf("alert %s was active at %s already, before the fault", name, l.Pending.Format(time.TimeOnly)))
+	case !end.IsZero() && l.Firing.After(end):
+		return verdict.Shortf("alert %s fired at %s only, after the fault and its tail", name, l.Firing.Format(time.TimeOnly))
+	}
+	return nil
 }

@@ -103,7 +103,7 @@ func (r *Reader) series(ctx context.Context, w prom.Window, matchers ...string) 
 }
 
 // Silent returns a question for Eventually, to be asked when the window is over:
-// which alerts have fired in it, about whom, and from when on? None is silence, and silence
+// which alerts have fired in it or were pending, about whom, and from when on? None is silence, and silence
 // means something only if every rule is loaded, has been evaluated without an
 // error since the window's start, and each of the window's pods has the series
 // that it reads; anything else is an error.
@@ -112,7 +112,7 @@ func (r *Reader) Silent(w prom.Window) func(context.Context) ([]string, error) {
 		if err := r.listening(ctx, w); err != nil {
 			return nil, err
 		}
-		series, err := r.series(ctx, w, `alertstate="firing"`)
+		series, err := r.series(ctx, w)
 		if err != nil {
 			return nil, err
 		}

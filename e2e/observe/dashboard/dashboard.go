@@ -109,3 +109,25 @@ func replace(expr string, values map[string]string) (string, error) {
 	}
 	return replaced, nil
 }
+
+// Blank says what a query lacks whose answers are numbers for these pods: nothing at all,
+// or a pod that is expected. A query that adds pods up answers under the empty name. The
+// result is empty if nothing is lacking.
+func Blank(numbers map[string]bool, pods []string) string {
+	if len(numbers) == 0 {
+		return "no numbers"
+	}
+	if numbers[""] {
+		return ""
+	}
+	var absent []string
+	for _, p := range pods {
+		if !numbers[p] {
+			absent = append(absent, p)
+		}
+	}
+	if len(absent) > 0 {
+		return "no numbers of " + strings.Join(absent, ", ")
+	}
+	return ""
+}

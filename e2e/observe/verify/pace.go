@@ -65,6 +65,11 @@ func Slowest(paces []Pace) (rate float64, gap time.Duration) {
 	return rate, gap
 }
 
+// Hung returns the clients that went longer than a limit without an answer.
+func Hung(paces []Pace, limit time.Duration) []Pace {
+	return slices.DeleteFunc(slices.Clone(paces), func(p Pace) bool { return p.Gap <= limit })
+}
+
 func (p Pace) String() string {
 	return fmt.Sprintf("%s: %.2f operations a second, at most %v without an answer", p.Client, p.Rate, p.Gap.Round(time.Millisecond))
 }

@@ -119,6 +119,7 @@ func (n *Node) handleEvent(e timed) {
 		n.meet(e.at, peer)
 		n.detect.Resume(e.at, peer)
 	case session.Verified:
+		n.metrics.PeerVerifications.WithLabelValues(peer).Inc()
 		n.meet(e.at, peer)
 		if e.at.Sub(n.proof[peer]) > syncAfter {
 			n.records.Sync(peer) // data flows (again): see what was missed
