@@ -74,6 +74,7 @@ func (n *Node) control(ctx context.Context) {
 			n.signals = nil
 			n.loop.Step(now, signals)
 			n.endRelief()
+			n.endPatience()
 		}
 		n.publishWays()
 		n.mu.Unlock()

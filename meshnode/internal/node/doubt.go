@@ -13,8 +13,8 @@ const (
 	doubtFor = 80 * time.Millisecond
 	// benefit is how much longer the challenges of such a peer may take: by then
 	// the detector has found it lost, which gives them up, or the loop has found
-	// the latency, which extends them. If it was lost before, they get more again and
-	// again, and none times out.
+	// the latency, which extends them. Otherwise they are sent again, get as much once
+	// more, and time out when the session manager's bound on all of it is reached.
 	benefit = time.Second
 )
 

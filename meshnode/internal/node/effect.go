@@ -40,7 +40,8 @@ func (e effector) Start(a mapek.Action) error {
 		n.applied[a.Name+a.Peer] = n.session(a.Peer).ID
 		n.sessions.Rotate(peer, metric.ReasonCompromise)
 	case metric.ExtendTimeouts:
-		n.extend(a.Peer)
+		n.patient[a.Peer] = true
+		n.sessions.Allow(peer, n.extend(a.Peer))
 	case metric.UpdateRouteWeights:
 		n.weigh(a.Peer)
 	case metric.ShedLowPriority:
@@ -109,11 +110,24 @@ func pauseFor(p *mapek.Policy) time.Duration {
 
 // extend gives the outstanding challenges of a slow peer two more round trips, and at
 // least what any peer gets that may be slow: the first round trips of a path that has
-// just become slow are not back yet.
-func (n *Node) extend(peer string) {
+// just become slow are not back yet. It returns how much that is.
+func (n *Node) extend(peer string) time.Duration {
+	by := benefit
 	for _, l := range n.detect.Links() {
 		if l.Peer == peer {
-			n.sessions.ExtendDeadline(session.Peer(peer), max(2*max(l.RTT, l.Last), benefit))
+			by = max(by, 2*max(l.RTT, l.Last))
+		}
+	}
+	n.sessions.ExtendDeadline(session.Peer(peer), by)
+	return by
+}
+
+// endPatience ends what extend_timeouts began for peers that are not slow any more.
+func (n *Node) endPatience() {
+	for peer := range n.patient {
+		if !n.loop.Slow(peer) {
+			delete(n.patient, peer)
+			n.sessions.Allow(session.Peer(peer), 0)
 		}
 	}
 }

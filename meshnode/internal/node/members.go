@@ -188,6 +188,7 @@ func (n *Node) forget(now time.Time, name string) {
 	delete(n.members, name)
 	delete(n.proof, name)
 	delete(n.slow, name)
+	delete(n.patient, name)
 	delete(n.detours, name)
 	delete(n.silent, name)
 	delete(n.doubts, name)

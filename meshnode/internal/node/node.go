@@ -108,6 +108,7 @@ type Node struct {
 	silent    map[string]time.Time       // lost peers that no relay has brought a frame of: last heard
 	doubts    map[string]time.Time       // peers with an overdue challenge that were asked for an echo: when
 	slow      map[string]bool            // links that routes are to avoid; set by the loop
+	patient   map[string]bool            // peers whose challenges get more time; likewise
 	proof     map[string]time.Time       // last good attestation
 	applied   map[string]frame.SessionID // session id when an action on it started
 
@@ -119,7 +120,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, name: cfg.Identity.Name(), started: time.Now(), log: cfg.Logger,
 		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
-		members: map[string]*member{}, proof: map[string]time.Time{}, slow: map[string]bool{}, applied: map[string]frame.SessionID{},
+		members: map[string]*member{}, proof: map[string]time.Time{}, slow: map[string]bool{}, patient: map[string]bool{}, applied: map[string]frame.SessionID{},
 	}
 	n.detours, n.silent, n.doubts = map[string]bool{}, map[string]time.Time{}, map[string]time.Time{}
 	n.relays.n = n

@@ -22,6 +22,8 @@ type challenge struct {
 	value    [32]byte
 	sent     time.Duration
 	deadline time.Duration
+	limit    time.Duration // no deadline goes beyond it
+	extended bool          // the deadline is longer than that of the estimate
 	overdue  bool          // ChallengeOverdue was reported
 	decide   time.Duration // until then an overdue challenge is no timeout
 	looks    int           // of Judge since it became overdue
@@ -29,7 +31,7 @@ type challenge struct {
 	settled  bool          // answered badly, or its answer was shed: no timeout follows
 	reverify bool          // a handshake follows if the answer is late
 	attempts int           // answers that were verified
-	repeated bool          // sent twice
+	repeated bool          // sent more than once
 }
 
 // awaited reports whether the answer to c has a deadline that has not passed.
@@ -44,6 +46,7 @@ const (
 	challengesMax = 8               // outstanding per session and priority
 	answersMax    = 4               // verified per challenge
 	challengeKeep = 5 * time.Second // after which a late answer is stale
+	extendedMax   = 3 * time.Second // from the sending of a challenge to the last deadline that it can get
 	handshakeFrom = 4               // timeouts in a row after which the backoff also tries handshakes
 	callLimit     = time.Second     // for such a handshake
 	looksMin      = 3               // at an overdue challenge before it is a timeout
@@ -57,7 +60,10 @@ func (m *Manager) sendChallenge(now time.Duration, s *session, reverify bool) {
 
 // sendChallengeOver does so on given ways.
 func (m *Manager) sendChallengeOver(now time.Duration, s *session, ways []path, reverify bool) {
-	m.send(now, s, ways, &challenge{priority: attest.Critical, deadline: now + s.peer.deadline(), reverify: reverify})
+	deadline := now + s.peer.deadline()
+	m.send(now, s, ways, &challenge{
+		priority: attest.Critical, deadline: deadline, limit: max(deadline, now+extendedMax), extended: s.peer.allowance > 0, reverify: reverify,
+	})
 	// The times of a session's challenges lie around a grid, so that one that
 	// goes out late does not make the next ones late.
 	period := m.cfg.Limits.Challenge
@@ -129,9 +135,9 @@ func (m *Manager) attestation(now time.Duration, s *session) {
 	m.sendChallenge(now, s, false)
 	if s.backoff >= handshakeFrom || now-time.Duration(s.verifiedUntil.Load()) >= m.cfg.Limits.Verified {
 		// Perhaps the peer lost the session, or has taken up another one that we do not
-		// know: one call goes with the challenge. That cannot wait for timeouts only. Who
-		// is unreachable gets more time again and again, and seems so to whom it has no
-		// session in common with.
+		// know: one call goes with the challenge. That cannot wait for timeouts only: who
+		// is unreachable gets more time for each, and seems so to whom it has no session
+		// in common with.
 		m.initiate(now, e, ReasonConnect, callLimit)
 	}
 }
@@ -358,7 +364,7 @@ func (m *Manager) verdict(s *session, c *challenge, ok bool) {
 		m.emit(Event{Kind: VerificationFailed, Peer: e.name, Session: s.id, Latency: latency, Detail: "signature"})
 		return
 	}
-	if c.priority == attest.Critical {
+	if c.priority == attest.Critical && !c.repeated {
 		e.estimator.sample(latency)
 	}
 	i := slices.Index(s.challenges, c)
@@ -372,7 +378,7 @@ func (m *Manager) verdict(s *session, c *challenge, ok bool) {
 		return
 	}
 	s.verifiedUntil.Store(int64(until))
-	e.suspended = false
+	s.doubted, e.suspended = false, false
 	if s.backoff > 0 {
 		s.backoff = 0
 		s.challenge = now + m.jitter(m.cfg.Limits.Challenge)

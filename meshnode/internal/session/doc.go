@@ -104,7 +104,8 @@
 // ML-DSA-65 signature over session id, signer's role, challenge and number. A good answer
 // lets data of the session pass for Limits.Verified, in the kernel and here; so
 // does the handshake itself, which proves the same. A challenge without an answer
-// at its deadline is overdue; if nobody extends it, it times out, and
+// at its deadline is overdue; if nobody extends it (to at most 3 s after it was sent, and
+// what had more time already is sent again), it times out, and
 // the next ones follow at the pace of an exponential backoff up to
 // Limits.BackoffMax, from the fourth on together with a call in case the peer has
 // lost the session; so do those of a session that has not been verified for

@@ -12,8 +12,8 @@ const (
 
 // estimator computes the deadline of challenges from the latencies of recent
 // ones in the form of RFC 6298: SRTT + max(G, 4*RTTVAR), with alpha 1/8 and
-// beta 1/4. Every challenge has a number of its own, so Karn's rule is not
-// needed: a sample is never ambiguous.
+// beta 1/4. Every challenge has a number of its own; of one that was sent more than
+// once no sample is taken, for it would be ambiguous (Karn's rule).
 type estimator struct {
 	sampled      bool
 	srtt, rttvar time.Duration

@@ -217,7 +217,7 @@ func (m *Manager) Sessions() []Info {
 			switch {
 			case s.revoked.Load():
 				i.State = StateRevoked
-			case s.verified(now):
+			case s.verified(now) && !s.doubted:
 				i.State = StateVerified
 			case s.live(now):
 				i.State = StateUnverified

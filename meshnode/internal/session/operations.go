@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 )
 
 // Block refuses handshakes with p for d and revokes its sessions, if there are any.
@@ -18,8 +20,10 @@ func (m *Manager) Block(p Peer, d time.Duration) error {
 }
 
 // Suspend takes note that p is unreachable: outstanding challenges are given
-// up, further ones come at the pace of the backoff, and what was verified
-// lapses. An answer to a later challenge, or Reverify, ends it.
+// up, further ones come at the pace of the backoff, and the session counts as
+// unverified: no data passes the kernel before the peer has proven itself again. What
+// a relay brings of it passes until what was verified lapses, for the peer is gone
+// only from the straight way. An answer to a later challenge, or Reverify, ends it.
 func (m *Manager) Suspend(p Peer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -31,7 +35,14 @@ func (m *Manager) Suspend(p Peer) {
 	if s := e.current; s != nil {
 		s.challenges = nil
 		s.backoff = max(s.backoff, 1)
-		s.challenge = m.cfg.Now() + m.backoff(s.backoff)
+		now := m.cfg.Now()
+		s.challenge = now + m.backoff(s.backoff)
+		if s.verified(now) {
+			s.doubted = true
+			if err := m.cfg.Table.SetVerifiedUntil(s.id, now); err != nil {
+				m.log.Error("the kernel still takes a session for verified", "peer", p, "session", s.id, "error", err)
+			}
+		}
 	}
 }
 
@@ -123,17 +134,44 @@ func (m *Manager) Repeat(p Peer, by time.Duration) {
 		return
 	}
 	for _, c := range e.current.challenges {
-		if c.late() && !c.repeated {
-			c.repeated, c.overdue = true, false
-			c.deadline = m.cfg.Now() + by
-			m.transmitChallenge(e.current, m.challengePath(e.current), c)
+		if now := m.cfg.Now(); c.late() && !c.repeated && c.extend(now, by) {
+			m.repeat(e.current, c)
 		}
 	}
 	m.poke()
 }
 
+// repeat sends a challenge again. It needs m.mu.
+func (m *Manager) repeat(s *session, c *challenge) {
+	c.repeated = true
+	m.transmitChallenge(s, m.challengePath(s), c)
+}
+
+// extend gives c more time, and reports whether there was any left: extendedMax after
+// it was sent its deadline has passed for good.
+func (c *challenge) extend(now, by time.Duration) bool {
+	deadline := min(max(c.deadline, now)+by, c.limit)
+	if deadline <= now {
+		return false
+	}
+	c.deadline, c.overdue = deadline, false
+	return true
+}
+
+// Allow gives every later challenge of p so much more time than its estimate, until it
+// is called with 0.
+func (m *Manager) Allow(p Peer, more time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.peers[p]; e != nil {
+		e.allowance = more
+	}
+}
+
 // ExtendDeadline gives the outstanding challenges of p more time, so that none
-// that has become overdue counts as a timeout yet.
+// that has become overdue counts as a timeout yet. One that had more time already and
+// is overdue all the same was lost, or its answer was: it is sent again. After
+// extendedMax (3 s) nothing helps any more, and it times out.
 func (m *Manager) ExtendDeadline(p Peer, by time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -143,8 +181,14 @@ func (m *Manager) ExtendDeadline(p Peer, by time.Duration) {
 	}
 	now := m.cfg.Now()
 	for _, c := range e.current.challenges {
-		c.deadline = max(c.deadline, now) + by
-		c.overdue = false
+		if c.lost || c.settled || c.priority != attest.Critical {
+			continue
+		}
+		again := c.late() && (c.extended || c.repeated)
+		c.extended = true
+		if c.extend(now, by) && again {
+			m.repeat(e.current, c)
+		}
 	}
 	m.poke()
 }

@@ -65,6 +65,7 @@ type session struct {
 	challenge  time.Duration             // the next critical one
 	slot       time.Duration             // the grid's time around which it lies
 	reattest   time.Duration             // the next one of low priority, 0 if there are none
+	doubted    bool                      // its peer was unreachable, and has not proven itself since
 	backoff    int                       // challenges in a row that timed out
 	timedOut   time.Duration             // ktime of the last that counted for backoff
 	retire     time.Duration             // a replaced session is deleted then
