@@ -147,14 +147,17 @@ func (m *Manager) repeat(s *session, c *challenge) {
 	m.transmitChallenge(s, m.challengePath(s), c)
 }
 
-// extend gives c more time, and reports whether there was any left: extendedMax after
+// extend lets c take so long from now, and reports whether there was any left: extendedMax after
 // it was sent its deadline has passed for good.
 func (c *challenge) extend(now, by time.Duration) bool {
-	deadline := min(max(c.deadline, now)+by, c.limit)
+	deadline := min(max(c.deadline, now+by), c.limit)
 	if deadline <= now {
 		return false
 	}
-	c.deadline, c.overdue = deadline, false
+	if deadline > c.deadline {
+		c.deadline, c.extended = deadline, true
+	}
+	c.overdue = false
 	return true
 }
 
@@ -181,11 +184,10 @@ func (m *Manager) ExtendDeadline(p Peer, by time.Duration) {
 	}
 	now := m.cfg.Now()
 	for _, c := range e.current.challenges {
-		if c.lost || c.settled || c.priority != attest.Critical {
-			continue
+		if c.lost || c.settled || c.priority != attest.Critical || c.extended && !c.overdue {
+			continue // one that has more time already is looked at when that is over
 		}
 		again := c.late() && (c.extended || c.repeated)
-		c.extended = true
 		if c.extend(now, by) && again {
 			m.repeat(e.current, c)
 		}
