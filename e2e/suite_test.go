@@ -24,10 +24,12 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -43,6 +45,8 @@ const (
 	cleanUpWithin = 3 * time.Minute
 	// preflightWithin bounds finding out whether a cluster can be made.
 	preflightWithin = 2 * time.Minute
+	// rehearseWithin bounds the dry run of the fixtures.
+	rehearseWithin = time.Minute
 	// reserve is how long before the test binary's own deadline the suite
 	// stops, so that it can still clean up: Go's deadline kills without.
 	reserve = 30 * time.Second
@@ -175,6 +179,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		verdict.Must(dirErr)
 	}
 	verdict.Must(err)
+	verdict.Must(rehearse(ctx, c))
 	for _, i := range c.Images {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
@@ -197,6 +202,22 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
 	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
 }, NodeTimeout(setUpWithin))
+
+// rehearse has the cluster check every fixture before a mesh is deployed. One that it refuses makes
+// the run end as a wrong flag does.
+func rehearse(ctx context.Context, c *cluster.Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, rehearseWithin)
+	defer cancel()
+	all, _, err := fault.LoadAll(suite.options.fixtures)
+	if err == nil {
+		err = fault.DryRun(ctx, c.Client.Resources().GetControllerRuntimeClient(), metav1.NamespaceDefault, all)
+	}
+	var refused *fault.FixtureError
+	if errors.As(err, &refused) {
+		suite.usage = err
+	}
+	return err
+}
 
 // commandStarted is when the command that a person typed began: the suite's runner
 // says so in the environment; otherwise it is this process.

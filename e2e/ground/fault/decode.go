@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
-	gv "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	strictjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
@@ -55,21 +54,28 @@ func Load(fsys fs.FS, name string) (Object, error) {
 // under which nothing could be judged is found before anything is built on it. The notes say
 // what was passed over.
 func Check(fsys fs.FS) (notes []string, err error) {
+	_, notes, err = LoadAll(fsys)
+	return notes, err
+}
+
+// LoadAll decodes every fixture, by the name of its file. The notes say what was passed over.
+func LoadAll(fsys fs.FS) (objects map[string]Object, notes []string, err error) {
 	names, err := fs.Glob(fsys, "*.yaml")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	objects = map[string]Object{}
 	var errs []error
 	for _, name := range names {
-		data, err := fs.ReadFile(fsys, path.Clean(name))
+		data, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			errs = append(errs, &FixtureError{File: name, Reason: err.Error()})
 			continue
 		}
-		_, noted, err := decode(name, data)
-		notes, errs = append(notes, noted...), append(errs, err)
+		o, noted, err := decode(name, data)
+		objects[name], notes, errs = o, append(notes, noted...), append(errs, err)
 	}
-	return notes, errors.Join(errs...)
+	return objects, notes, errors.Join(errs...)
 }
 
 // Decode decodes one object from YAML as strictly as
@@ -139,7 +145,7 @@ func typed(fields map[string]any, fail failure) (Object, error) {
 			return nil, err
 		}
 	}
-	object.GetObjectKind().SetGroupVersionKind(gv.FromAPIVersionAndKind(api, kind))
+	object.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(api, kind))
 	return object, nil
 }
 
@@ -167,7 +173,7 @@ func unmarshal(fields map[string]any, object Object, fail failure) error {
 }
 
 // admit holds fields against the schema of their kind and writes its defaults into them.
-func admit(s *schema, fields map[string]any, fail failure) error {
+func admit(s *crdSchema, fields map[string]any, fail failure) error {
 	var errs []error
 	for _, unknown := range s.unknown(fields) {
 		errs = append(errs, fail(unknown, "unknown field"))

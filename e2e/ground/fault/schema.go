@@ -24,8 +24,8 @@ import (
 	"github.com/x0tta6bl4/mesh/manifests"
 )
 
-// schema is what a CustomResourceDefinition says of its objects.
-type schema struct {
+// crdSchema is what a CustomResourceDefinition says of its objects.
+type crdSchema struct {
 	structural *structuralschema.Structural
 	validator  validation.SchemaValidator
 }
@@ -37,15 +37,15 @@ var (
 
 	// schemas holds the schema of each of Chaos Mesh's kinds, by the CRDs that are deployed. To
 	// read one of them takes a hundredth of a second to a tenth.
-	schemas = sync.OnceValues(func() (map[string]func() (*schema, error), error) {
+	schemas = sync.OnceValues(func() (map[string]func() (*crdSchema, error), error) {
 		all, err := fs.ReadFile(manifests.System, "chaos-mesh/crds.yaml")
 		if err != nil {
 			return nil, err
 		}
-		byKind := map[string]func() (*schema, error){}
+		byKind := map[string]func() (*crdSchema, error){}
 		for doc := range bytes.SplitSeq(all, []byte("\n---\n")) {
 			if m := crdKind.FindSubmatch(doc); m != nil {
-				byKind[string(m[1])] = sync.OnceValues(func() (*schema, error) { return compile(doc) })
+				byKind[string(m[1])] = sync.OnceValues(func() (*crdSchema, error) { return compile(doc) })
 			}
 		}
 		return byKind, nil
@@ -53,7 +53,7 @@ var (
 )
 
 // schemaOf returns the schema of one of Chaos Mesh's kinds.
-func schemaOf(kind string) (*schema, error) {
+func schemaOf(kind string) (*crdSchema, error) {
 	all, err := schemas()
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func schemaOf(kind string) (*schema, error) {
 	return one()
 }
 
-func compile(doc []byte) (*schema, error) {
+func compile(doc []byte) (*crdSchema, error) {
 	var crd apiextensionsv1.CustomResourceDefinition
 	if err := yaml.UnmarshalStrict(doc, &crd); err != nil {
 		return nil, fmt.Errorf("the CRDs of Chaos Mesh: %w", err)
@@ -81,7 +81,7 @@ func compile(doc []byte) (*schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CRD %s: %w", crd.Name, err)
 	}
-	s := &schema{}
+	s := &crdSchema{}
 	if s.structural, err = structuralschema.NewStructural(&props); err != nil {
 		return nil, fmt.Errorf("CRD %s: %w", crd.Name, err)
 	}
@@ -93,14 +93,14 @@ func compile(doc []byte) (*schema, error) {
 
 // unknown returns the fields of an object that the schema does not have: the server would
 // drop them.
-func (s *schema) unknown(object map[string]any) []string {
+func (s *crdSchema) unknown(object map[string]any) []string {
 	return pruning.PruneWithOptions(runtime.DeepCopyJSON(object), s.structural, true,
 		structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 }
 
 // admit writes the schema's defaults into an object, as the server does, and returns what it
 // would refuse.
-func (s *schema) admit(object map[string]any) field.ErrorList {
+func (s *crdSchema) admit(object map[string]any) field.ErrorList {
 	defaulting.Default(object, s.structural)
 	return append(validation.ValidateCustomResource(nil, object, s.validator),
 		listtype.ValidateListSetsAndMaps(nil, s.structural, object)...)
