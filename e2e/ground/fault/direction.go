@@ -78,6 +78,28 @@ func Directions(o Object, source, target, nodes []string) ([]Direction, error) {
 	return slices.Compact(all), nil
 }
 
+// Mostly returns the nodes, sorted, of whose pairs with the other nodes more than half are
+// acted on in one direction or both: a median over a node's peers is the fault's there, and
+// nowhere else.
+func Mostly(ways []Direction, nodes []string) []string {
+	var mostly []string
+	for _, n := range distinct(nodes) {
+		hit := map[string]bool{}
+		for _, w := range ways {
+			switch n {
+			case w.From:
+				hit[w.To] = true
+			case w.To:
+				hit[w.From] = true
+			}
+		}
+		if 2*len(hit) > len(nodes)-1 {
+			mostly = append(mostly, n)
+		}
+	}
+	return mostly
+}
+
 // networkChaos returns the network experiment that an object is, or makes.
 func networkChaos(o Object) (*v1alpha1.NetworkChaos, error) {
 	if s, ok := o.(*v1alpha1.Schedule); ok {

@@ -136,3 +136,22 @@ func TestInjectionTellsSidesByRecord(t *testing.T) {
 		t.Errorf("of a Job: %v, %v", source, target)
 	}
 }
+
+func TestMostly(t *testing.T) {
+	nodes := []string{"a-1", "a-0", "a-2", "b-0", "b-1"}
+	for name, c := range map[string]struct {
+		ways []Direction
+		want string
+	}{
+		"all":            {[]Direction{{"a-0", "a-1"}, {"a-0", "a-2"}, {"a-0", "b-0"}, {"a-0", "b-1"}}, "a-0"},
+		"three of four":  {[]Direction{{"a-1", "a-0"}, {"a-2", "a-0"}, {"a-0", "b-0"}}, "a-0"},
+		"two of four":    {[]Direction{{"a-0", "b-0"}, {"a-0", "b-1"}}, ""},
+		"two both ways":  {[]Direction{{"a-0", "b-0"}, {"b-0", "a-0"}, {"a-0", "b-1"}, {"b-1", "a-0"}}, ""},
+		"nobody":         {nil, ""},
+		"a zone's nodes": {[]Direction{{"b-0", "a-0"}, {"b-0", "a-1"}, {"b-0", "a-2"}, {"b-1", "a-0"}, {"b-1", "a-1"}, {"b-1", "a-2"}}, "b-0 b-1"},
+	} {
+		if got := strings.Join(Mostly(c.ways, nodes), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
