@@ -40,8 +40,9 @@ func Cuts(o Object, pods []corev1.Pod) ([]Direction, error) {
 // experiment: a partition becomes rules at both ends, any other action a qdisc at the
 // sender.
 //
-// Of a fault other than a partition in both directions a pod can be on one side only:
-// Chaos Mesh's controller overwrites in it what it has set for the other.
+// That it acts on no pair at all is an error: to find no pair untouched would prove nothing.
+// So is a pod on both sides of a fault in both directions other than a partition: Chaos Mesh's
+// controller overwrites what it has set there for the first side with the second's.
 func Directions(o Object, source, target, nodes []string) ([]Direction, error) {
 	n, err := networkChaos(o)
 	if err != nil {
@@ -73,6 +74,9 @@ func Directions(o Object, source, target, nodes []string) ([]Direction, error) {
 				all = append(all, Direction{t, s})
 			}
 		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: acts on no pair: source %v, target %v", name(o), source, target)
 	}
 	slices.SortFunc(all, func(a, b Direction) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
 	return slices.Compact(all), nil

@@ -74,6 +74,10 @@ func TestCutsRefusesWhatCutsNoPair(t *testing.T) {
 	if _, err := Cuts(partition(t), meshPods("elsewhere")); !errors.Is(err, ErrSelectsNothing) {
 		t.Errorf("no pods: %v", err)
 	}
+	n = between(partition(t), v1alpha1.Both, "zone", "zone-b", "zone-b") // one pod, which reaches itself
+	if got, err := Cuts(n, meshPods("x0tta6bl4")); err == nil {
+		t.Errorf("a pod from itself: %v", got)
+	}
 	n = partition(t)
 	n.Spec.Mode = v1alpha1.OneMode
 	if got, err := Cuts(n, meshPods("x0tta6bl4")); err == nil {

@@ -24,13 +24,16 @@ type Delay struct {
 	*Episode
 	// Slow are the pods whose packets are delayed.
 	Slow []string
+	// Shifted are the nodes whose round trips are mostly slow: a median shifts there, and
+	// nowhere else.
+	Shifted []string
 	// Served tells by pod who delays them: the kernel's sch_netem, or the
 	// stand-in in userspace.
 	Served map[string]string
 }
 
 // Delay delays packets by a fixture and proves from outside that every round
-// trip of a delayed pod takes as long as the fixture says, and no other does.
+// trip with delayed packets takes as long as the fixture says, and no other does.
 func (r *Run) Delay(ctx context.Context, fixture string) (*Delay, error) {
 	o, err := r.load(fixture)
 	if err != nil {
@@ -56,20 +59,30 @@ func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Delay{}
-	if d.Slow, _, err = fault.Sides(o, r.pods); err != nil {
-		return nil, verdict.Unproven(err)
-	}
-	all := r.reached()
-	slow := probe.Between(d.Slow, r.Nodes)
-	slow = slices.DeleteFunc(slow, func(p probe.Pair) bool { return !slices.Contains(all, p) })
-	d.Episode, err = r.inject(ctx, o, func(*Episode) proof {
+	d, all := &Delay{}, r.reached()
+	d.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
+		source, target := e.injection.Sides() // where the mode leaves the choice to Chaos Mesh, too
+		ways, err := fault.Directions(o, source, target, r.Nodes)
+		trips := roundTrips(ways, all, least)
+		if err == nil && len(trips[0]) == len(all) {
+			err = fmt.Errorf("%s delays no pair that can be probed", o.GetName())
+		}
+		d.Slow, d.Shifted = senders(ways), fault.Mostly(ways, r.Nodes)
 		return proof{
 			bites: func(context.Context) error {
-				if err := r.Probes.RoundTrips(slow, least, time.Minute); err != nil {
+				if err != nil {
 					return err
 				}
-				return r.Probes.RoundTrips(probe.Without(all, slow), 0, prompt)
+				for least, pairs := range trips {
+					most := prompt
+					if least > 0 {
+						most = time.Minute
+					}
+					if err := r.Probes.RoundTrips(pairs, least, most); err != nil {
+						return err
+					}
+				}
+				return nil
 			},
 			over: func(context.Context) error { return r.Probes.RoundTrips(all, 0, prompt) },
 		}
@@ -79,6 +92,31 @@ func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
 	}
 	d.Served, err = r.netem(ctx, d.Slow)
 	return d, verdict.Unproven(err)
+}
+
+// roundTrips returns the pairs by how long a round trip takes at least: one delay for each
+// direction that is delayed.
+func roundTrips(ways []fault.Direction, pairs []probe.Pair, delay time.Duration) map[time.Duration][]probe.Pair {
+	times := map[probe.Pair]int{}
+	for _, w := range ways {
+		times[probe.NewPair(w.From, w.To)]++
+	}
+	trips := map[time.Duration][]probe.Pair{}
+	for _, p := range pairs {
+		least := time.Duration(times[p]) * delay
+		trips[least] = append(trips[least], p)
+	}
+	return trips
+}
+
+// senders returns whose packets are delayed, sorted.
+func senders(ways []fault.Direction) []string {
+	var names []string
+	for _, w := range ways {
+		names = append(names, w.From)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // netem asks who serves netem in pods.

@@ -50,8 +50,12 @@ func (r *Run) loadFor(fixture string, least time.Duration) (fault.Object, error)
 	if err != nil {
 		return nil, err
 	}
-	if r.env.Profile.Fault > 0 {
-		if err := fault.Shorten(o, max(r.env.Profile.Fault, least), least); err != nil {
+	lasts := r.env.Profile.Fault
+	if lasts == 0 && !fault.Ends(o) { // nobody else takes it back
+		lasts = Unsaid
+	}
+	if lasts > 0 {
+		if err := fault.Shorten(o, max(lasts, least), least); err != nil {
 			return nil, err
 		}
 	}

@@ -116,6 +116,9 @@ const AlertFor = 10*time.Second + 5*time.Second
 // longer than the `for:` of every rule.
 const Silence = 60 * time.Second
 
+// Unsaid is how long a fault lasts where neither its fixture nor the profile says it.
+const Unsaid = time.Minute
+
 // Profile says how long faults last.
 type Profile struct {
 	Name string
