@@ -123,3 +123,42 @@ a-0-1-0   node_crash    2026-01-02T03:04:05Z  1.234s  a-2
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }
+
+func TestKnowledgeIsReadable(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var out bytes.Buffer
+	err := printKnowledge(&out, &api.Knowledge{
+		Outcomes:       map[string]api.Tally{"rotate_keys": {Done: 2, Failed: 1}, "extend_timeouts": {Done: 1}},
+		Weights:        map[string]float64{"a-1": 1, "b-0": 0.456},
+		Latency:        []api.LatencyPattern{{Peer: "b-0", TypicalSeconds: 0.0012, EpisodeSeconds: 0.4, Count: 3, Last: now}},
+		Threats:        []api.Threat{{Peer: "b-1", Type: "high_failure_rate", Count: 17, Last: now}},
+		Recommendation: &api.Recommendation{CPU: "700m", Reason: "demand", Incidents: 2},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+ACTION           DONE  FAILED
+extend_timeouts  1     0
+rotate_keys      2     1
+
+LINK  WEIGHT
+a-1   1.00
+b-0   0.46
+
+SLOW LINK  TYPICAL  WHEN SLOW  EPISODES  LAST
+b-0        1.2ms    400ms      3         2026-01-02T03:04:05Z
+
+THREAT  TYPE               BAD SIGNATURES  LAST                  BLOCKED UNTIL
+b-1     high_failure_rate  17              2026-01-02T03:04:05Z  -
+
+recommended requests and limits: cpu 700m  memory -  (2 episodes: demand)
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	out.Reset()
+	if err := printKnowledge(&out, &api.Knowledge{}); err != nil || out.Len() != 0 {
+		t.Errorf("nothing learned: %q, %v", out.String(), err)
+	}
+}
