@@ -256,7 +256,7 @@ func (s *service) judge(ops []api.Operation) verify.Service {
 			listed[name] = append(listed[name], r.ID)
 		}
 	}
-	if err := verify.Set(ops, verify.Last(ops), listed).Err(); err != nil {
+	if err := verify.Set(ops, verify.Last(ops), listed, nil).Err(); err != nil {
 		t.Error(err)
 	}
 	return verify.ThroughService(ops, time.Time{}, time.Now())
