@@ -3,11 +3,14 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -16,6 +19,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // ask asks until there is an answer. At the deadline a shortfall has failed, and an error
@@ -81,10 +85,17 @@ func judgeDashboard(ctx context.Context, s *scenario.Run, w prom.Window) {
 	GinkgoHelper()
 	queries, err := dashboard.Queries(s.Mesh.Namespace)
 	verdict.Must(err)
-	var blank []string
+	var clients, blank []string
+	for _, p := range ask(ctx, scenario.WaitAnswer, func(ctx context.Context) ([]corev1.Pod, error) { return s.Mesh.Pods(ctx, mesh.ClientApp) }) {
+		clients = append(clients, p.Name)
+	}
 	for _, q := range queries {
 		numbers := ask(ctx, scenario.WaitAnswer, func(ctx context.Context) (map[string]bool, error) { return s.Prom.Numbers(ctx, q.Expr, w) })
-		if why := dashboard.Blank(numbers, w.Pods); why != "" {
+		pods := w.Pods
+		if strings.Contains(q.Expr, metric.Namespace+"_client_") {
+			pods = clients
+		}
+		if why := dashboard.Blank(numbers, pods); why != "" {
 			blank = append(blank, fmt.Sprintf("%s: %s", q, why))
 		}
 	}

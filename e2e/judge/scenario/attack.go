@@ -31,7 +31,7 @@ type Attack struct {
 // Corrupt flips bits in the signatures that a pod sends, by a fixture, and
 // proves by the counts of the program at the pod's egress that it does.
 func (r *Run) Corrupt(ctx context.Context, fixture string) (*Attack, error) {
-	o, err := r.load(fixture)
+	o, err := r.loadFor(fixture, SpikeFor)
 	if err != nil {
 		return nil, err
 	}

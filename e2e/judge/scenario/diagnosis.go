@@ -13,8 +13,14 @@ import (
 )
 
 // Diagnosis is what may be found on any node while an episode lasts, and in its tail.
+//
+// Chaos Mesh injects a fault pod by pod. Until the last one is done, a node sees a part of
+// it, and may take that for what it is: when a first pod is cut from everybody, it is as
+// good as dead. So an incident counts as what it had become by the time that the fault was
+// proven, if that is allowed.
 type Diagnosis struct {
 	From, To  time.Time
+	Whole     time.Time // when the fault was proven
 	Incidents []string
 	// About are the only peers that they may name; none: any.
 	About []string
@@ -27,7 +33,11 @@ func (e *Episode) May(incidents ...string) Diagnosis {
 		return Diagnosis{}
 	}
 	w := e.Tailed()
-	return Diagnosis{From: w.Start, To: w.End, Incidents: incidents}
+	d := Diagnosis{From: w.Start, To: w.End, Incidents: incidents}
+	if e.Times.Proven != nil {
+		d.Whole = *e.Times.Proven
+	}
+	return d
 }
 
 // Only returns the diagnosis limited to incidents about some peers.
@@ -82,8 +92,10 @@ func (d Diagnosis) covers(i journal.Incident) bool {
 	if i.Opened.Before(d.From) || i.Opened.After(d.To) {
 		return false
 	}
-	for _, t := range i.Types {
-		if !slices.Contains(d.Incidents, t) {
+	last := len(i.Types) - 1
+	for k, t := range i.Types {
+		passing := k < last && i.Turned[k+1].Before(d.Whole)
+		if !passing && !slices.Contains(d.Incidents, t) {
 			return false
 		}
 	}

@@ -112,6 +112,10 @@ const ProbeSlack = 5 * echo.Interval
 // the injection itself: no profile makes a fault shorter.
 const AlertFor = 10*time.Second + 5*time.Second
 
+// SpikeFor is the same of PQCVerificationFailureSpike, whose rate takes some seconds to
+// rise: an attack on signatures lasts as long at least.
+const SpikeFor = 30*time.Second + 15*time.Second
+
 // Silence is how long a fault-free mesh must be without an alert, firing or pending:
 // longer than the `for:` of every rule.
 const Silence = 60 * time.Second

@@ -100,8 +100,9 @@ func Kinds(entries []event.Entry, after time.Time) string {
 // Incident is what a journal holds of one incident.
 type Incident struct {
 	ID string
-	// Types are those that it opened as or turned into, in order.
-	Types []string
+	// Types are those that it opened as or turned into, in order, and Turned is when.
+	Types  []string
+	Turned []time.Time
 	// Peers are all that Analyze named, sorted; none for one about the node itself.
 	Peers []string
 	// Opened is when Analyze first named its type, Resolved when it ended, or zero.
@@ -155,7 +156,7 @@ func (i *Incident) add(e event.Entry) {
 		i.Opened = e.Time
 	}
 	if !slices.Contains(i.Types, e.Kind) {
-		i.Types = append(i.Types, e.Kind)
+		i.Types, i.Turned = append(i.Types, e.Kind), append(i.Turned, e.Time)
 	}
 	for p := range strings.SplitSeq(e.Detail[event.DetailPeers], ",") {
 		if p != "" && !slices.Contains(i.Peers, p) {

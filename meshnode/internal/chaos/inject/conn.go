@@ -57,6 +57,10 @@ const spoilAt = 64
 type spoiler struct {
 	transport.Conn
 	quota
+
+	sent sync.Mutex
+	// kept holds one spoiled frame of each session, by target.
+	kept map[netip.AddrPort][][]byte
 }
 
 // WriteTo implements transport.Conn.
@@ -65,8 +69,31 @@ func (s *spoiler) WriteTo(b []byte, to netip.AddrPort) error {
 	if err == nil && h.Type == frame.AttestationSignature && h.Fragment == 0 && len(payload) > spoilAt && s.take(to) {
 		b = append([]byte(nil), b...)
 		b[frame.HeaderLen+spoilAt] ^= 1
+		s.keep(b, to)
 	}
 	return s.Conn.WriteTo(b, to)
+}
+
+func (s *spoiler) keep(b []byte, to netip.AddrPort) {
+	s.sent.Lock()
+	defer s.sent.Unlock()
+	if s.kept == nil {
+		s.kept = map[netip.AddrPort][][]byte{}
+	}
+	s.kept[to] = append(s.kept[to], b)
+}
+
+// again sends what was kept for a target once more, under sessions that it has ended.
+func (s *spoiler) again(to netip.AddrPort) error {
+	s.sent.Lock()
+	kept := s.kept[to]
+	s.sent.Unlock()
+	for _, b := range kept {
+		if err := s.Conn.WriteTo(b, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // gate is a Conn that lets calls out, as far as its quota goes, and nothing else: a

@@ -64,6 +64,9 @@ const (
 	// slack is how much longer than its intervals an attack may take.
 	slack = 15 * time.Second
 	poll  = 10 * time.Millisecond
+	// persistAfter is how long after the last bad signature frames of the ended sessions
+	// are sent: a node may take a second to end one.
+	persistAfter = time.Second
 	// reason goes into the injector's own events only.
 	reason = "inject"
 )
@@ -139,7 +142,25 @@ func (a *attack) run(ctx context.Context) error {
 	if a.cfg.Signatures == 0 {
 		return nil
 	}
+	if err := a.persist(ctx); err != nil {
+		return err
+	}
 	return pause(ctx, a.cfg.Stay)
+}
+
+// persist goes on as if the nodes had ended no session: each gets a frame of every session
+// that was spoiled, in a moment in which it has done what it does about that. Its verifier
+// must drop them.
+func (a *attack) persist(ctx context.Context) error {
+	if err := pause(ctx, persistAfter); err != nil {
+		return err
+	}
+	for _, t := range a.cfg.Targets {
+		if err := a.spoil.again(t.Addr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // meet makes a session with every target.
