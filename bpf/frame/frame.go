@@ -41,8 +41,9 @@ const (
 	MaxFragments = 16
 	// TagOffset is where the tag starts; the tag covers the bytes before it.
 	TagOffset = 32
-	// ReplayWindow is the number of sequence numbers that a receiver remembers.
-	ReplayWindow = 256
+	// ReplayWindow is the number of sequence numbers that a receiver remembers: how
+	// far the network may carry frames out of the order in which they were sent.
+	ReplayWindow = 2016
 )
 
 // Type says what a frame carries; its high nibble is its class.

@@ -18,7 +18,7 @@ enum frame_constant {
 	FRAME_MAX_PAYLOAD = 1400,
 	FRAME_MAX_FRAGMENTS = 16,
 	FRAME_TAG_OFFSET = 32,
-	FRAME_REPLAY_WINDOW = 256,
+	FRAME_REPLAY_WINDOW = 2016,
 	/* log2 of the first sequence number that is out of range */
 	FRAME_SEQUENCE_BITS = 37,
 };

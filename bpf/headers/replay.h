@@ -10,8 +10,11 @@
  * replay. Each lost try is another CPU's success on the same session.
  */
 #define REPLAY_TRIES 16
-/* A power of two of 32-entry words that covers the window at any alignment. */
-#define REPLAY_WORDS 16
+/* A power of two of 32-entry words that covers the window at any alignment. A
+ * sender's frames leave in order, but from several CPUs, and each CPU may have up to
+ * net.core.netdev_max_backlog of them (1,000) in its queue while others overtake.
+ */
+#define REPLAY_WORDS 64
 
 /*
  * An anti-replay window in the manner of RFC 6479, without a lock. A word holds

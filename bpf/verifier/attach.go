@@ -102,13 +102,40 @@ func (v *Verifier) attach(mode string, ifindex int) (link.Link, error) {
 	case ModeXDPNative:
 		return link.AttachXDP(link.XDPOptions{Program: v.obj.VerifyXdp, Interface: ifindex, Flags: link.XDPDriverMode})
 	case ModeXDPGeneric:
-		return link.AttachXDP(link.XDPOptions{Program: v.obj.VerifyXdp, Interface: ifindex, Flags: link.XDPGenericMode})
+		return v.attachGeneric(ifindex)
 	default:
 		return link.AttachTCX(link.TCXOptions{
 			Program: v.obj.VerifyTcx, Interface: ifindex, Attach: ebpf.AttachTCXIngress,
 			Anchor: link.Head(), // before programs that could accept a packet unseen
 		})
 	}
+}
+
+// attachGeneric loads the program that tells several datagrams in one packet, which
+// generic XDP hides, and attaches it. That one reads the kernel's own structures, so
+// it is loaded only where it is used.
+func (v *Verifier) attachGeneric(ifindex int) (link.Link, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.cfg.apply(spec); err != nil {
+		return nil, err
+	}
+	var own struct {
+		Program *ebpf.Program `ebpf:"verify_xdp_generic"`
+	}
+	m := &v.obj.bpfMaps
+	err = spec.LoadAndAssign(&own, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+		bpfMapSessions: m.Sessions, bpfMapStates: m.States, bpfMapWindows: m.Windows, bpfMapCounters: m.Counters,
+		bpfMapHandshakeBuckets: m.HandshakeBuckets, bpfMapReportBuckets: m.ReportBuckets,
+		bpfMapSignatures: m.Signatures, bpfMapReports: m.Reports,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	l, err := link.AttachXDP(link.XDPOptions{Program: own.Program, Interface: ifindex, Flags: link.XDPGenericMode})
+	return l, errors.Join(err, own.Program.Close()) // the link keeps the program
 }
 
 // detach ends the attachment; the mutex must not be held.

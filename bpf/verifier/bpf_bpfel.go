@@ -51,7 +51,7 @@ const (
 	bpfFrameConstantFRAME_MAX_PAYLOAD   bpfFrameConstant = 1400
 	bpfFrameConstantFRAME_MAX_FRAGMENTS bpfFrameConstant = 16
 	bpfFrameConstantFRAME_TAG_OFFSET    bpfFrameConstant = 32
-	bpfFrameConstantFRAME_REPLAY_WINDOW bpfFrameConstant = 256
+	bpfFrameConstantFRAME_REPLAY_WINDOW bpfFrameConstant = 2016
 	bpfFrameConstantFRAME_SEQUENCE_BITS bpfFrameConstant = 37
 )
 
@@ -71,7 +71,7 @@ type bpfFrameHeader struct {
 type bpfReplayWindow struct {
 	_       structs.HostLayout
 	Highest uint64
-	Words   [16]uint64
+	Words   [64]uint64
 }
 
 type bpfSession struct {
@@ -130,6 +130,7 @@ const (
 	bpfMapWindows              = "windows"
 	bpfProgVerifyTcx           = "verify_tcx"
 	bpfProgVerifyXdp           = "verify_xdp"
+	bpfProgVerifyXdpGeneric    = "verify_xdp_generic"
 	bpfVarHandshakeInterval    = "handshake_interval"
 	bpfVarHandshakeTolerance   = "handshake_tolerance"
 	bpfVarReportInterval       = "report_interval"
@@ -185,8 +186,9 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	VerifyTcx *ebpf.ProgramSpec `ebpf:"verify_tcx"`
-	VerifyXdp *ebpf.ProgramSpec `ebpf:"verify_xdp"`
+	VerifyTcx        *ebpf.ProgramSpec `ebpf:"verify_tcx"`
+	VerifyXdp        *ebpf.ProgramSpec `ebpf:"verify_xdp"`
+	VerifyXdpGeneric *ebpf.ProgramSpec `ebpf:"verify_xdp_generic"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -284,14 +286,16 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	VerifyTcx *ebpf.Program `ebpf:"verify_tcx"`
-	VerifyXdp *ebpf.Program `ebpf:"verify_xdp"`
+	VerifyTcx        *ebpf.Program `ebpf:"verify_tcx"`
+	VerifyXdp        *ebpf.Program `ebpf:"verify_xdp"`
+	VerifyXdpGeneric *ebpf.Program `ebpf:"verify_xdp_generic"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.VerifyTcx,
 		p.VerifyXdp,
+		p.VerifyXdpGeneric,
 	)
 }
 

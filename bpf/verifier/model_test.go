@@ -51,12 +51,12 @@ func (m *model) judgeFrame(payload []byte) string {
 	switch {
 	case !ok:
 		return "no_session"
+	case frame.Tag(payload, s.key) != binary.BigEndian.Uint64(payload[frame.TagOffset:]):
+		return "bad_tag"
 	case s.revoked:
 		return "revoked"
 	case s.expired:
 		return "expired"
-	case frame.Tag(payload, s.key) != binary.BigEndian.Uint64(payload[frame.TagOffset:]):
-		return "bad_tag"
 	case s.seen[h.Sequence], h.Sequence+frame.ReplayWindow <= s.highest:
 		return "replay"
 	}

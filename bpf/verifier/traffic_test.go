@@ -113,20 +113,40 @@ func TestSegmentationOffload(t *testing.T) {
 					t.Fatal(err, set)
 				}
 			}
-			first := lab.Sealed(frame.Data, testID, testKey, 1, 100)
-			forged := lab.Sealed(frame.Data, testID, frame.Key{}, 2, 100)
-			segment(len(first))
-			from.Send(t, append(append(first, forged...), forged...))
-			segment(0)
-			from.Send(t, lab.Sealed(frame.Data, testID, testKey, 3, 100))
-			for {
-				got := sequence(t, lab.Receive(t, mesh))
-				if got == 2 {
-					t.Fatal("a forged frame arrived")
+			// What comes first may be valid in itself, or, with a length that covers the
+			// rest, one frame as long as its datagrams are together.
+			honest := lab.Sealed(frame.Data, testID, testKey, 1, 100)
+			handshake := make([]byte, len(honest))
+			(&frame.Header{Type: frame.HandshakeInit, Fragments: 1, Length: uint16(10*len(honest) - frame.HeaderLen)}).Put(handshake, frame.Key{})
+			spanning := make([]byte, len(honest))
+			(&frame.Header{Type: frame.Data, Fragments: 1, Session: testID, Sequence: 2, Length: uint16(10*len(honest) - frame.HeaderLen)}).Put(spanning, testKey)
+			const forgery, last = 1000, 2000
+			for what, first := range map[string][]byte{"a frame": honest, "a handshake": handshake, "a spanning frame": spanning} {
+				before := r.counts(t)
+				segment(len(first))
+				packet := first
+				for len(packet) < 10*len(first) {
+					packet = append(packet, lab.Sealed(frame.Data, frame.SessionID{9}, frame.Key{}, forgery, 100)...)
 				}
-				if got == 3 {
-					break
+				from.Send(t, packet)
+				segment(0)
+				from.Send(t, lab.Sealed(frame.Data, testID, testKey, last, 100))
+				for {
+					got := sequence(t, lab.Receive(t, mesh))
+					if got == forgery {
+						t.Fatalf("behind %s, a forged frame arrived", what)
+					}
+					if got == last {
+						break
+					}
 				}
+				// The interface may have split the packet before: then its datagrams were judged.
+				after := r.counts(t)
+				if got := after["malformed"] - before["malformed"] + after["no_session"] - before["no_session"]; got == 0 {
+					t.Errorf("behind %s, nothing was dropped", what)
+				}
+				r.remove(t, testID)
+				r.put(t, testID, testKey)
 			}
 		})
 	}

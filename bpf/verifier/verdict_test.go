@@ -212,6 +212,36 @@ func TestSessionVerdicts(t *testing.T) {
 	})
 }
 
+// What the verdicts and reports say of a session's state counts against its peer, so
+// nobody else's frame gets that far.
+func TestOnlyThePeerIsToldOf(t *testing.T) {
+	now := Now()
+	both(t, Config{}, func(t *testing.T, r *runner) {
+		for i, c := range []struct {
+			session Session
+			revoke  bool
+			want    string
+		}{
+			{session: Session{Expires: now - time.Second}, want: "expired"},
+			{session: Session{Expires: now + time.Hour}, want: "expired"}, // not verified
+			{session: Session{Expires: now + time.Hour, VerifiedUntil: now + time.Hour}, revoke: true, want: "revoked"},
+		} {
+			c.session.RxHeaderKey = testKey
+			id := frame.SessionID{0: 7, 1: byte(i)}
+			if err := r.Put(id, c.session); err != nil {
+				t.Fatal(err)
+			}
+			if c.revoke {
+				if err := r.Revoke(id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.expect(t, lab.Packet{Payload: lab.Sealed(frame.Data, id, frame.Key{1}, 1, 30)}.Bytes(), "bad_tag")
+			r.expect(t, lab.Packet{Payload: lab.Sealed(frame.Data, id, testKey, 1, 30)}.Bytes(), c.want)
+		}
+	})
+}
+
 // Every bit of a header is covered: no flip passes.
 func TestBitFlips(t *testing.T) {
 	both(t, Config{}, func(t *testing.T, r *runner) {

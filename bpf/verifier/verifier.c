@@ -15,6 +15,7 @@
 #include "tables.h"
 
 #include <linux/pkt_cls.h>
+#include <bpf/bpf_core_read.h>
 
 char __license[] SEC("license") = "Dual MIT/GPL";
 
@@ -139,8 +140,9 @@ static __always_inline bool tag_matches(const struct session *s, const struct fr
 	return siphash_32(s->key[0], s->key[1], words) == bpf_be64_to_cpu(f->tag);
 }
 
-/* Judges a session's frame. The tag comes before the window: only the peer may
- * move it. *deliver is cleared for what the socket must not see despite a pass.
+/* Judges a session's frame. The tag comes before the session's state, as what is
+ * said of that is said of the peer, and before the window: only the peer may move
+ * it. *deliver is cleared for what the socket must not see despite a pass.
  */
 static __always_inline enum verdict judge_session(const struct packet *p,
 						  const struct frame_header *f, __u32 length,
@@ -157,12 +159,12 @@ static __always_inline enum verdict judge_session(const struct packet *p,
 	state = bpf_map_lookup_elem(&states, &slot);
 	if (!state)
 		return VERDICT_NO_SESSION;
+	if (!tag_matches(session, f))
+		return VERDICT_BAD_TAG;
 	if (state->revoked)
 		return VERDICT_REVOKED;
 	if (state->expires <= now)
 		return VERDICT_EXPIRED;
-	if (!tag_matches(session, f))
-		return VERDICT_BAD_TAG;
 	window = bpf_map_lookup_elem(&windows, &slot);
 	if (!window)
 		return VERDICT_NO_SESSION;
@@ -254,6 +256,60 @@ int verify_xdp(struct xdp_md *ctx)
 	return judge_xdp(ctx, kind, &d);
 }
 
+/* What the running kernel's structures hold; the loader fills in where (CO-RE). */
+struct xdp_buff___kernel {
+	void *data_hard_start;
+	__u32 frame_sz;
+} __attribute__((preserve_access_index));
+
+struct skb_shared_info___kernel {
+	unsigned short gso_size;
+} __attribute__((preserve_access_index));
+
+#define SMP_CACHE_BYTES 64
+
+/* Whether a packet is several datagrams (segmentation offload) that the kernel will
+ * take apart behind this program. A native driver hands out none such. Generic XDP
+ * does, and hides it: the skb's shared info lies where xdp_buff says that the
+ * buffer ends, aligned as in xdp_get_shared_info_from_buff().
+ */
+static __always_inline bool several_datagrams(struct xdp_md *ctx)
+{
+	struct xdp_buff___kernel *buff = (void *)ctx;
+	__u64 size = (bpf_core_type_size(struct skb_shared_info___kernel) + SMP_CACHE_BYTES - 1) &
+		     ~(__u64)(SMP_CACHE_BYTES - 1);
+	struct skb_shared_info___kernel *info;
+	unsigned short gso_size;
+	__u32 frame_size;
+	void *start;
+
+	if (bpf_core_read(&start, sizeof(start), &buff->data_hard_start) ||
+	    bpf_core_read(&frame_size, sizeof(frame_size), &buff->frame_sz))
+		return true;
+	info = start + frame_size - size;
+	return bpf_core_read(&gso_size, sizeof(gso_size), &info->gso_size) || gso_size;
+}
+
+SEC("xdp")
+int verify_xdp_generic(struct xdp_md *ctx)
+{
+	struct packet p = {
+		.data = (void *)(long)ctx->data,
+		.data_end = (void *)(long)ctx->data_end,
+		.length = ctx->data_end - ctx->data,
+	};
+	struct datagram d = {};
+	enum packet_kind kind = packet_parse(&p, &d, bpf_htons(FRAME_PORT));
+
+	if (kind == PACKET_OTHER) {
+		count(VERDICT_NOT_MESH);
+		return XDP_PASS;
+	}
+	if (several_datagrams(ctx))
+		kind = PACKET_MALFORMED;
+	return judge_xdp(ctx, kind, &d);
+}
+
 /* The bytes of the largest mesh frame with every header before it. */
 #define LINEAR_BYTES 2048
 
@@ -278,5 +334,8 @@ int verify_tcx(struct __sk_buff *skb)
 		count(VERDICT_NOT_MESH);
 		return TC_ACT_UNSPEC;
 	}
+	/* Several datagrams, which the kernel will take apart behind this program. */
+	if (skb->gso_size)
+		kind = PACKET_MALFORMED;
 	return judge_tcx(skb, kind, &d);
 }

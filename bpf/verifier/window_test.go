@@ -16,7 +16,11 @@ import (
 )
 
 func TestWindowEdges(t *testing.T) {
-	const w = frame.ReplayWindow
+	const (
+		w    = frame.ReplayWindow
+		ring = w + 32 // the words' sequence numbers
+		far  = 1 + 16*ring
+	)
 	type step struct {
 		sequence uint64
 		fresh    bool
@@ -29,9 +33,9 @@ func TestWindowEdges(t *testing.T) {
 		"window start":  {{w, true}, {1, true}, {w + 1, true}, {1, false}, {2, true}},
 		"first is far":  {{1 << 30, true}, {1<<30 - w + 1, true}, {1<<30 - w, false}},
 		"block borders": {{31, true}, {32, true}, {33, true}, {32, false}, {64, true}, {63, true}, {63, false}},
-		"jump by ring":  {{5, true}, {5 + 512, true}, {5, false}, {5 + 512, false}, {5 + 511, true}},
-		"jump clears":   {{1, true}, {1 + 16*512, true}, {1 + 16*512 - 1, true}, {1 + 16*512 - 255, true}, {1 + 16*512 - 256, false}},
-		"top of range":  {{MaxSequence - 1, true}, {MaxSequence, true}, {MaxSequence, false}, {MaxSequence - 255, true}, {MaxSequence - 256, false}},
+		"jump by ring":  {{5, true}, {5 + ring, true}, {5, false}, {5 + ring, false}, {5 + ring - 1, true}},
+		"jump clears":   {{1, true}, {far, true}, {far - 1, true}, {far - w + 1, true}, {far - w, false}},
+		"top of range":  {{MaxSequence - 1, true}, {MaxSequence, true}, {MaxSequence, false}, {MaxSequence - w + 1, true}, {MaxSequence - w, false}},
 		"range crossed": {{MaxSequence, true}, {1, false}, {w, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,9 +78,9 @@ func TestWindowAgainstModel(t *testing.T) {
 		for i := range 5000 {
 			switch random.IntN(10) {
 			case 0:
-				at += random.Int64N(2000)
+				at += random.Int64N(8 * frame.ReplayWindow)
 			case 1, 2, 3:
-				at -= random.Int64N(300)
+				at -= random.Int64N(frame.ReplayWindow + 44)
 			default:
 				at += random.Int64N(8)
 			}
