@@ -249,6 +249,7 @@ func (m *Manager) sendSignature(s *session, way path, answer []byte) error {
 		return m.sendOn(s, way, frame.AttestationSignature, transport.Split(answer, sealPart))
 	}
 	parts := transport.Split(answer, frame.MaxPayload)
+	defer s.inOrder(way)()
 	first, ok := s.reserve(len(parts), 2*m.cfg.Limits.SequenceLimit)
 	if !ok {
 		return ErrNoSession

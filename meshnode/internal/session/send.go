@@ -31,6 +31,7 @@ func (m *Manager) Send(p Peer, t frame.Type, payload []byte) error {
 var frames = sync.Pool{New: func() any { b := make([]byte, transport.MaxDatagram); return &b }}
 
 func (m *Manager) sendOn(s *session, way path, t frame.Type, parts [][]byte) error {
+	defer s.inOrder(way)()
 	first, ok := s.reserve(len(parts), 2*m.cfg.Limits.SequenceLimit)
 	if !ok {
 		return ErrNoSession

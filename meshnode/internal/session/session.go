@@ -47,6 +47,7 @@ type session struct {
 	sealHeader     frame.Key
 	openHeader     frame.Key
 
+	sending       sync.Mutex    // see inOrder
 	sequence      atomic.Uint64 // last one sealed
 	verifiedUntil atomic.Int64  // ktime; written under the Manager's lock
 	revoked       atomic.Bool   // set under the Manager's lock, never cleared
@@ -107,6 +108,20 @@ func nonceOf(iv [ivSize]byte, sequence uint64) [ivSize]byte {
 	tail := iv[ivSize-8:]
 	binary.BigEndian.PutUint64(tail, binary.BigEndian.Uint64(tail)^sequence)
 	return iv
+}
+
+// inOrder makes the caller, until it calls done, the only one that sends the
+// session's frames straight to the peer: they leave in the order of their sequence
+// numbers, or one writer that is held up would make the others' frames move the
+// peer's replay window past its own. Frames by relay, which no kernel's window sees,
+// do without: they are sent on a second session, and two sessions may be each
+// other's relays.
+func (s *session) inOrder(way path) (done func()) {
+	if way.relay != nil {
+		return func() {}
+	}
+	s.sending.Lock()
+	return s.sending.Unlock
 }
 
 // reserve takes n consecutive sequence numbers and returns the first; false
