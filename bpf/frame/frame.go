@@ -81,6 +81,9 @@ const (
 	ProbeRequest  = ClassControl | 4
 	ProbeReply    = ClassControl | 5
 	Routing       = ClassControl | 6
+	// AttestationProof is an attestation that is sealed, which its receiver asks for
+	// when one that came in clear was bad.
+	AttestationProof = ClassControl | 7
 
 	Data    = ClassData | 1
 	DataAck = ClassData | 2

@@ -36,6 +36,7 @@ const (
 	PeerRelayed     = "peer_relayed"     // heard through a relay after the link was lost; DetailSeconds without a frame
 	SessionVerified = "session_verified" // first attestation of a session, or the first after a gap
 	SessionFailed   = "session_failed"   // an attestation signature did not verify
+	ProvenBad       = "proven_bad"       // one that opened under the session's keys did not: the peer's own doing
 	SessionTimeout  = "session_timeout"  // a challenge was not answered in time
 	SessionLost     = "session_lost"     // the verified session with a peer that fell silent
 	FailuresHigh    = "failures_high"    // too large a share of a peer's attestations failed; DetailSession

@@ -43,6 +43,8 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 			findings = append(findings, c.failing(now, s)...)
 		case event.FailuresNormal:
 			findings = append(findings, c.sound(now, s)...)
+		case event.ProvenBad:
+			c.proven(s)
 		}
 		switch s.Kind {
 		case event.LatencyHigh:

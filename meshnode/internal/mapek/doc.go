@@ -32,6 +32,7 @@ const (
 	Gone                                 // left, or no longer a member
 	Verified                             // an attestation or a handshake was good
 	VerificationFailed                   // an attestation was bad
+	ProvenBad                            // a bad one was the peer's own doing, and nobody's between
 	TimedOut                             // a challenge was not answered in time
 	RoundTrip                            // a heartbeat's round trip was measured
 	Loaded                               // this node's load was measured

@@ -27,6 +27,14 @@ func (c *Cases) failed(now time.Time, p *Policy, s Symptom) []Finding {
 	return findings
 }
 
+// proven notes that a failure was the peer's own doing.
+func (c *Cases) proven(s Symptom) {
+	if i := c.find(metric.VerificationFailed, s.Peer); i != nil {
+		i.Subjects[s.Peer].Proven = true
+		c.acting(i, s.Peer).Subjects[s.Peer].Proven = true
+	}
+}
+
 // find returns the open incident of a type about a peer; any peer if empty.
 func (c *Cases) find(typ, peer string) *Incident {
 	for _, i := range c.open {
@@ -52,7 +60,8 @@ func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
 			if s.Failures < p.Failures && acting == i {
 				continue
 			}
-			s.Failures = 0 // those of the session that follows count anew
+			s.Failures, s.Proven = 0, false // those of the session that follows count anew
+			acting.Subjects[peer].Proven = false
 			findings = append(findings, Finding{Moment: Quiet, Incident: acting, Peers: []string{peer}})
 		}
 	}
@@ -71,6 +80,9 @@ func (c *Cases) failing(now time.Time, s Symptom) []Finding {
 		i, moment = c.add(&Incident{Type: metric.HighFailureRate, Since: s.Since, Opened: now}), Opened
 	}
 	i.Subjects[s.Peer] = &Subject{Session: s.Session, Failures: s.Share.failed}
+	if before := c.find(metric.VerificationFailed, s.Peer); before != nil {
+		i.Subjects[s.Peer].Proven = before.Subjects[s.Peer].Proven
+	}
 	return []Finding{{Moment: moment, Incident: i, Peers: []string{s.Peer}}}
 }
 

@@ -19,6 +19,7 @@ type Subject struct {
 	Session     string // the one whose attestation failed last
 	// Typical and Episode are the round trips of its link, of before and now.
 	Typical, Episode time.Duration
+	Proven           bool // one of the failures was the peer's own doing
 }
 
 // Incident is one episode.
@@ -128,7 +129,7 @@ func (c *Cases) Of(kind, peer string) string {
 func concerns(kind, typ string) bool {
 	silent := typ == "" || connectivity(typ)
 	switch kind {
-	case event.SessionFailed:
+	case event.SessionFailed, event.ProvenBad:
 		return typ == metric.VerificationFailed
 	case event.FailuresHigh, event.FailuresNormal:
 		return typ == metric.HighFailureRate

@@ -205,6 +205,8 @@ func Monitor(now time.Time, policy *Policy, v *View, signals []Signal) []Symptom
 			p.Failures++
 			p.Verified, p.session = false, s.Session
 			add(event.SessionFailed)
+		case ProvenBad:
+			add(event.ProvenBad)
 		case RoundTrip:
 			if !p.Met {
 				break

@@ -8,14 +8,14 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// Threat is a peer whose attestations failed too often. Only what a holder of the
-// session's keys sends can make them fail here: an outsider cannot have a peer
-// listed, and so blocked, by forging or replaying its frames.
+// Threat is a peer whose attestations failed too often. Somebody on the path can have
+// a peer listed, by spoiling what it sends; but nobody else can have it blocked:
+// only times of which it is proven that the peer itself signed wrongly are strikes.
 type Threat struct {
 	Peer    string `json:"peer"`
 	Type    string `json:"type,omitempty"` // of the worst incident
 	Count   int    `json:"count"`          // attestations that failed, as far as they are known
-	Strikes int    `json:"strikes"`        // times that its failures reached the policy's limit in a row
+	Strikes int    `json:"strikes"`        // times that its failures reached the policy's limit in a row, by its own doing
 	// First is when it was listed, Last when its failures last reached a limit.
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
@@ -43,6 +43,13 @@ func (k *Knowledge) threat(peer string) *Threat {
 		return &k.Threats[i]
 	}
 	return nil
+}
+
+// proven reports whether a finding's incident holds a proof that what failed was a
+// peer's own doing.
+func (f *Finding) proven(peer string) bool {
+	s := f.Incident.Subjects[peer]
+	return s != nil && s.Proven
 }
 
 // list returns the entry of a peer whose failures have reached a limit, and makes
@@ -107,7 +114,7 @@ func (k *Knowledge) relapses(now time.Time, p *Policy, findings []Finding) []Fin
 			if t != nil && now.Sub(t.Last) <= time.Duration(p.StrikeWindow) {
 				before = t.Strikes
 			}
-			return before+1 < p.Strikes
+			return before+1 < p.Strikes || !f.proven(peer)
 		})
 		if len(peers) > 0 {
 			all = append(slices.Clip(all), Finding{Moment: Relapsed, Incident: f.Incident, Peers: peers})
@@ -126,7 +133,7 @@ func (k *Knowledge) learnThreats(now time.Time, p *Policy, findings []Finding, e
 		}
 		for _, peer := range f.Peers {
 			t := k.list(now, p, f, peer)
-			if f.Moment == Repeated {
+			if f.Moment == Repeated && f.proven(peer) {
 				t.Strikes++
 			}
 			learned = true

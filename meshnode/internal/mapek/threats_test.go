@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -13,8 +14,55 @@ import (
 func again(peer string) (*Cases, []Finding) {
 	cases := NewCases("x")
 	i := cases.add(&Incident{Type: metric.VerificationFailed})
-	i.Subjects[peer] = &Subject{}
+	i.Subjects[peer] = &Subject{Proven: true}
 	return cases, []Finding{{Repeated, i, []string{peer}}}
+}
+
+// Somebody between two nodes can spoil what travels in clear as often as he likes:
+// only what opened under the peer's session counts against it.
+func TestNobodyIsBlockedWithoutProof(t *testing.T) {
+	p := DefaultPolicy()
+	p.Strikes = 3
+	k, err := LoadKnowledge(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := NewCases("x")
+	strike := func(i int, proven bool) []Action {
+		now := at(1000 * i)
+		var findings []Finding
+		for range p.Failures {
+			findings = append(findings, cases.failed(now, p, Symptom{Kind: event.SessionFailed, Peer: "b", Time: now})...)
+			if proven {
+				cases.proven(Symptom{Kind: event.ProvenBad, Peer: "b", Time: now})
+			}
+		}
+		plan := Plan(now, p, cases, k, findings, nil, nil)
+		k.Learn(now, p, findings, nil)
+		later := now.Add(time.Duration(p.Quiet))
+		for _, open := range cases.open {
+			cases.calm(later, p, open) // the session that follows counts anew
+		}
+		return plan
+	}
+	once := []string{metric.InvalidateSession}
+	for i := range 10 {
+		if got := names(strike(i, false)); !slices.Equal(got, once) || k.Threats[0].Strikes != 0 {
+			t.Fatalf("failure %d without proof: %q, threats %+v", i, got, k.Threats)
+		}
+	}
+	for i := range 3 {
+		want := once
+		if i == 2 {
+			want = []string{metric.BlockPeer, metric.InvalidateSession}
+		}
+		if got := names(strike(10+i, true)); !slices.Equal(got, want) {
+			t.Errorf("failure %d with proof: %q, want %q", i, got, want)
+		}
+	}
+	if got := names(strike(13, false)); !slices.Equal(got, once) {
+		t.Errorf("an old proof counts again: %q", got)
+	}
 }
 
 func names(actions []Action) []string {

@@ -130,6 +130,8 @@ func (n *Node) handleEvent(e timed) {
 	case session.VerificationFailed:
 		n.metrics.Anomalies.WithLabelValues(metric.VerificationFailed).Inc()
 		signal(mapek.VerificationFailed)
+	case session.ProvenBad:
+		signal(mapek.ProvenBad)
 	case session.ChallengeOverdue:
 		// Who is starved itself cannot tell that a peer is late.
 		n.late(e.at, peer)

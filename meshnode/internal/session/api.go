@@ -73,6 +73,7 @@ const (
 	Established        Kind = "established"         // a session is usable in both directions
 	Verified           Kind = "verified"            // a signature of the peer was good; Latency is set for attestations
 	VerificationFailed Kind = "verification_failed" // an attestation was bad
+	ProvenBad          Kind = "proven_bad"          // one that opened under the session's keys was: the peer itself made it
 	ChallengeOverdue   Kind = "challenge_overdue"   // past its deadline: ExtendDeadline can still save it
 	ChallengeTimeout   Kind = "challenge_timeout"   // past its deadline and not extended
 	Rotated            Kind = "rotated"             // a session replaced a live one

@@ -32,6 +32,8 @@ type challenge struct {
 	reverify bool          // a handshake follows if the answer is late
 	attempts int           // answers that were verified
 	repeated bool          // sent more than once
+	asked    bool          // for a proof; see demandProof
+	proven   bool          // a proof came
 }
 
 // awaited reports whether the answer to c has a deadline that has not passed.
@@ -105,8 +107,12 @@ func (m *Manager) challengePath(s *session) path {
 }
 
 func (m *Manager) transmitChallenge(s *session, way path, c *challenge) {
+	m.writeChallenge(s, way, c, byte(c.priority))
+}
+
+func (m *Manager) writeChallenge(s *session, way path, c *challenge, how byte) {
 	payload := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), c.epoch)
-	payload = append(append(payload, c.value[:]...), byte(c.priority))
+	payload = append(append(payload, c.value[:]...), how)
 	if err := m.sendOn(s, way, frame.Challenge, [][]byte{payload}); err != nil {
 		m.log.Debug("challenge not sent", "peer", s.peer.name, "error", err)
 	}
@@ -202,12 +208,16 @@ func (m *Manager) challenged(s *session, payload []byte) {
 	if len(payload) != challengeSize {
 		return
 	}
-	p := attest.Priority(payload[challengeSize-1])
+	how := payload[challengeSize-1]
+	p, sealed := attest.Priority(how&^challengeProof), how&challengeProof != 0
 	if p > attest.Low {
 		return
 	}
 	payload = append([]byte(nil), payload...)
 	a := &s.answers[p]
+	if sealed {
+		a = &s.proofs // what is asked beside must not keep a challenge from its answer
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if p == attest.Low && m.shedding.Load() {
@@ -225,6 +235,7 @@ func (m *Manager) challenged(s *session, payload []byte) {
 	a.busy = m.submit(p, func() { m.sign(s, a, p, payload) })
 }
 
+// sign answers a challenge in its turn.
 func (m *Manager) sign(s *session, a *answering, p attest.Priority, payload []byte) {
 	epoch := binary.BigEndian.Uint64(payload)
 	msg := attestationMessage(s.id, s.role, [32]byte(payload[8:]), epoch)
@@ -232,7 +243,11 @@ func (m *Manager) sign(s *session, a *answering, p attest.Priority, payload []by
 	m.mu.RLock()
 	way := m.pathTo(s.peer.name, s.peer.addr, frame.AttestationSignature)
 	m.mu.RUnlock()
-	if err := m.sendSignature(s, way, answer); err != nil {
+	send := m.sendSignature
+	if payload[challengeSize-1]&challengeProof != 0 {
+		send = m.sendProof
+	}
+	if err := send(s, way, answer); err != nil {
 		m.log.Debug("attestation not sent", "peer", s.peer.name, "error", err)
 	}
 	a.mu.Lock()
@@ -308,20 +323,20 @@ func (m *Manager) signatureFragment(f attest.Fragment) {
 		m.emit(Event{Kind: Replayed, Peer: s.peer.name, Session: s.id})
 		return
 	}
-	m.answerFragment(now, s, f)
+	m.answerFragment(now, s, f, false)
 }
 
 // answerFragment handles a fragment of an attestation that came for the first
-// time. It needs m.mu.
-func (m *Manager) answerFragment(now time.Duration, s *session, f attest.Fragment) {
+// time, sealed or in clear. All fragments of one come alike. It needs m.mu.
+func (m *Manager) answerFragment(now time.Duration, s *session, f attest.Fragment, sealed bool) {
 	message, complete := m.answers.Add(now, f.Session, f.Sequence-uint64(f.Fragment), f.Fragment, f.Fragments, f.Payload)
 	if complete {
-		m.answered(now, s, message)
+		m.answered(now, s, message, sealed)
 	}
 }
 
-// answered handles a whole attestation. It needs m.mu.
-func (m *Manager) answered(now time.Duration, s *session, message []byte) {
+// answered handles a whole attestation, sealed or in clear. It needs m.mu.
+func (m *Manager) answered(now time.Duration, s *session, message []byte, sealed bool) {
 	epoch, signature, ok := parseAnswer(message)
 	if !ok || epoch > s.epoch {
 		detail := "unsolicited"
@@ -330,6 +345,9 @@ func (m *Manager) answered(now time.Duration, s *session, message []byte) {
 		}
 		m.cfg.Metrics.Verification(false, attest.Critical)
 		m.emit(Event{Kind: VerificationFailed, Peer: s.peer.name, Session: s.id, Detail: detail})
+		if sealed {
+			m.emit(Event{Kind: ProvenBad, Peer: s.peer.name, Session: s.id, Detail: detail})
+		}
 		return
 	}
 	i := slices.IndexFunc(s.challenges, func(c *challenge) bool { return c.epoch == epoch })
@@ -344,14 +362,14 @@ func (m *Manager) answered(now time.Duration, s *session, message []byte) {
 	signature = append([]byte(nil), signature...)
 	if !m.submit(c.priority, func() {
 		msg := attestationMessage(s.id, s.role.other(), c.value, c.epoch)
-		m.verdict(s, c, s.certificate.PublicKey.Verify(identity.ContextAttestation, msg, signature))
+		m.verdict(s, c, s.certificate.PublicKey.Verify(identity.ContextAttestation, msg, signature), sealed)
 	}) {
 		c.settled = true
 	}
 }
 
 // verdict acts on a verified attestation.
-func (m *Manager) verdict(s *session, c *challenge, ok bool) {
+func (m *Manager) verdict(s *session, c *challenge, ok, sealed bool) {
 	m.cfg.Metrics.Verification(ok, c.priority)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -363,6 +381,11 @@ func (m *Manager) verdict(s *session, c *challenge, ok bool) {
 	if !ok {
 		c.settled = true // the challenge stays open for a good answer
 		m.emit(Event{Kind: VerificationFailed, Peer: e.name, Session: s.id, Latency: latency, Detail: "signature"})
+		if sealed {
+			m.emit(Event{Kind: ProvenBad, Peer: e.name, Session: s.id, Latency: latency, Detail: "signature"})
+		} else {
+			m.demandProof(s, c)
+		}
 		return
 	}
 	if c.priority == attest.Critical && !c.repeated {

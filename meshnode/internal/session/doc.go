@@ -53,6 +53,9 @@
 //   - see who talks to whom: certificates travel in the clear;
 //   - spoil attestation signatures, whose frames carry a MAC over their headers
 //     only: that makes verification fail, which the node sees, and never succeed.
+//     Sessions end by it, but it convicts nobody: after an attestation that was bad in
+//     clear its signer is asked for a proof, the same sealed, and only what opens and
+//     is bad counts against a peer (ProvenBad).
 //
 // Who only sends, from any source address, can make a node verify a certificate
 // and answer a call; how often is bounded by the kernel's rate limit per source,

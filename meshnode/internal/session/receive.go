@@ -89,7 +89,7 @@ func (m *Manager) take(now time.Duration, s *session, h frame.Header, part []byt
 		defer m.mu.Unlock()
 		m.answerFragment(now, s, attest.Fragment{
 			Session: h.Session, Sequence: h.Sequence, Fragment: h.Fragment, Fragments: h.Fragments, Time: now, Payload: part,
-		})
+		}, true)
 		return
 	}
 	message, complete := s.join(now, h, part)
@@ -97,6 +97,8 @@ func (m *Manager) take(now time.Duration, s *session, h frame.Header, part []byt
 	case !complete:
 	case h.Type == frame.Challenge:
 		m.challenged(s, message)
+	case h.Type == frame.AttestationProof:
+		m.proofCame(s, message)
 	case h.Type == frame.Relay:
 		m.relayedMessage(s.peer.name, message)
 	case m.cfg.OnMessage != nil:

@@ -61,6 +61,7 @@ type session struct {
 	}
 
 	answers    [attest.Low + 1]answering // by priority
+	proofs     answering                 // with proofs; see demandProof
 	challenges []*challenge              // outstanding, oldest first
 	epoch      uint64                    // number of the last challenge
 	challenge  time.Duration             // the next critical one
