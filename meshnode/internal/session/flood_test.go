@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 // TestFloodTakesBoundedMemory: callers that prove their addresses, callers that
@@ -18,7 +19,15 @@ func TestFloodTakesBoundedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
-		a, c := w.start("a", netip.AddrPort{}), w.start("c", netip.AddrPort{})
+		a := w.start("a", netip.AddrPort{})
+		var certificates []*identity.Certificate
+		for i := range 100 {
+			id, err := w.authority.NewNode(fmt.Sprint("m", i), "", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			certificates = append(certificates, id.Credential().Certificate)
+		}
 		cookies := map[netip.AddrPort]messageID{}
 		w.net.SetFilter(func(_, to netip.AddrPort, p []byte) []byte {
 			if frame.Type(p[3]) == frame.HandshakeCookie {
@@ -30,7 +39,7 @@ func TestFloodTakesBoundedMemory(t *testing.T) {
 			return p
 		})
 		call := func(i int) (netip.AddrPort, [][]byte) {
-			msg := initMessage{kem: make([]byte, 1216), responder: "a", certificate: c.identity.Credential().Certificate}
+			msg := initMessage{kem: make([]byte, 1216), responder: "a", certificate: certificates[i%len(certificates)]}
 			copy(msg.nonce[:], fmt.Sprint("flood", i))
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), 1)
 			return from, handshakeFrames(frame.HandshakeInit, msg.encode(), messageID{})

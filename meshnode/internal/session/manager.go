@@ -27,16 +27,18 @@ type Manager struct {
 	shedding atomic.Bool
 	sheds    atomic.Uint64
 
-	mu         sync.RWMutex
-	rand       *rand.Rand
-	peers      map[Peer]*peer
-	sessions   map[frame.SessionID]*session // every session in the kernel's table
-	halfOpen   map[messageID]*halfOpen      // by the id of the init message
-	outgoing   map[messageID]*peer          // the same, of own handshakes
-	blocked    map[Peer]time.Duration
-	handshakes transport.Reassembler[netip.Addr, handshakeKey]
-	answers    transport.Reassembler[frame.SessionID, uint64]
-	cookies    cookies
+	mu                sync.RWMutex
+	rand              *rand.Rand
+	peers             map[Peer]*peer
+	sessions          map[frame.SessionID]*session // every session in the kernel's table
+	halfOpen          map[messageID]*halfOpen      // by the id of the init message
+	gaveWay           []time.Duration              // until when half-open handshakes that gave way would have lasted, oldest first
+	outgoing          map[messageID]*peer          // the same, of own handshakes
+	blocked           map[Peer]time.Duration
+	handshakes        transport.Reassembler[contact, handshakeKey]
+	relayedHandshakes transport.Reassembler[contact, handshakeKey]
+	answers           transport.Reassembler[frame.SessionID, uint64]
+	cookies           cookies
 
 	relaying relayLimit
 	events   events
@@ -119,7 +121,11 @@ func New(cfg Config) (*Manager, error) {
 		blocked:  make(map[Peer]time.Duration),
 		events:   events{wake: make(chan struct{}, 1)},
 	}
-	m.handshakes.Messages, m.handshakes.PerSource, m.handshakes.Age = handshakeMessages, handshakePerSource, handshakeAge
+	for r, messages := range map[*transport.Reassembler[contact, handshakeKey]]int{
+		&m.handshakes: handshakeMessages, &m.relayedHandshakes: handshakeMessages / relayedShare,
+	} {
+		r.Messages, r.PerSource, r.Age = messages, handshakePerSource, handshakeAge
+	}
 	m.answers.Messages, m.answers.PerSource, m.answers.Age = answerMessages, answerPerSession, answerAge
 	return m, nil
 }

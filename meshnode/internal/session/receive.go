@@ -43,7 +43,7 @@ func (m *Manager) frame(b, plain []byte, from netip.AddrPort) {
 		return // the kernel counts these
 	}
 	if h.Type.Class() == frame.ClassHandshake {
-		m.handshakeFrame(h, payload, sender{addr: from})
+		m.handshakeFrame(h, payload, sender{addr: from}, "")
 		return
 	}
 	m.mu.RLock()

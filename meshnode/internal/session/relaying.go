@@ -207,7 +207,7 @@ func (m *Manager) takeRelayed(neighbour Peer, message []byte) (refused string) {
 		return m.forward(neighbour, r)
 	}
 	if h.Type.Class() == frame.ClassHandshake {
-		m.handshakeFrame(h, payload, sender{node: r.origin})
+		m.handshakeFrame(h, payload, sender{node: r.origin}, neighbour)
 		return ""
 	}
 	refused = m.arrived(neighbour, r, h)

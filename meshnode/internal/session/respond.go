@@ -39,7 +39,6 @@ const (
 	halfOpenResend   = 100 * time.Millisecond // what a peer's frame makes us repeat is not repeated faster
 	finishesMax      = 8                      // finish messages that are verified per handshake
 	generationMax    = 1 << 62
-	halfOpenPerPeer  = 8
 	reassemblyCookie = handshakeMessages / 4 // incomplete messages from which cookies are asked for
 )
 
@@ -115,9 +114,10 @@ func (m *Manager) submit(p attest.Priority, job func()) bool {
 	return true
 }
 
-// handshakeFrame handles one frame of a handshake message. The token decides
-// before anything is kept; see messageID.
-func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender) {
+// handshakeFrame handles one frame of a handshake message, which the neighbour via
+// has handed over if it came by relay. The token decides before anything is kept;
+// see messageID.
+func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender, via Peer) {
 	id, token, part, ok := cutPrefix(payload)
 	if !ok || h.Session != (frame.SessionID{}) || h.Sequence != 0 {
 		return
@@ -127,11 +127,7 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender) {
 	now := m.cfg.Now()
 	switch h.Type {
 	case frame.HandshakeInit:
-		if m.loaded() && (from.node != "" || !m.cookies.check(now, from.addr, id, token)) {
-			if h.Fragment == 0 && from.node == "" {
-				cookie := m.cookies.make(now, from.addr, id)
-				m.writeAll(path{addr: from.addr}, handshakeFrames(frame.HandshakeCookie, cookie[:], id))
-			}
+		if m.unproven(now, h, id, token, from) {
 			return
 		}
 	case frame.HandshakeReply:
@@ -149,7 +145,8 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender) {
 		return
 	}
 	key := handshakeKey{from.addr.Port(), from.node, h.Type, id, token}
-	message, complete := m.handshakes.Add(now, from.addr.Addr(), key, h.Fragment, h.Fragments, part)
+	source := contact{from.addr.Addr(), from.node, via}
+	message, complete := m.incomplete(from).Add(now, source, key, h.Fragment, h.Fragments, part)
 	if !complete || idOf(message) != id {
 		return
 	}
@@ -161,11 +158,6 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender) {
 	case frame.HandshakeFinish:
 		m.finished(now, m.halfOpen[token], message)
 	}
-}
-
-// loaded reports whether first contact has to show a cookie. It needs m.mu.
-func (m *Manager) loaded() bool {
-	return len(m.halfOpen) >= m.cfg.Limits.CookieAfter || m.handshakes.Len() >= reassemblyCookie
 }
 
 // called handles a whole init message. It needs m.mu.
@@ -185,7 +177,7 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 	if from.node != "" && from.node != name {
 		return
 	}
-	if name == m.self || m.blocked[name] > now || len(m.halfOpen) >= m.cfg.Limits.HalfOpen {
+	if name == m.self || m.blocked[name] > now {
 		return
 	}
 	e := m.peers[name]
@@ -197,6 +189,9 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 		if now-e.out.last >= halfOpenResend {
 			m.transmit(e.out)
 		}
+		return
+	}
+	if !m.admit(name, from) {
 		return
 	}
 	var generation uint64

@@ -49,6 +49,7 @@ func (m *Manager) step(now time.Duration) time.Duration {
 		}
 	}
 	m.handshakes.Expire(now)
+	m.relayedHandshakes.Expire(now)
 	m.answers.Expire(now)
 	m.relaying.expire(now)
 	return next
