@@ -52,7 +52,7 @@ func TestRecordsConvergeAfterPartition(t *testing.T) {
 			return nil
 		})
 		for name, n := range m.nodes {
-			list, err := n.Records("", 1000)
+			list, err := n.store.List("", 1000)
 			if err != nil {
 				t.Fatal(err)
 			}

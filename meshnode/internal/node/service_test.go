@@ -248,7 +248,7 @@ func (s *service) judge(ops []api.Operation) verify.Service {
 	}
 	listed := map[string][]string{}
 	for name, n := range s.m.nodes {
-		records, err := n.Records("", 1<<20)
+		records, err := n.store.List("", 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,9 +47,9 @@ func (n *Node) Accept(ctx context.Context, id string, body []byte) (store.Record
 // Record returns one record.
 func (n *Node) Record(id string) (store.Record, error) { return n.records.Get(id) }
 
-// Records returns up to max records after an id.
-func (n *Node) Records(after string, max int) ([]store.Record, error) {
-	return n.store.List(after, max)
+// Records describes up to max records after an id, and says whether there are more.
+func (n *Node) Records(after string, max int) (page []store.Entry, more bool, err error) {
+	return n.store.Entries(after, max)
 }
 
 // Status returns the node's view of the mesh.

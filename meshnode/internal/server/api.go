@@ -32,13 +32,17 @@ type Node interface {
 	Events(after uint64, max int) []event.Entry
 	Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error)
 	Record(id string) (store.Record, error)
-	Records(after string, max int) ([]store.Record, error)
+	Records(after string, max int) (page []store.Entry, more bool, err error)
 }
 
 const (
 	// maxWrites is how many records may be on their way to disk and peers at
 	// once; further clients are told to come back.
 	maxWrites = 256
+	// maxLists is how many pages of records may be looked up at once.
+	maxLists = 4
+	// bodyTimeout is how long a client may take to send a body.
+	bodyTimeout = 5 * time.Second
 	// maxEvents is how many journal entries one answer holds.
 	maxEvents  = 10000
 	retryAfter = time.Second
@@ -48,13 +52,14 @@ type handler struct {
 	node   Node
 	token  func() (string, error)
 	writes chan struct{}
+	lists  chan struct{}
 	logger *slog.Logger
 }
 
 // API serves package api's routes for node. token returns the bearer token that
 // clients must show; it is asked for at every request, so that it can change.
 func API(node Node, token func() (string, error), logger *slog.Logger) http.Handler {
-	h := &handler{node: node, token: token, writes: make(chan struct{}, maxWrites), logger: logger}
+	h := &handler{node: node, token: token, writes: make(chan struct{}, maxWrites), lists: make(chan struct{}, maxLists), logger: logger}
 	mux := http.NewServeMux()
 	mux.Handle(api.RecordsPath, methods{http.MethodGet: h.list})
 	mux.Handle(api.RecordsPath+"/{id}", methods{http.MethodGet: h.get, http.MethodPut: h.put})
@@ -154,15 +159,15 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 	if problem := h.ready(); problem != nil {
 		return problem
 	}
-	select {
+	body, problem := readBody(w, r, api.MaxBody)
+	if problem != nil {
+		return problem
+	}
+	select { // only now: who sends slowly keeps nobody else waiting
 	case h.writes <- struct{}{}:
 		defer func() { <-h.writes }()
 	default:
 		return busy("%d records are being written, try again", maxWrites)
-	}
-	body, problem := readBody(w, r, api.MaxBody)
-	if problem != nil {
-		return problem
 	}
 	rec, holders, err := h.node.Accept(r.Context(), id, body)
 	switch {
@@ -182,6 +187,10 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *api.Problem) {
+	// A recorder in a test has no connection, and so no deadline.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, api.NewProblem(http.StatusBadRequest, "the body could not be read: %v", err)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, api.NewProblem(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", limit)
@@ -229,16 +238,32 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) *api.Problem {
 	if problem := h.ready(); problem != nil {
 		return problem
 	}
-	records, err := h.node.Records(after, api.MaxList+1)
-	if err != nil {
-		h.logger.Error("records not read", "error", err)
-		return api.NewProblem(http.StatusInternalServerError, "the records could not be read")
+	page, more, problem := h.page(after)
+	if problem != nil {
+		return problem
 	}
-	list := api.RecordList{Records: []api.Record{}, More: len(records) > api.MaxList}
-	for i := range records[:min(len(records), api.MaxList)] {
-		list.Records = append(list.Records, describe(&records[i]))
+	list := api.RecordList{Records: []api.Record{}, More: more}
+	for _, e := range page {
+		list.Records = append(list.Records, api.Record{ID: e.ID, Origin: e.Node, Time: e.Time, Size: e.Size})
 	}
 	return h.json(w, http.StatusOK, list)
+}
+
+// page looks up one page of records. A slot is taken for that only, and not while the
+// client reads.
+func (h *handler) page(after string) ([]store.Entry, bool, *api.Problem) {
+	select {
+	case h.lists <- struct{}{}:
+		defer func() { <-h.lists }()
+	default:
+		return nil, false, busy("%d lists are being made, try again", maxLists)
+	}
+	page, more, err := h.node.Records(after, api.MaxList)
+	if err != nil {
+		h.logger.Error("records not read", "error", err)
+		return nil, false, api.NewProblem(http.StatusInternalServerError, "the records could not be read")
+	}
+	return page, more, nil
 }
 
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) *api.Problem {

@@ -65,14 +65,19 @@ func (f *fake) Record(id string) (store.Record, error) {
 	}
 	return store.Record{}, cmp.Or(f.missing, store.ErrNotFound)
 }
-func (f *fake) Records(after string, max int) ([]store.Record, error) {
-	var rs []store.Record
+func (f *fake) Records(after string, max int) (page []store.Entry, more bool, err error) {
+	if f.block != nil {
+		<-f.block
+	}
 	for i := range 1500 {
-		if id := fmt.Sprintf("%04d", i); id > after && len(rs) < max {
-			rs = append(rs, store.Record{ID: id})
+		if id := fmt.Sprintf("%04d", i); id > after {
+			if len(page) == max {
+				return page, true, f.err
+			}
+			page = append(page, store.Entry{ID: id})
 		}
 	}
-	return rs, f.err
+	return page, false, f.err
 }
 
 const secret = "s3cret"

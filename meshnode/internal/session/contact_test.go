@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,10 +14,18 @@ import (
 
 // flood is an attacker who owns addresses, so that cookies reach him.
 type flood struct {
-	w       *mesh
-	to      *node
+	w     *mesh
+	to    *node
+	calls int
+
+	mu      sync.Mutex
 	cookies map[netip.AddrPort]messageID
-	calls   int
+}
+
+func (f *flood) cookie(from netip.AddrPort) messageID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cookies[from]
 }
 
 func newFlood(w *mesh, to *node) *flood {
@@ -24,7 +33,9 @@ func newFlood(w *mesh, to *node) *flood {
 	w.net.SetFilter(func(_, at netip.AddrPort, p []byte) []byte {
 		if frame.Type(p[3]) == frame.HandshakeCookie {
 			if _, _, cookie, ok := cutPrefix(p[frame.HeaderLen:]); ok && at.Addr().As4()[0] == 172 {
+				f.mu.Lock()
 				f.cookies[at] = messageID(cookie)
+				f.mu.Unlock()
 			}
 		}
 		return p
@@ -45,7 +56,7 @@ func (f *flood) call(c *identity.Certificate, address int) (netip.AddrPort, [][]
 func (f *flood) whole(c *identity.Certificate, address int) {
 	from, frames := f.call(c, address)
 	for range 2 {
-		setToken(frames, f.cookies[from])
+		setToken(frames, f.cookie(from))
 		for _, b := range frames {
 			f.w.net.Inject(from, f.to.addr, b)
 		}
@@ -88,7 +99,7 @@ func TestObservedCertificateHoldsNoPlaces(t *testing.T) {
 					for range 20 {
 						at++
 						from, frames := f.call(c.identity.Credential().Certificate, at%addresses)
-						setToken(frames, f.cookies[from])
+						setToken(frames, f.cookie(from))
 						for _, b := range frames {
 							w.net.Inject(from, a.addr, b)
 						}
