@@ -329,3 +329,33 @@ func TestThisMachine(t *testing.T) {
 		t.Fatalf("got %+v, %v", m, err)
 	}
 }
+
+// The exit code is never better than Ginkgo's.
+func TestExit(t *testing.T) {
+	for _, c := range []struct{ verdicts, ginkgo, want int }{
+		{ExitPassed, 0, ExitPassed},
+		{ExitPassed, 1, ExitFailed},
+		{ExitPassed, 2, ExitFailed},
+		{ExitFailed, 0, ExitFailed},
+		{ExitFailed, 1, ExitFailed},
+		{ExitInvalid, 1, ExitInvalid},
+		{ExitInvalid, 0, ExitInvalid},
+	} {
+		if got := Exit(c.verdicts, c.ginkgo); got != c.want {
+			t.Errorf("verdicts %d, Ginkgo %d: got %d, want %d", c.verdicts, c.ginkgo, got, c.want)
+		}
+	}
+}
+
+// A spec without a label of its own counts all the same.
+func TestASpecWithoutALabelCounts(t *testing.T) {
+	bare := fails(spec("S1.9", types.SpecStateFailed), types.NodeTypeIt, "no")
+	bare.LeafNodeLabels = nil
+	if got := ID(bare); got != "S1.9 holds" {
+		t.Errorf("its id is %q", got)
+	}
+	s := build(spec("S1.1", types.SpecStatePassed), bare)
+	if s.ExitCode() != ExitFailed || len(s.Scenarios[0].Criteria) != 2 {
+		t.Errorf("exit code %d: %+v", s.ExitCode(), s.Scenarios)
+	}
+}

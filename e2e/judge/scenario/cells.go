@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -193,6 +194,9 @@ func (r *Run) AllSessions(ctx context.Context) (map[string]string, error) {
 
 // Kept checks that every session is still the one that it was.
 func Kept(before, after map[string]string) error {
+	if len(before) == 0 {
+		return verdict.Unproven(errors.New("no session was known before"))
+	}
 	var lost []string
 	for way, id := range before {
 		if id == "" {

@@ -3,6 +3,7 @@ package verdict
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -71,39 +72,60 @@ func Measured(what string, took time.Duration) {
 // them counting.
 func AtLeast(what string, reached map[string]float64, bar float64, unit string) {
 	ginkgo.GinkgoHelper()
-	who, least := "", 0.0
+	least, err := atLeast(what, reached, bar, unit)
+	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	measured(fmt.Sprintf("≥ %g", bar), least, unit)
+	Must(err)
+}
+
+func atLeast(what string, reached map[string]float64, bar float64, unit string) (least float64, err error) {
+	if err := numbers(what, reached); err != nil {
+		return 0, err
+	}
+	who := ""
 	for _, name := range slices.Sorted(maps.Keys(reached)) {
 		if v := reached[name]; who == "" || v < least {
 			who, least = name, v
 		}
 	}
-	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
-	measured(fmt.Sprintf("≥ %g", bar), least, unit)
-	switch {
-	case who == "":
-		Invalidf("%s: nothing was measured", what)
-	case !(least >= bar): // NaN is no answer
-		Must(Shortf("%s: %s has %g %s, at least %g is wanted", what, who, least, unit, bar))
+	if least < bar {
+		err = Shortf("%s: %s has %g %s, at least %g is wanted", what, who, least, unit, bar)
 	}
+	return least, err
 }
 
 // Equal holds what each of several reached against the one right number.
 func Equal(what string, reached map[string]float64, want float64, unit string) {
 	ginkgo.GinkgoHelper()
-	wrong, got := "", want
-	for _, name := range slices.Sorted(maps.Keys(reached)) {
-		if v := reached[name]; v != want && wrong == "" {
-			wrong, got = fmt.Sprintf("%s: %s has %g %s, not %g", what, name, v, unit, want), v
-		}
-	}
+	got, err := equal(what, reached, want, unit)
 	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
 	measured(fmt.Sprintf("= %g", want), got, unit)
+	Must(err)
+}
+
+func equal(what string, reached map[string]float64, want float64, unit string) (got float64, err error) {
+	if err := numbers(what, reached); err != nil {
+		return 0, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(reached)) {
+		if v := reached[name]; v != want {
+			return v, Shortf("%s: %s has %g %s, not %g", what, name, v, unit, want)
+		}
+	}
+	return want, nil
+}
+
+// numbers checks that something was measured, and of each of several: NaN is no answer.
+func numbers(what string, reached map[string]float64) error {
+	for _, name := range slices.Sorted(maps.Keys(reached)) {
+		if math.IsNaN(reached[name]) {
+			return Unproven(Shortf("%s: what %s has is not a number", what, name))
+		}
+	}
 	if len(reached) == 0 {
-		Invalidf("%s: nothing was measured", what)
+		return Unproven(Shortf("%s: nothing was measured", what))
 	}
-	if wrong != "" {
-		Must(Shortf("%s", wrong))
-	}
+	return nil
 }
 
 // None holds a number of defects against the most that is allowed.

@@ -146,3 +146,22 @@ func TestQueriesNeedsANamespace(t *testing.T) {
 		}
 	}
 }
+
+func TestBlank(t *testing.T) {
+	pods := []string{"a", "b"}
+	for name, c := range map[string]struct {
+		numbers map[string]bool
+		want    string
+	}{
+		"no answer":              {nil, "no numbers"},
+		"every pod":              {map[string]bool{"a": true, "b": true}, ""},
+		"one pod is missing":     {map[string]bool{"a": true}, "no numbers of b"},
+		"only others":            {map[string]bool{"c": true}, "no numbers of a, b"},
+		"pods added up":          {map[string]bool{"": true}, ""},
+		"a pod without a number": {map[string]bool{"a": true, "b": false}, "no numbers of b"},
+	} {
+		if got := Blank(c.numbers, pods); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,5 +190,73 @@ func TestLost(t *testing.T) {
 	w.change("a", "c", false, 15)
 	if got, err := w.Lost("c", []string{"a", "b"}, at(7)); err != nil || !got.Equal(at(15)) {
 		t.Errorf("lost at %v, %v", got, err)
+	}
+}
+
+// A way is cut or open by what gets through it, whether answers get back or not.
+func TestWays(t *testing.T) {
+	hears := func(w *world, to string, from ...string) {
+		var peers []echo.PeerState
+		for _, f := range []string{"a", "b", "c"} {
+			switch {
+			case f == to:
+			case slices.Contains(from, f):
+				peers = append(peers, echo.PeerState{Peer: f, Heard: at(900)})
+			default: // before the cut
+				peers = append(peers, echo.PeerState{Peer: f, Heard: at(900).Add(-echo.Silence)})
+			}
+		}
+		w.say(to, echo.Line{Kind: echo.State, Time: at(900), Peers: peers})
+	}
+	for name, c := range map[string]struct {
+		cut     []Way
+		a, b, c string // whom each hears
+		want    string // empty: as it should be
+	}{
+		"no cut":                              {nil, "b c", "a c", "a b", ""},
+		"one way":                             {[]Way{{"a", "b"}}, "b c", "c", "a b", ""},
+		"both ways":                           {[]Way{{"a", "b"}, {"b", "a"}}, "c", "c", "a b", ""},
+		"the other way is cut":                {[]Way{{"a", "b"}}, "c", "a c", "a b", "b→a should be open and is not, a→b should be cut and is not"},
+		"both ways are cut instead of one":    {[]Way{{"a", "b"}}, "c", "c", "a b", "b→a should be open and is not"},
+		"one way is cut instead of both":      {[]Way{{"a", "b"}, {"b", "a"}}, "b c", "c", "a b", "b→a should be cut and is not"},
+		"nothing is cut":                      {[]Way{{"a", "b"}}, "b c", "a c", "a b", "a→b should be cut and is not"},
+		"a way is cut that should be open":    {nil, "b c", "a c", "b", "a→c should be open and is not"},
+		"a third is cut beside the right one": {[]Way{{"a", "b"}}, "b c", "c", "a", "b→c should be open and is not"},
+	} {
+		w := newWorld("a", "b", "c")
+		hears(w, "a", strings.Fields(c.a)...)
+		hears(w, "b", strings.Fields(c.b)...)
+		hears(w, "c", strings.Fields(c.c)...)
+		err := w.Ways(c.cut)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestWaysNeedSight(t *testing.T) {
+	w := newWorld("a", "b")
+	for _, pod := range []string{"a", "b"} {
+		w.say(pod, echo.Line{Kind: echo.Start})
+	}
+	if err := w.Ways(nil); err == nil || !strings.Contains(err.Error(), "a→b should be open") {
+		t.Errorf("open, and nothing was heard: %v", err)
+	}
+	// A peer that was never heard is cut, as far as can be told.
+	w.say("b", echo.Line{Kind: echo.State, Time: at(900), Peers: []echo.PeerState{{Peer: "a"}}})
+	w.say("a", echo.Line{Kind: echo.State, Time: at(900), Peers: []echo.PeerState{{Peer: "b", Heard: at(850)}}})
+	if err := w.Ways([]Way{{"a", "b"}}); err != nil {
+		t.Errorf("never heard: %v", err)
+	}
+	w.clock = at(60_000)
+	if err := w.Ways([]Way{{"a", "b"}}); err == nil || !strings.Contains(err.Error(), "has said nothing") {
+		t.Errorf("silent probers: %v", err)
+	}
+}
+
+func TestPairsOfWays(t *testing.T) {
+	pairs := Pairs([]Way{{"b", "a"}, {"a", "b"}, {"c", "a"}})
+	if len(pairs) != 2 || pairs[0] != (Pair{"a", "b"}) || pairs[1] != (Pair{"a", "c"}) {
+		t.Errorf("got %v", pairs)
 	}
 }

@@ -64,11 +64,9 @@ func TestSelector(t *testing.T) {
 	}
 }
 
-// server answers every query with a result, or one of the metric g with another, and
-// keeps the last query and its time.
+// server answers every query with a result, and keeps the last query and its time.
 type server struct {
 	result any
-	g      any
 	kind   string
 	query  string
 	at     string
@@ -82,11 +80,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	result := s.result
-	if s.g != nil && strings.HasPrefix(s.query, "g{") {
-		result = s.g
-	}
-	data, err := json.Marshal(map[string]any{"status": "success", "data": map[string]any{"resultType": s.kind, "result": result}})
+	data, err := json.Marshal(map[string]any{"status": "success", "data": map[string]any{"resultType": s.kind, "result": s.result}})
 	if err != nil {
 		panic(err)
 	}
@@ -95,7 +89,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// client asks a server 2 s after the window's start, so that a window needs one sample.
 func client(t *testing.T, s *server) *Client {
+	t.Helper()
+	return clientAt(t, s, 2)
+}
+
+func clientAt(t *testing.T, s *server, second int) *Client {
 	t.Helper()
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
@@ -103,7 +103,7 @@ func client(t *testing.T, s *server) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.now = func() time.Time { return epoch.Add(10 * time.Second) }
+	c.now = func() time.Time { return epoch.Add(time.Duration(second) * time.Second) }
 	return c
 }
 
@@ -119,7 +119,7 @@ var window = Window{Namespace: "ns", Pods: []string{"a", "b"}, Start: epoch}
 
 func TestGrowthByPod(t *testing.T) {
 	s := &server{kind: "matrix", result: []any{
-		stream("a", 0, 0, 0, 0, 1), stream("a", 0, 0, 0, 0, 2), stream("b", 4, 4, 4, 4), stream("stranger", 0, 0, 0, 0, 9),
+		stream("a", 0, 0, 0, 0, 1), stream("a", 0, 0, 0, 0, 2), stream("b", 4, 4, 4, 4, 4), stream("stranger", 0, 0, 0, 0, 9),
 	}}
 	got, err := client(t, s).Growth("m", Labels{"type": "x"}, window)(t.Context())
 	if err != nil {
@@ -128,7 +128,7 @@ func TestGrowthByPod(t *testing.T) {
 	if len(got) != 2 || got["a"] != 3 || got["b"] != 0 {
 		t.Fatalf("got %v", got)
 	}
-	if want := `m{namespace="ns",type="x"}[310000ms]`; s.query != want {
+	if want := `m{namespace="ns",type="x"}[302000ms]`; s.query != want {
 		t.Errorf("asked %s, want %s", s.query, want)
 	}
 	if want := "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/query"; s.path != want {

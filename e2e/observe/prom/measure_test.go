@@ -2,6 +2,7 @@ package prom
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestQuantileByPod(t *testing.T) {
 	if len(got) != 2 || got["a"] != .1 || math.Abs(got["b"]-.15) > 1e-12 {
 		t.Errorf("got %v", got)
 	}
-	if want := `h_bucket{namespace="ns",x="y"}[310000ms]`; s.query != want {
+	if want := `h_bucket{namespace="ns",x="y"}[302000ms]`; s.query != want {
 		t.Errorf("asked %s, want %s", s.query, want)
 	}
 }
@@ -89,7 +90,7 @@ func TestQuantileNeedsObservations(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
-	odd := &server{kind: "matrix", result: []any{bucket("a", "odd", 1)}}
+	odd := &server{kind: "matrix", result: []any{bucket("a", "odd", 0, 0, 0, 0, 1), bucket("b", "+Inf", 0, 0, 0, 0, 1)}}
 	if _, err := client(t, odd).Quantile(.5, "h", nil, window)(t.Context()); err == nil || !strings.Contains(err.Error(), `bound "odd"`) {
 		t.Errorf("a bucket without a bound: %v", err)
 	}
@@ -115,69 +116,71 @@ func TestTotal(t *testing.T) {
 	}
 }
 
-func TestRatePerUnitOfAGauge(t *testing.T) {
+func TestRate(t *testing.T) {
 	gap := math.NaN()
 	cases := map[string]struct {
-		counter, gauge []float64 // at -3 s, -2 s, …; the window opens at 0 s
-		want           float64
+		counter []float64 // at -3 s, -2 s, …; the window opens at 0 s
+		want    float64
 	}{
-		"steady":                              {[]float64{0, 0, 0, 0, 6, 12, 18}, []float64{2, 2, 2, 2, 2, 2, 2}, 3},
-		"what was before does not count":      {[]float64{0, 50, 90, 100, 106, 112}, []float64{9, 9, 9, 9, 2, 2}, 3},
-		"as many per unit when there is more": {[]float64{0, 0, 0, 0, 6, 12, 21}, []float64{2, 2, 2, 2, 2, 2, 3}, 3},
-		"fewer per unit when there is more":   {[]float64{0, 0, 0, 0, 4, 8, 12}, []float64{4, 4, 4, 4, 4, 8, 8}, 136. / 236},
-		"a reset":                             {[]float64{9, 9, 9, 9, 3, 6}, []float64{1, 1, 1, 1, 1, 1}, 3},
-		"a scrape that failed":                {[]float64{0, 0, 0, 0, gap, 12, 18}, []float64{2, 2, 2, 2, gap, 2, 2}, 3},
-		"a scrape of one alone":               {[]float64{0, 0, 0, 0, 6, 12, 18}, []float64{2, 2, 2, 2, gap, 2, 2}, 3},
-		"none at the start":                   {[]float64{2, 4, gap, gap, 10}, []float64{1, 1, 1, 1, 1}, 2},
-		"born in the window":                  {[]float64{gap, gap, gap, gap, 1, 3, 5}, []float64{1, 1, 1, 1, 1, 1, 1}, 2},
+		"steady":                       {[]float64{0, 0, 0, 0, 6, 12, 18}, 6},
+		"what was before is no growth": {[]float64{0, 50, 90, 100, 106, 112}, 6},
+		"a reset":                      {[]float64{9, 9, 9, 9, 3, 6}, 3},
+		"a scrape that failed":         {[]float64{0, 0, 0, 0, gap, 12, 18}, 6},
+		"none at the start":            {[]float64{2, 4, gap, gap, 10, 12}, 2},
+		"born in the window":           {[]float64{gap, gap, gap, gap, 1, 3, 5}, 2},
+		"it stands":                    {[]float64{4, 4, 4, 4, 4, 4}, 0},
 		// From the first scrape to the last it grows by 7 in 5 s, or 1.4 per second.
-		"a count just before the last scrape": {[]float64{0, 0, 0, 0, 1, 2, 3, 4, 7}, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, 9. / 7},
+		"a count just before the last scrape": {[]float64{0, 0, 0, 0, 1, 2, 3, 4, 7}, 9. / 7},
 	}
 	for name, c := range cases {
 		w := window
 		w.Pods = []string{"a"}
-		s := &server{
-			kind: "matrix", result: []any{stream("a", c.counter...), stream("b", 9)}, g: []any{stream("a", c.gauge...), stream("b", 7)},
-		}
-		got, err := client(t, s).RatePer("m", nil, "g", nil, w)(t.Context())
+		s := &server{kind: "matrix", result: []any{stream("a", c.counter...), stream("b", 9)}}
+		got, err := client(t, s).Rate("m", nil, w)(t.Context())
 		if err != nil || len(got) != 1 || math.Abs(got["a"]-c.want) > 1e-12 {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, c.want)
 		}
 	}
 }
 
-// Series of one pod are added up, of the counter and of the gauge.
-func TestRatePerAddsUpSeries(t *testing.T) {
-	s := &server{
-		kind:   "matrix",
-		result: []any{stream("a", 0, 0, 0, 0, 6, 12), stream("a", 0, 0, 0, 0, 2, 4), stream("b", 1, 1, 1, 1, 1)},
-		g:      []any{stream("a", 1, 1, 1, 1, 1, 1), stream("a", 3, 3, 3, 3, 3, 3), stream("b", 1, 1, 1, 1, 1)},
+// Series of one pod are added up; by a label each value stands alone.
+func TestRateBy(t *testing.T) {
+	to := func(peer string, s map[string]any) map[string]any {
+		s["metric"].(map[string]string)["peer"] = peer
+		return s
 	}
-	got, err := client(t, s).RatePer("m", nil, "g", nil, window)(t.Context())
-	if err != nil || len(got) != 2 || got["a"] != 2 || got["b"] != 0 {
+	s := &server{kind: "matrix", result: []any{
+		to("x", stream("a", 0, 0, 0, 0, 6, 12)), to("y", stream("a", 0, 0, 0, 0, 2, 4)), to("x", stream("b", 1, 1, 1, 1, 1, 1)),
+		to("x", stream("stranger", 0, 0, 0, 0, 6, 12)),
+	}}
+	got, err := client(t, s).Rate("m", nil, window)(t.Context())
+	if err != nil || !maps.Equal(got, map[string]float64{"a": 8, "b": 0}) {
 		t.Errorf("got %v, %v", got, err)
+	}
+	got, err = client(t, s).RateBy("peer", "m", nil, window)(t.Context())
+	if err != nil || !maps.Equal(got, map[string]float64{"a→x": 6, "a→y": 2, "b→x": 0}) {
+		t.Errorf("by peer: got %v, %v", got, err)
 	}
 }
 
-func TestRatePerNeedsScrapes(t *testing.T) {
+func TestRateNeedsScrapes(t *testing.T) {
+	gap := math.NaN()
 	steady := []any{stream("a", 1, 2, 3, 4, 5, 6), stream("b", 1, 2, 3, 4, 5, 6)}
 	for name, s := range map[string]*server{
-		"no counter":            {kind: "matrix", result: []any{}, g: steady},
-		"no counter of one pod": {kind: "matrix", result: steady[:1], g: steady},
-		"no gauge":              {kind: "matrix", result: steady, g: []any{}},
-		"no gauge of one pod":   {kind: "matrix", result: steady, g: steady[:1]},
-		"a gauge at 0":          {kind: "matrix", result: steady, g: []any{steady[0], stream("b", 0, 0, 0, 0, 0, 0)}},
-		"no scrape since":       {kind: "matrix", result: []any{steady[0], stream("b", 1, 2)}, g: steady},
+		"no counter":            {kind: "matrix", result: []any{}},
+		"no counter of one pod": {kind: "matrix", result: steady[:1]},
+		"no scrape since":       {kind: "matrix", result: []any{steady[0], stream("b", 1, 2)}},
+		"one scrape in all":     {kind: "matrix", result: []any{steady[0], stream("b", gap, gap, gap, gap, 1)}},
 		"a server that fails":   {fail: true},
 	} {
-		if got, err := client(t, s).RatePer("m", nil, "g", nil, window)(t.Context()); err == nil {
+		if got, err := client(t, s).Rate("m", nil, window)(t.Context()); err == nil {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}
 }
 
 func TestAWindowThatIsClosed(t *testing.T) {
-	s := &server{kind: "matrix", result: []any{stream("a", 0, 0, 0, 0, 8), stream("b", 0, 0, 0, 0, 4)}}
+	s := &server{kind: "matrix", result: []any{stream("a", 0, 0, 0, 0, 8, 8, 8), stream("b", 0, 0, 0, 0, 4, 4, 4)}}
 	w := window
 	w.End = epoch.Add(4 * time.Second)
 	grown, err := client(t, s).Growth("m", nil, w)(t.Context())

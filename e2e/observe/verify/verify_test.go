@@ -34,7 +34,9 @@ func TestSet(t *testing.T) {
 	cases := map[string]struct {
 		ops  []api.Operation
 		a, b string // what the nodes list
-		want Verdict
+		// changed are the records whose content is not what was acknowledged.
+		changed []Defect
+		want    Verdict
 	}{
 		"all is well":                 {ops: history, a: "r1 r2", b: "r2 r1", want: Verdict{Acknowledged: 2}},
 		"an unknown write may land":   {ops: history, a: "r1 r2 r3", b: "r1 r2 r3", want: Verdict{Acknowledged: 2}},
@@ -43,7 +45,9 @@ func TestSet(t *testing.T) {
 		"a duplicate":                 {ops: history, a: "r1 r2 r1", b: "r1 r2", want: Verdict{Acknowledged: 2, Doubled: []Defect{{"r1", "a"}}}},
 		"an unknown write, twice":     {ops: history, a: "r1 r2 r3 r3", b: "r1 r2", want: Verdict{Acknowledged: 2, Doubled: []Defect{{"r3", "a"}}}},
 		"a refused write that landed": {ops: history, a: "r1 r2 r4", b: "r1 r2", want: Verdict{Acknowledged: 2, Phantom: []Defect{{"r4", "a"}}}},
-		"a record nobody wrote":       {ops: history, a: "r1 r2", b: "r1 r2 x", want: Verdict{Acknowledged: 2, Phantom: []Defect{{"x", "b"}}}},
+		"other content": {ops: history, a: "r1 r2", b: "r1 r2", changed: []Defect{{"r2", "b"}},
+			want: Verdict{Acknowledged: 2, Changed: []Defect{{"r2", "b"}}}},
+		"a record nobody wrote": {ops: history, a: "r1 r2", b: "r1 r2 x", want: Verdict{Acknowledged: 2, Phantom: []Defect{{"x", "b"}}}},
 		"a retried write is one": {ops: with(op(api.OpWrite, "r1", "b", api.OK, 5)), a: "r1 r2", b: "r1 r2",
 			want: Verdict{Acknowledged: 2}},
 		"a late acknowledgement counts": {ops: with(op(api.OpWrite, "r4", "b", api.OK, 9)), a: "r1 r2 r4", b: "r1 r2",
@@ -63,13 +67,16 @@ func TestSet(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Set(c.ops, Last(c.ops), map[string][]string{"a": strings.Fields(c.a), "b": strings.Fields(c.b)})
+			got := Set(c.ops, Last(c.ops), map[string][]string{"a": strings.Fields(c.a), "b": strings.Fields(c.b)}, c.changed)
 			if !reflect.DeepEqual(got, c.want) {
 				t.Fatalf("got %+v, want %+v", got, c.want)
 			}
 			clean := Verdict{Acknowledged: c.want.Acknowledged}
 			if held := got.Err() == nil; held != reflect.DeepEqual(c.want, clean) {
 				t.Fatalf("error %v for %+v", got.Err(), got)
+			}
+			if (got.Defects() == 0) != (got.Err() == nil) {
+				t.Fatalf("%d defects, and error %v", got.Defects(), got.Err())
 			}
 		})
 	}
@@ -79,11 +86,11 @@ func TestSetWhileClientsGoOn(t *testing.T) {
 	ops := []api.Operation{op(api.OpWrite, "r1", "a", api.OK, 1), op(api.OpWrite, "r2", "a", api.OK, 2), op(api.OpWrite, "r3", "a", api.OK, 3)}
 	settled := Last(ops[:2])
 	// r3 came after: on a already, not yet on b. Neither is a defect.
-	v := Set(ops, settled, map[string][]string{"a": {"r1", "r2", "r3"}, "b": {"r1", "r2"}})
+	v := Set(ops, settled, map[string][]string{"a": {"r1", "r2", "r3"}, "b": {"r1", "r2"}}, nil)
 	if v.Err() != nil || v.Acknowledged != 2 {
 		t.Fatalf("got %+v", v)
 	}
-	v = Set(ops, settled, map[string][]string{"a": {"r1", "r2", "r3"}, "b": {"r1", "r3"}})
+	v = Set(ops, settled, map[string][]string{"a": {"r1", "r2", "r3"}, "b": {"r1", "r3"}}, nil)
 	if len(v.Lost) != 1 || v.Lost[0] != (Defect{"r2", "b"}) {
 		t.Fatalf("got %+v", v)
 	}
@@ -108,5 +115,21 @@ func TestWrites(t *testing.T) {
 	got := Writes(ops, epoch.Add(4*time.Second), epoch.Add(10*time.Second))
 	if !reflect.DeepEqual(got, map[string]Tally{"a": {1, 1}, "b": {2, 1}}) {
 		t.Fatalf("got %v", got)
+	}
+}
+
+func TestAcknowledged(t *testing.T) {
+	sized := func(o api.Operation, size int) api.Operation {
+		o.Size = size
+		return o
+	}
+	ops := []api.Operation{
+		sized(op(api.OpWrite, "r2", "b", api.OK, 2), 256), sized(op(api.OpWrite, "r1", "a", api.OK, 1), 64), sized(op(api.OpWrite, "r1", "b", api.OK, 2), 64),
+		sized(op(api.OpWrite, "r3", "a", api.Unknown, 2), 8), sized(op(api.OpWrite, "r4", "a", api.Failed, 2), 8),
+		sized(op(api.OpWrite, "r5", "a", api.OK, 9), 8), op(api.OpRead, "r6", "a", api.OK, 1),
+	}
+	ids, sizes := Acknowledged(ops, epoch.Add(5*time.Second))
+	if !reflect.DeepEqual(ids, []string{"r1", "r2"}) || !reflect.DeepEqual(sizes, map[string]int{"r1": 64, "r2": 256}) {
+		t.Errorf("got %v, %v", ids, sizes)
 	}
 }

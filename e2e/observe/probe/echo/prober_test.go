@@ -124,3 +124,61 @@ func TestParseRefusesStrangers(t *testing.T) {
 		}
 	}
 }
+
+// What arrives of a peer's requests is told, whether answers get back to it or not: of a
+// cut in one direction, both ends see no answers, and only one hears nothing.
+func TestProberTellsWhomItHears(t *testing.T) {
+	heard, addr := listen(t)
+	mute, silent := listen(t) // of a peer that asks nothing, and answers nothing
+	defer mute.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// Peers are told apart by their address: the one that asks has 127.0.0.2.
+	asks, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.2:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asks.Close()
+	lines := start(t, ctx, "a", heard, Peer{"mute", silent}, Peer{"asks", netip.MustParseAddrPort("127.0.0.2:1")})
+	next(t, lines, func(l Line) bool { return l.Kind == Start })
+	before := time.Now()
+	if _, err := asks.WriteToUDPAddrPort(appendRequest(nil, 7, before), addr); err != nil {
+		t.Fatal(err)
+	}
+	l := next(t, lines, func(l Line) bool { return l.Kind == State })
+	mutes, asked := l.Peers[0], l.Peers[1]
+	if !mutes.Heard.IsZero() || mutes.Answered != 0 {
+		t.Errorf("a peer that says nothing: %+v", mutes)
+	}
+	if asked.Heard.Before(before) || asked.Heard.After(l.Time) || asked.Up || asked.Answered != 0 {
+		t.Errorf("a peer that asks, and answers nothing, between %v and %v: %+v", before, l.Time, asked)
+	}
+	// What is heard once stays as old as it is.
+	if later := next(t, lines, func(l Line) bool { return l.Kind == State }).Peers[1]; !later.Heard.Equal(asked.Heard) {
+		t.Errorf("heard at %v, and then at %v", asked.Heard, later.Heard)
+	}
+}
+
+// An answer is no request: who answers is heard only if it asks, too.
+func TestAnswersAreNotHeard(t *testing.T) {
+	conn, _ := listen(t)
+	echoes, addr := listen(t)
+	defer echoes.Close()
+	go func() {
+		for buf := make([]byte, 64); ; {
+			n, from, err := echoes.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			buf[4] = kindReply
+			_, _ = echoes.WriteToUDPAddrPort(buf[:n], from)
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	lines := start(t, ctx, "a", conn, Peer{"b", addr})
+	l := next(t, lines, func(l Line) bool { return l.Kind == State })
+	if l.Peers[0].Answered == 0 || !l.Peers[0].Heard.IsZero() {
+		t.Errorf("got %+v", l.Peers[0])
+	}
+}
