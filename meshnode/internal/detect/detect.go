@@ -19,6 +19,18 @@
 // itself was not run (a busy machine) counts for no one's silence; this is the
 // idea of Lifeguard (Dadgar, Phillips and Currey, 2017) in its simplest form. Nor does
 // a pause, in which there is no session to be heard on by one end's own decision.
+//
+// # Who can do what
+//
+// What comes here was opened under the session of the peer that it is from. An
+// outsider and who is on the path can therefore only keep messages away. A
+// member can say of itself what it likes: that it lives, leaves or was started
+// again. Of others it can say one thing, that it hears a suspected one, and only
+// if it was asked, in time, under a number that nobody can guess; that turns a
+// crash into a failed link until package mapek finds that nothing comes by relay.
+// An incarnation is no time and has no order: what makes one follow another is
+// that it came over the session of the newer certificate (package session). So
+// no clock decides who is alive, and no high number shuts out who has a lower one.
 package detect
 
 import (
@@ -48,7 +60,7 @@ func (s Status) String() string { return statusNames[s] }
 // Config tunes a Detector. Zero fields take the default given here.
 type Config struct {
 	Self         string
-	Incarnation  uint64        // larger after every restart of this node
+	Incarnation  uint64        // of this process; never twice, and in no order
 	Interval     time.Duration // between heartbeats; 200 ms
 	MinSuspect   time.Duration // 600 ms
 	MaxSuspect   time.Duration // 1 s
@@ -73,6 +85,11 @@ const (
 	// maxTick is the longest regular distance between two Ticks; more is a
 	// stall of this node.
 	maxTick = 100 * time.Millisecond
+	// restartPause is how long a new incarnation stands at least: a process that
+	// starts needs a certificate and a handshake first.
+	restartPause = 500 * time.Millisecond
+	// maxFormer is how many earlier incarnations are remembered.
+	maxFormer = 4
 	// rttGain is the gain of the smoothed round-trip time (RFC 6298).
 	rttGain = 1.0 / 8
 )
@@ -132,6 +149,7 @@ type Link struct {
 	RTT     time.Duration // smoothed; 0 if unknown
 	Last    time.Duration // the newest sample of it
 	Quality uint8         // share of heartbeats echoed lately, 0 to 255
+	Left    bool          // it said goodbye, and was not heard since
 }
 
 // Detector watches peers. It is not safe for concurrent use.
@@ -140,7 +158,6 @@ type Detector struct {
 	peers    map[string]*peer
 	order    []string // sorted names, so that runs are reproducible
 	lastTick time.Time
-	probeID  uint64
 	relayed  []relayedProbe
 }
 
@@ -183,7 +200,7 @@ func (d *Detector) Links() []Link {
 	links := make([]Link, 0, len(d.order))
 	for _, name := range d.order {
 		p := d.peers[name]
-		links = append(links, Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Quality: p.quality()})
+		links = append(links, Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Quality: p.quality(), Left: p.leaving})
 	}
 	return links
 }
@@ -227,12 +244,15 @@ type peer struct {
 	name        string
 	status      Status
 	incarnation uint64
-	missed      bool // it was lost, and has sent no heartbeat since
-	leaving     bool // it said goodbye, and has sent no heartbeat since
+	former      []uint64  // earlier incarnations: what was late is not another restart
+	restarted   time.Time // when the present one was first heard
+	missed      bool      // it was lost, and has sent no heartbeat since
+	leaving     bool      // it said goodbye, and has sent no heartbeat since
 	lastHeard   time.Time
 	suspectAt   time.Time
 	nextBeat    time.Time
 	probeID     uint64
+	asked       []string // who was asked about it
 	seenBy      []string
 	paused      time.Time // until then its silence says nothing
 

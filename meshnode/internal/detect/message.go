@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 // heartbeat is the payload of Heartbeat and, sent back as it came, of
@@ -41,7 +43,9 @@ func (h *heartbeat) decode(b []byte) error {
 	if len(b) != heartbeatLen || b[16]&^(flagLeaving|flagPausing) != 0 {
 		return fmt.Errorf("%w: heartbeat of %d bytes", errMessage, len(b))
 	}
-	h.incarnation = binary.BigEndian.Uint64(b)
+	if h.incarnation = binary.BigEndian.Uint64(b); h.incarnation == 0 {
+		return fmt.Errorf("%w: heartbeat without an incarnation", errMessage)
+	}
 	h.seq = binary.BigEndian.Uint64(b[8:])
 	h.leaving, h.pausing = b[16]&flagLeaving != 0, b[16]&flagPausing != 0
 	return nil
@@ -49,17 +53,14 @@ func (h *heartbeat) decode(b []byte) error {
 
 // probe is the payload of ProbeRequest and ProbeReply:
 //
-//	id u64, reachable u8 (0 in requests), target name (1 to 255 bytes)
+//	id u64, reachable u8 (0 in requests), target name
 type probe struct {
 	id        uint64
 	reachable bool
 	target    string
 }
 
-const (
-	probeLen = 9
-	maxName  = 255
-)
+const probeLen = 9
 
 func (p *probe) encode() []byte {
 	b := make([]byte, probeLen, probeLen+len(p.target))
@@ -71,7 +72,7 @@ func (p *probe) encode() []byte {
 }
 
 func (p *probe) decode(b []byte) error {
-	if len(b) <= probeLen || len(b) > probeLen+maxName || b[8] > 1 {
+	if len(b) <= probeLen || !identity.ValidName(string(b[probeLen:])) || b[8] > 1 {
 		return fmt.Errorf("%w: probe of %d bytes", errMessage, len(b))
 	}
 	p.id = binary.BigEndian.Uint64(b)

@@ -24,8 +24,9 @@ func (d *Detector) Receive(now time.Time, from string, t frame.Type, payload []b
 		if err = h.decode(payload); err != nil {
 			break
 		}
-		if !d.incarnation(now, p, h.incarnation, &out) {
-			return out, nil
+		var current bool
+		if current, err = d.incarnation(now, p, h.incarnation, &out); !current {
+			break
 		}
 		if h.leaving {
 			d.left(now, p, &out)
@@ -55,7 +56,8 @@ func (d *Detector) Receive(now time.Time, from string, t frame.Type, payload []b
 			break
 		}
 		d.heard(now, p, &out)
-		if s := d.peers[r.target]; s != nil && s.status == Suspect && s.probeID == r.id && r.reachable && !slices.Contains(s.seenBy, from) {
+		if s := d.peers[r.target]; s != nil && s.status == Suspect && s.probeID == r.id && r.reachable &&
+			slices.Contains(s.asked, from) && now.Sub(s.suspectAt) <= d.cfg.ProbeTimeout && !slices.Contains(s.seenBy, from) {
 			s.seenBy = append(s.seenBy, from)
 		}
 	default:
@@ -64,21 +66,30 @@ func (d *Detector) Receive(now time.Time, from string, t frame.Type, payload []b
 	return out, err
 }
 
-// incarnation notes a peer's incarnation and reports whether it is current.
-func (d *Detector) incarnation(now time.Time, p *peer, inc uint64, out *Output) bool {
-	if inc < p.incarnation {
-		return false
-	}
-	if p.incarnation != 0 && inc > p.incarnation {
+// incarnation notes a peer's incarnation and reports whether it is current. One
+// that follows another too soon is an error: nothing starts that fast.
+func (d *Detector) incarnation(now time.Time, p *peer, inc uint64, out *Output) (bool, error) {
+	switch {
+	case inc == p.incarnation:
+	case slices.Contains(p.former, inc):
+		return false, nil
+	case p.incarnation == 0:
+		p.incarnation = inc
+	case now.Sub(p.restarted) < restartPause:
+		return false, fmt.Errorf("%w: started again within %v", errMessage, restartPause)
+	default:
 		// Nobody is surprised by one that said goodbye.
 		if p.status != Unknown && !p.leaving {
 			out.Changes = append(out.Changes, Change{Peer: p.name, From: p.status, To: p.status, Time: now, LastHeard: p.lastHeard, Restarted: true, Missed: p.missed})
 		}
 		p.rtt, p.lastRTT = 0, 0
+		if p.former = append(p.former, p.incarnation); len(p.former) > maxFormer {
+			p.former = p.former[1:]
+		}
+		p.incarnation, p.restarted = inc, now
 	}
 	p.missed, p.leaving = false, false
-	p.incarnation = inc
-	return true
+	return true, nil
 }
 
 // heard notes a sign of life. It does not make an unreachable peer reachable:

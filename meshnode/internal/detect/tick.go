@@ -55,8 +55,7 @@ func earlier(a, b time.Time) time.Time {
 // suspect asks the suspected peer itself and others about it.
 func (d *Detector) suspect(now time.Time, p *peer, out *Output) {
 	d.change(now, p, Suspect, out)
-	d.probeID++
-	p.suspectAt, p.probeID, p.seenBy = now, d.probeID, nil
+	p.suspectAt, p.probeID, p.seenBy = now, d.cfg.Rand.Uint64(), nil
 	d.beat(now, p, heartbeat{}, out)
 	var helpers []string
 	for _, name := range d.order {
@@ -66,7 +65,8 @@ func (d *Detector) suspect(now time.Time, p *peer, out *Output) {
 	}
 	d.cfg.Rand.Shuffle(len(helpers), func(i, j int) { helpers[i], helpers[j] = helpers[j], helpers[i] })
 	question := probe{id: p.probeID, target: p.name}
-	for _, name := range helpers[:min(len(helpers), d.cfg.Indirect)] {
+	p.asked = helpers[:min(len(helpers), d.cfg.Indirect)]
+	for _, name := range p.asked {
 		out.Send = append(out.Send, Message{To: name, Type: frame.ProbeRequest, Payload: question.encode()})
 	}
 }
