@@ -32,6 +32,7 @@ const (
 	ContextInitiator   Context = "x0tta6bl4-mesh/1 handshake initiator"
 	ContextResponder   Context = "x0tta6bl4-mesh/1 handshake responder"
 	ContextAttestation Context = "x0tta6bl4-mesh/1 attestation"
+	ContextRoute       Context = "x0tta6bl4-mesh/1 route anchor"
 )
 
 // ErrKey is the error of bytes that are no key.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,9 +127,8 @@ func New(cfg Config) (*Node, error) {
 	n.relays.n = n
 	n.relays.next.Store(&map[session.Peer]session.Peer{})
 	n.reachable.Store(&[]string{})
-	incarnation := uint64(n.started.UnixNano())
-	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: incarnation, Pause: pauseFor(cfg.Policy)})
-	n.routes = route.New(n.name, incarnation)
+	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: rand.Uint64() | 1, Pause: pauseFor(cfg.Policy)})
+	n.routes = route.New(n.name, voucher{cfg.Identity})
 	if err := n.open(); err != nil {
 		return nil, err
 	}

@@ -5,12 +5,16 @@ import (
 	"time"
 )
 
-// aggregate is how long entries for a neighbour are collected in a mesh that is
-// larger than FullMesh, unless one of them is urgent.
-const aggregate = 200 * time.Millisecond
+// aggregate is how long entries for a neighbour are collected unless one of them is
+// urgent: in a mesh of up to FullMesh nodes, and in a larger one.
+const (
+	aggregate      = 100 * time.Millisecond
+	aggregateLarge = 200 * time.Millisecond
+)
 
 // queue is what waits for one neighbour.
 type queue struct {
+	anchors  [][]byte // they go first
 	payloads [][]byte
 	urgent   bool
 	flush    time.Time
@@ -18,7 +22,7 @@ type queue struct {
 
 func (q *queue) add(m *message) {
 	last := len(q.payloads) - 1
-	if last < 0 || len(q.payloads[last])+entryLen+len(m.originator) > maxPayload {
+	if last < 0 || len(q.payloads[last])+m.size() > maxPayload {
 		q.payloads = append(q.payloads, nil)
 		last++
 	}
@@ -45,20 +49,24 @@ func (t *Table) tell(n string, m message) {
 	}
 }
 
-// collect moves what is due out of the queues. In a small mesh everything is.
+// collect moves what is due out of the queues.
 func (t *Table) collect(now time.Time, out *Output) {
+	pause := aggregate
+	if t.large() {
+		pause = aggregateLarge
+	}
 	for _, n := range t.order {
 		l := t.links[n]
 		q := &l.queue
-		if len(q.payloads) == 0 || t.large() && !q.urgent && now.Before(q.flush) {
+		if len(q.payloads)+len(q.anchors) == 0 || !q.urgent && now.Before(q.flush) {
 			continue
 		}
 		if l.usable() {
-			for _, p := range q.payloads {
+			for _, p := range append(q.anchors, q.payloads...) {
 				out.Send = append(out.Send, Message{To: n, Payload: p})
 			}
 		}
-		*q = queue{flush: now.Add(aggregate)}
+		*q = queue{flush: now.Add(pause)}
 	}
 }
 

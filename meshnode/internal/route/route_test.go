@@ -32,7 +32,7 @@ func newMesh(t testing.TB, n int, seed uint64) *mesh {
 	for i := range n {
 		name := fmt.Sprintf("n%02d", i)
 		m.names = append(m.names, name)
-		m.tables[name] = New(name, 1)
+		m.tables[name] = New(name, vouching{name, 1})
 	}
 	return m
 }
@@ -316,7 +316,7 @@ func TestRestartedOriginator(t *testing.T) {
 	m := newMesh(t, 3, 6)
 	m.full()
 	m.run(time.Minute)
-	m.tables["n01"] = New("n01", 2)
+	m.tables["n01"] = New("n01", vouching{"n01", 2})
 	m.out("n01", m.tables["n01"].SetLink(m.now, "n00", 255))
 	m.out("n01", m.tables["n01"].SetLink(m.now, "n02", 255))
 	m.run(2 * time.Second)
@@ -331,8 +331,8 @@ func TestRestartedOriginator(t *testing.T) {
 
 func FuzzReceive(f *testing.F) {
 	for _, bad := range []message{
-		{originator: "", hops: 3}, {originator: strings.Repeat("n", maxName+1), hops: 3},
-		{originator: "n02"}, {originator: "n02", hops: maxHops + 1}, {kind: request + 1, originator: "n02", hops: 3},
+		{originator: "", hops: 3}, {originator: strings.Repeat("n", 64), hops: 3},
+		{originator: "n02"}, {originator: "n02", hops: maxHops + 1}, {kind: anchored, originator: "n02", hops: 3}, {originator: "\xff\xfe", hops: 3},
 	} {
 		b := bad.append(nil)
 		if m, err := decode(b); !errors.Is(err, ErrMessage) {
@@ -345,7 +345,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(m.append(m.append(nil)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tb := New("n00", 1)
+		tb := New("n00", vouching{"n00", 1})
 		now := time.Unix(1e9, 0)
 		tb.SetLink(now, "n01", 255)
 		if _, err := tb.Receive(now, "n01", b); err != nil && len(tb.Routes()) > 0 {

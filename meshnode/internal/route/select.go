@@ -102,7 +102,7 @@ func (t *Table) selectOne(now time.Time, name string, d *destination, out *Outpu
 	if lost {
 		gone := d.announced
 		gone.tq = 0
-		t.broadcast(message{news, name, gone, 1}, "")
+		t.broadcast(message{kind: news, originator: name, distance: gone, hops: 1}, "")
 	}
 	if best == "" && (lost || len(d.from) > 0) {
 		t.ask(now, name, d)
