@@ -1,7 +1,8 @@
 // Package api defines the node's client API: JSON over TLS 1.3 on port 8443,
 // with a bearer token.
 //
-//	PUT  /v1/records/{id}     store the body under id; idempotent; 201 and a Record
+//	PUT  /v1/records/{id}     store the body under id; idempotent; 201 and a Record; with
+//	                          ?copies=N only when N nodes hold it, else 503
 //	GET  /v1/records/{id}     the body
 //	GET  /v1/records?after=ID RecordList, ordered by id
 //	POST /v1/sessions         a new client session with the body as its state; 201 and a Session
@@ -13,7 +14,8 @@
 //
 // Errors are problem documents (RFC 9457). Over a limit the answer is 413,
 // malformed input 400, no or a wrong token 401, an id that is already taken by
-// other content 409, not ready or busy 503 with Retry-After in seconds. A
+// other content 409, not ready or busy 503 with Retry-After in seconds,
+// and a record for which the store has no room 507 with the same. A
 // session that is not there, or has ended unused, is 404; one that has another
 // version than If-Match says is 412, with the present version as ETag. A PUT
 // with If-Match can be repeated: where it was applied already, it succeeds again.
@@ -32,6 +34,8 @@ const (
 	MaxID   = 128
 	MaxBody = 64 << 10
 	MaxList = 1000
+	// MaxCopies is the largest number of holders that a PUT can ask for.
+	MaxCopies = 16
 	// MaxSession is the largest state of a client session.
 	MaxSession = 4 << 10
 )

@@ -45,6 +45,8 @@ const (
 	LatencyNormal   = "latency_normal"   // none of late did
 	ResourcesShort  = "resources_short"  // this node, the subject, lacks what DetailReason says
 	ResourcesNormal = "resources_normal" // it has enough again
+	ConditionRaised = "condition_raised" // what DetailType names has come about
+	ConditionEnded  = "condition_ended"  // and has gone
 	VerifierLost    = "verifier_lost"    // the eBPF program is no longer attached
 	VerifierBack    = "verifier_back"    // it is attached again
 )

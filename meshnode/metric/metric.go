@@ -28,11 +28,15 @@ type Set struct {
 	FramesRelayed      prometheus.Counter
 	FramesByRelay      *prometheus.CounterVec // peer
 	RelayRefused       *prometheus.CounterVec // reason
+	MessagesRefused    *prometheus.CounterVec // peer, type
 	RTT                *prometheus.GaugeVec   // peer
 	Availability       *prometheus.GaugeVec   // peer
 	LinkWeight         *prometheus.GaugeVec   // peer
 	Records            prometheus.Gauge
 	RecordsReplicated  prometheus.Counter
+	RecordsRefused     prometheus.Counter
+	StoreBytes         prometheus.Gauge
+	StoreQuota         prometheus.Gauge
 	ScaleRequests      prometheus.Counter
 	SessionsMigrated   prometheus.Counter
 
@@ -72,11 +76,15 @@ func New(reg prometheus.Registerer) *Set {
 		FramesRelayed:      counter(reg, FramesRelayedTotal, "Frames passed on for other nodes."),
 		FramesByRelay:      counters(reg, FramesByRelayTotal, "Sealed frames of a peer that came by relay.", LabelPeer),
 		RelayRefused:       counters(reg, RelayRefusedTotal, "Relayed frames dropped, by reason.", LabelReason),
+		MessagesRefused:    counters(reg, MessagesRefusedTotal, "Messages of a member dropped because no sound node sends them, by type.", LabelPeer, LabelType),
 		RTT:                gauges(reg, RTTSeconds, "Smoothed round-trip time of heartbeats.", LabelPeer),
 		Availability:       gauges(reg, PeerAvailability, "Share of the last hour, or of the time since the peer was met, in which it was reachable.", LabelPeer),
 		LinkWeight:         gauges(reg, LinkWeight, "Preference of routes for the link to a neighbour: 1 full, 0 lost.", LabelPeer),
 		Records:            gauge(reg, Records, "Records held by this node."),
 		RecordsReplicated:  counter(reg, RecordsReplicatedTotal, "Records received from other nodes and stored."),
+		RecordsRefused:     counter(reg, RecordsRefusedTotal, "Records refused because the store has reached its quota."),
+		StoreBytes:         gauge(reg, StoreBytes, "Bytes of the store in use."),
+		StoreQuota:         gauge(reg, StoreQuota, "Bytes in use from which on the store refuses records; 0: none."),
 		ScaleRequests:      counter(reg, ScaleRequestsTotal, "Requests for more nodes by a node that lacks resources."),
 		SessionsMigrated:   counter(reg, SessionsMigratedTotal, "Client sessions that this node took over from another."),
 
@@ -134,6 +142,9 @@ func (s *Set) AddPeer(peer string) {
 	s.PeerUnreachable.WithLabelValues(peer)
 	s.FramesByRelay.WithLabelValues(peer)
 	s.PeerVerifications.WithLabelValues(peer)
+	for _, t := range MessageTypes {
+		s.MessagesRefused.WithLabelValues(peer, t)
+	}
 	for _, st := range Statuses {
 		s.PeerStatus.WithLabelValues(peer, st)
 	}

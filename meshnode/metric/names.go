@@ -32,11 +32,15 @@ const (
 	FramesRelayedTotal       = Namespace + "_mesh_frames_relayed_total"
 	FramesByRelayTotal       = Namespace + "_mesh_frames_received_by_relay_total"
 	RelayRefusedTotal        = Namespace + "_mesh_relay_refused_total"
+	MessagesRefusedTotal     = Namespace + "_mesh_messages_refused_total"
 	RTTSeconds               = Namespace + "_mesh_rtt_seconds"
 	PeerAvailability         = Namespace + "_mesh_peer_availability_ratio"
 	LinkWeight               = Namespace + "_mesh_link_weight"
 	Records                  = Namespace + "_mesh_records"
 	RecordsReplicatedTotal   = Namespace + "_mesh_records_replicated_total"
+	RecordsRefusedTotal      = Namespace + "_mesh_records_refused_total"
+	StoreBytes               = Namespace + "_mesh_store_bytes"
+	StoreQuota               = Namespace + "_mesh_store_quota_bytes"
 	ScaleRequestsTotal       = Namespace + "_mesh_scale_requests_total"
 	SessionsMigratedTotal    = Namespace + "_mesh_sessions_migrated_total"
 	AnomaliesDetected        = Namespace + "_mapek_anomalies_detected"
@@ -101,6 +105,14 @@ const (
 	LinkFailure        = "link_failure"
 	LatencySLO         = "latency_slo"
 	ResourceExhaustion = "resource_exhaustion"
+	// Misbehaviour is a member that sends what no sound node sends.
+	Misbehaviour = "misbehaviour"
+	// Isolated is a node that knows of members and reaches none.
+	Isolated = "isolated"
+	// StorageFault is a store that takes no new records.
+	StorageFault = "storage_fault"
+	// RepairStalled is a peer that names records and does not hand them over.
+	RepairStalled = "repair_stalled"
 )
 
 // Values of label "state".
@@ -136,6 +148,16 @@ const (
 	RefusedNoRoute     = "no_route" // or only back to where it came from
 )
 
+// Values of label "type" of MessagesRefusedTotal: what a member sent that no sound node
+// sends.
+const (
+	MessageControl = "control" // heartbeats and probes
+	MessageRouting = "routing"
+	MessageData    = "data" // records and their acknowledgements
+	MessageClient  = "client"
+	MessageRelay   = "relay"
+)
+
 // Values of label "action".
 const (
 	ActivateBackupRoutes = "activate_backup_routes"
@@ -167,11 +189,12 @@ const (
 // The label values that exist at 0 from start-up.
 var (
 	AnomalyTypes   = []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
-	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate}
+	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate, Misbehaviour, Isolated, StorageFault, RepairStalled}
 	States         = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
 	Statuses       = []string{StatusReachable, StatusSuspect, StatusUnreachable}
 	Verdicts       = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
 	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
+	MessageTypes   = []string{MessageControl, MessageRouting, MessageData, MessageClient, MessageRelay}
 	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
 	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer}
 )

@@ -80,7 +80,7 @@ func TestAPauseClearsASuspect(t *testing.T) {
 }
 
 func TestHeartbeatFlags(t *testing.T) {
-	for _, h := range []heartbeat{{}, {leaving: true}, {pausing: true}, {incarnation: 1, seq: 2, leaving: true, pausing: true}} {
+	for _, h := range []heartbeat{{incarnation: 1}, {incarnation: 1, leaving: true}, {incarnation: 1, pausing: true}, {incarnation: 1, seq: 2, leaving: true, pausing: true}} {
 		var got heartbeat
 		if err := got.decode(h.encode()); err != nil || got != h {
 			t.Errorf("%+v became %+v, %v", h, got, err)

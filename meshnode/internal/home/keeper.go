@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 )
 
 // Session is what a client is told of its session.
@@ -35,8 +37,10 @@ type Keeper struct {
 	send func(peer string, payload []byte) error
 	// migrated is told how many sessions were taken over.
 	migrated func(int)
-	logger   *slog.Logger
-	inbox    chan inbound
+	// refused is told of a message that no sound peer sends.
+	refused func(peer string, err error)
+	logger  *slog.Logger
+	inbox   chan inbound
 
 	mu      sync.Mutex
 	table   *Table
@@ -52,9 +56,9 @@ type inbound struct {
 const inbox = 1024
 
 // NewKeeper returns a Keeper; Run makes it work.
-func NewKeeper(self string, l Limits, send func(string, []byte) error, migrated func(int), logger *slog.Logger) *Keeper {
+func NewKeeper(self string, l Limits, send func(string, []byte) error, migrated func(int), refused func(string, error), logger *slog.Logger) *Keeper {
 	return &Keeper{
-		self: self, send: send, migrated: migrated, logger: logger, inbox: make(chan inbound, inbox),
+		self: self, send: send, migrated: migrated, refused: refused, logger: logger, inbox: make(chan inbound, inbox),
 		table: New(time.Now(), self, l), waiting: map[uint64]chan Result{},
 	}
 }
@@ -77,9 +81,13 @@ func (k *Keeper) Run(ctx context.Context) {
 			return
 		case m := <-k.inbox:
 			k.do(func(now time.Time) Output {
-				out, err := k.table.Receive(now, m.from, m.payload)
+				var out Output
+				err := crash.Contain(func() (err error) {
+					out, err = k.table.Receive(now, m.from, m.payload)
+					return err
+				})
 				if err != nil {
-					k.logger.Warn("bad session message", "peer", m.from, "error", err)
+					k.refused(m.from, err)
 				}
 				return out
 			})

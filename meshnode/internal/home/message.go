@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 // Ballot says who is home of a session. The highest one wins.
@@ -146,8 +149,31 @@ func (m *message) check() error {
 			return fmt.Errorf("%w: promise of %s contradicts itself", errMessage, m.ID)
 		}
 	}
-	if len(m.Body) > MaxBody || max(len(m.Ballot.Home), len(m.Highest.Home), len(m.Home)) > maxName {
-		return fmt.Errorf("%w: field too long", errMessage)
+	if len(m.Body) > MaxBody {
+		return fmt.Errorf("%w: body of %d bytes", errMessage, len(m.Body))
+	}
+	if m.After != "" && !ValidID(m.After) {
+		return fmt.Errorf("%w: page after %.40q", errMessage, m.After)
+	}
+	if m.Home != "" && !identity.ValidName(m.Home) {
+		return fmt.Errorf("%w: home %.40q", errMessage, m.Home)
+	}
+	ballots := []Ballot{m.Ballot, m.Highest, m.Have}
+	if m.Answer != nil {
+		ballots = append(ballots, m.Answer.Ballot)
+		if len(m.Answer.Body) > MaxBody || len(m.Answer.Reason) > maxReason || !utf8.ValidString(m.Answer.Reason) {
+			return fmt.Errorf("%w: answer", errMessage)
+		}
+	}
+	return checkBallots(ballots...)
+}
+
+// checkBallots says whether ballots that came from elsewhere can be some.
+func checkBallots(ballots ...Ballot) error {
+	for _, b := range ballots {
+		if b != (Ballot{}) && (b.Epoch > maxEpoch || !identity.ValidName(b.Home)) {
+			return fmt.Errorf("%w: ballot %d of %.40q", errMessage, b.Epoch, b.Home)
+		}
 	}
 	return nil
 }
@@ -156,21 +182,26 @@ func (c *snapshot) check() error {
 	switch {
 	case !ValidID(c.ID):
 		return fmt.Errorf("%w: id %.40q", errMessage, c.ID)
-	case len(c.Body) > MaxBody, len(c.Promised.Home) > maxName, len(c.Accepted.Home) > maxName:
+	case len(c.Body) > MaxBody:
 		return fmt.Errorf("%w: copy of %s is too long", errMessage, c.ID)
 	case c.Age < 0 || c.Age > int64(maxAge/time.Millisecond):
 		return fmt.Errorf("%w: copy of %s is %d ms old", errMessage, c.ID, c.Age)
 	case c.Promised.less(c.Accepted):
 		return fmt.Errorf("%w: copy of %s accepted more than it promised", errMessage, c.ID)
 	}
-	return nil
+	return checkBallots(c.Promised, c.Accepted)
 }
 
 const (
 	// idLen is the length of an id: 16 random bytes in hexadecimal.
-	idLen   = 32
-	maxName = 253 // of a DNS name
-	maxAge  = 365 * 24 * time.Hour
+	idLen  = 32
+	maxAge = 365 * 24 * time.Hour
+	// maxEpoch keeps epochs far from their end: no one can claim a session for good.
+	maxEpoch = 1 << 48
+	// maxLeap is how many claims of a session a node may have missed.
+	maxLeap = 1 << 16
+	// maxReason bounds the words of an answer, in bytes.
+	maxReason = 512
 )
 
 // ValidID reports whether id has the form of a session's id.

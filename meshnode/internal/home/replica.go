@@ -45,6 +45,9 @@ func (t *Table) proposed(now time.Time, from string, m *message, out *Output) er
 	if e == nil {
 		return fmt.Errorf("home: %d sessions, no room for another of %s", len(t.entries), from)
 	}
+	if e.leaps(m.Ballot) {
+		return fmt.Errorf("home: %s proposes under epoch %d after %d", from, m.Ballot.Epoch, e.promised.Epoch)
+	}
 	answer := &message{Kind: accepted, ID: m.ID, Ballot: m.Ballot, Highest: e.promised}
 	if m.Ballot.less(e.promised) {
 		out.send(from, answer)
@@ -79,6 +82,9 @@ func (t *Table) prepared(now time.Time, from string, m *message, out *Output) er
 				return fmt.Errorf("home: %d sessions, no room for a promise to %s", len(t.entries), from)
 			}
 		}
+		if e.leaps(m.Ballot) {
+			return fmt.Errorf("home: %s claims epoch %d after %d", from, m.Ballot.Epoch, e.promised.Epoch)
+		}
 		if e.promised.less(m.Ballot) {
 			t.depose(now, e, m.Ballot, out)
 		}
@@ -92,3 +98,6 @@ func (t *Table) prepared(now time.Time, from string, m *message, out *Output) er
 	out.send(from, answer)
 	return nil
 }
+
+// leaps reports whether a ballot is further ahead than claims that were missed explain.
+func (e *entry) leaps(b Ballot) bool { return b.Epoch > e.promised.Epoch+maxLeap }

@@ -280,8 +280,11 @@ func (t *Table) drop(now time.Time, e *entry, out *Output) {
 }
 
 // depose notes a ballot at least as high as the promised one; whoever was home
-// or about to be under another one is not any more.
+// or about to be under another one is not any more. One that leaps is not believed.
 func (t *Table) depose(now time.Time, e *entry, b Ballot, out *Output) {
+	if e.leaps(b) {
+		return
+	}
 	if e.claim != nil {
 		e.claim = nil
 		t.claims--
@@ -297,6 +300,9 @@ func (t *Table) depose(now time.Time, e *entry, b Ballot, out *Output) {
 
 // merge takes a copy of another node in, if it is newer. It promises nothing.
 func (t *Table) merge(now time.Time, e *entry, c *snapshot) {
+	if e.leaps(c.Accepted) {
+		return
+	}
 	used := now.Add(-time.Duration(c.Age) * time.Millisecond)
 	if e.version == 0 || used.After(e.used) {
 		e.used = used

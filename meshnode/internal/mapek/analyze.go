@@ -51,12 +51,17 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 			findings = append(findings, c.slow(now, s))
 		case event.LatencyNormal, event.PeerUnreachable, event.PeerLeft:
 			findings = append(findings, c.normal(now, s)...)
+		case event.ConditionRaised:
+			findings = append(findings, c.raised(now, s)...)
+		case event.ConditionEnded:
+			findings = append(findings, c.ended(now, s)...)
 		case event.ResourcesShort:
 			findings = append(findings, c.strained(now, s)...)
 		case event.ResourcesNormal:
 			findings = append(findings, c.rested(now, s)...)
 		}
 	}
+	findings = append(findings, c.level(now, v)...)
 	for _, i := range slices.Clone(c.open) {
 		if i.Type == "" || connectivity(i.Type) {
 			findings = append(findings, c.classify(now, p, v, i)...)

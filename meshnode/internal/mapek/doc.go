@@ -36,6 +36,7 @@ const (
 	TimedOut                             // a challenge was not answered in time
 	RoundTrip                            // a heartbeat's round trip was measured
 	Loaded                               // this node's load was measured
+	Conditioned                          // a condition came about or went
 )
 
 // Signal is one raw observation.
@@ -55,6 +56,8 @@ type Signal struct {
 	RTT time.Duration
 	// Load is that of Loaded.
 	Load Load
+	// Condition is that of Conditioned.
+	Condition Condition
 }
 
 // Symptom is what Monitor makes of signals: a change of a peer's condition, or of
@@ -79,6 +82,8 @@ type Symptom struct {
 	// the most that was measured of each.
 	Resource, Reason string
 	Load             Load
+	// Type is the incident type of a condition.
+	Type string
 }
 
 // Moment is the point in an incident's life at which a policy's rule applies.

@@ -139,6 +139,8 @@ func concerns(kind, typ string) bool {
 		return typ == metric.LatencySLO
 	case event.ResourcesShort, event.ResourcesNormal:
 		return typ == metric.ResourceExhaustion
+	case event.ConditionRaised, event.ConditionEnded:
+		return isCondition(typ)
 	}
 	return silent
 }

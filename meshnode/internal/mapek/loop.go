@@ -175,6 +175,8 @@ func (l *Loop) journalSymptoms(symptoms []Symptom, before []string) {
 			e.Detail = map[string]string{event.DetailSeconds: seconds(s.Episode), "typical": seconds(s.Typical)}
 		case event.ResourcesShort, event.ResourcesNormal:
 			e.Detail = map[string]string{event.DetailReason: s.Reason, event.DetailResource: s.Resource}
+		case event.ConditionRaised, event.ConditionEnded:
+			e.Detail = map[string]string{event.DetailType: s.Type, event.DetailReason: s.Reason}
 		}
 		l.cfg.Journal(e)
 	}

@@ -37,6 +37,8 @@ type View struct {
 	// exhausted is this node's own condition, peak the most that was measured in it.
 	exhausted latch
 	peak      Load
+	// conditions are those that are on, by type and subject.
+	conditions map[[2]string]bool
 }
 
 // NewView returns a View that knows no peer.
@@ -145,6 +147,13 @@ func Monitor(now time.Time, policy *Policy, v *View, signals []Signal) []Symptom
 			}
 			continue
 		}
+		if s.Kind == Conditioned {
+			if symptom, changed := v.conditioned(s); changed {
+				symptoms = append(symptoms, symptom)
+			}
+			continue
+		}
+		_, known := v.Peers[s.Peer]
 		p := v.peer(s.Peer)
 		add := func(kind string) {
 			symptoms = append(symptoms, Symptom{Kind: kind, Peer: s.Peer, Time: s.Time, Since: s.Since, SeenBy: s.SeenBy, Missed: s.Missed, Failures: p.Failures, Session: s.Session,
@@ -187,10 +196,12 @@ func Monitor(now time.Time, policy *Policy, v *View, signals []Signal) []Symptom
 			}
 			add(event.PeerRestarted)
 		case Gone:
-			if p.Met {
+			// Also of one that was never met there may be an incident.
+			if known {
 				add(event.PeerLeft)
 			}
 			v.forget(s.Peer)
+			v.forgetConditions(s.Peer)
 		case Verified:
 			v.samples = append(v.samples, sample{s.Peer, s.Time, true})
 			p.Failures = 0

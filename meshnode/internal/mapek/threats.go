@@ -57,7 +57,11 @@ func (f *Finding) proven(peer string) bool {
 func (k *Knowledge) list(now time.Time, p *Policy, f Finding, peer string) *Threat {
 	t := k.threat(peer)
 	if t == nil {
-		k.Threats = append(k.Threats, Threat{Peer: peer, First: now, Count: f.Incident.Subjects[peer].Failures})
+		entry := Threat{Peer: peer, First: now}
+		if s := f.Incident.Subjects[peer]; s != nil { // it may have left in the same step
+			entry.Count = s.Failures
+		}
+		k.Threats = append(k.Threats, entry)
 		t = &k.Threats[len(k.Threats)-1]
 	}
 	if now.Sub(t.Last) > time.Duration(p.StrikeWindow) {

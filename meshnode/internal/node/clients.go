@@ -14,10 +14,7 @@ import (
 // as live while data reaches it. Members that are no neighbours are never live,
 // but they count where a majority is asked for.
 func (n *Node) publishView() {
-	verified := map[string]bool{}
-	for _, s := range n.sessions.Sessions() {
-		verified[string(s.Peer)] = s.State == session.StateVerified
-	}
+	verified := n.verified()
 	v := home.View{Known: n.listed != nil, Members: slices.Clone(n.listed)}
 	for _, l := range n.detect.Links() {
 		if !slices.Contains(v.Members, l.Peer) {
@@ -28,6 +25,15 @@ func (n *Node) publishView() {
 		}
 	}
 	n.clients.SetView(v)
+}
+
+// verified returns the peers whose sessions are verified now.
+func (n *Node) verified() map[string]bool {
+	verified := map[string]bool{}
+	for _, s := range n.sessions.Sessions() {
+		verified[string(s.Peer)] = s.State == session.StateVerified
+	}
+	return verified
 }
 
 // CreateSession makes a client session; see package home for what this and the

@@ -8,6 +8,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
@@ -90,23 +91,25 @@ func (n *Node) takeInputs() {
 		n.handleEvent(e)
 	}
 	for _, m := range messages {
-		now := time.Now()
+		kind := metric.MessageControl
 		if m.typ == frame.Routing {
-			out, err := n.routes.Receive(now, m.from, m.payload)
-			n.complain(m, err)
-			n.sendRoutes(out)
-			continue
+			kind = metric.MessageRouting
 		}
-		out, err := n.detect.Receive(now, m.from, m.typ, m.payload)
-		n.complain(m, err)
-		n.send(out)
+		if err := crash.Contain(func() error { return n.takeMessage(time.Now(), m) }); err != nil {
+			n.refuse(m.from, kind, err)
+		}
 	}
 }
 
-func (n *Node) complain(m message, err error) {
-	if err != nil {
-		n.log.Warn("bad control message", "peer", m.from, "type", m.typ, "error", err)
+func (n *Node) takeMessage(now time.Time, m message) error {
+	if m.typ == frame.Routing {
+		out, err := n.routes.Receive(now, m.from, m.payload)
+		n.sendRoutes(out)
+		return err
 	}
+	out, err := n.detect.Receive(now, m.from, m.typ, m.payload)
+	n.send(out)
+	return err
 }
 
 // handleEvent turns a session event into signals and counts.
@@ -164,7 +167,7 @@ func (n *Node) send(out detect.Output) {
 }
 
 func (n *Node) transmit(to string, t frame.Type, payload []byte) {
-	if err := n.sessions.Send(session.Peer(to), t, payload); err != nil && !errors.Is(err, session.ErrNoSession) {
+	if err := n.carry(session.Peer(to), t, payload); err != nil && !errors.Is(err, session.ErrNoSession) {
 		n.log.Debug("not sent", "peer", to, "type", t, "error", err)
 	}
 }
@@ -236,6 +239,8 @@ func (n *Node) measure(now time.Time) {
 		}
 	}
 	n.publishReachable()
+	n.judgeRefusals(now)
+	n.judgeHealth(now)
 	n.metrics.RouteMetric.Reset()
 	for _, r := range n.routes.Routes() {
 		n.metrics.RouteMetric.WithLabelValues(r.Destination, r.NextHop).Set(float64(r.Quality))

@@ -62,6 +62,8 @@ type testMesh struct {
 	// configure changes a node's configuration, if set.
 	configure func(name string, c *Config)
 
+	hostile map[string]*hostile
+
 	t     testing.TB
 	names []string
 	wait  func() // until everything rests; nothing in real time
@@ -124,6 +126,9 @@ func (m *testMesh) start(name string) {
 	n, err := New(cfg)
 	if err != nil {
 		m.t.Fatal(err)
+	}
+	if h := m.hostile[name]; h != nil {
+		h.enlist(n)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	tn := &testNode{Node: n, gate: gate, addr: m.all[i].Addr.Addr(), cancel: cancel, done: make(chan error, 1)}

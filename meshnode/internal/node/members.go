@@ -192,6 +192,7 @@ func (n *Node) forget(now time.Time, name string) {
 	delete(n.detours, name)
 	delete(n.silent, name)
 	delete(n.doubts, name)
+	n.refusals.forget(name)
 	n.detect.Remove(name)
 	n.sessions.Forget(session.Peer(name))
 	n.sendRoutes(n.routes.Forget(now, name))
@@ -206,16 +207,20 @@ func (n *Node) forget(now time.Time, name string) {
 const greeting = 3 * time.Second
 
 // publishReachable tells the store and the client sessions whom they can count
-// on: peers that are heard, and those that a relay reaches.
+// on: peers that are heard, and those that a relay reaches. A peer that is verified and
+// has not left counts, too, although the detector has not met it: whoever has such a peer
+// is not alone, and accepts nothing alone.
 func (n *Node) publishReachable() {
 	reachable, met := []string{}, 0
 	early := time.Since(n.started) < greeting
+	verified := n.verified()
 	for _, l := range n.detect.Links() {
 		switch {
 		case l.Status == detect.Reachable || l.Status == detect.Suspect:
 			met++
 		case l.Status == detect.Unreachable && n.byRelay(l.Peer):
-		case l.Status != detect.Unknown || !early:
+		case l.Status == detect.Unknown && (early || verified[l.Peer] && !l.Left):
+		default:
 			continue
 		}
 		reachable = append(reachable, l.Peer)

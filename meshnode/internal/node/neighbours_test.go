@@ -69,7 +69,7 @@ func TestMeshGrowsBeyondFullMesh(t *testing.T) {
 		m.within(40*time.Second, "the neighbours are bounded", m.joined)
 		for i := range m.all {
 			n := m.nodes[names[i]]
-			if _, holders, err := n.Accept(t.Context(), "of "+names[i], nil); err != nil || len(holders) < 2 {
+			if _, holders, err := n.Accept(t.Context(), "of "+names[i], nil, 0); err != nil || len(holders) < 2 {
 				t.Errorf("%s: holders %v, %v", names[i], holders, err)
 			}
 		}

@@ -51,8 +51,8 @@ type Reports interface {
 	ReadVerdict(ctx context.Context) (string, error)
 }
 
-// Config is what a node works with. All fields but Signatures, Reports, Group, Now
-// and Limits are required.
+// Config is what a node works with. All fields but Signatures, Reports, Group, Now,
+// Limits and Quota are required.
 type Config struct {
 	Identity   *identity.Node
 	Transport  transport.Conn
@@ -69,6 +69,7 @@ type Config struct {
 	Logger     *slog.Logger
 	Version    string
 	Limits     session.Limits
+	Quota      int64 // of the store in bytes; 0: none
 }
 
 // Node is one node of the mesh.
@@ -86,6 +87,8 @@ type Node struct {
 	clients  *home.Keeper
 	keep     chan []byte // knowledge to save; the newest replaces what waits
 
+	carry     func(p session.Peer, t frame.Type, payload []byte) error // sessions.Send
+	refusals  refusals
 	in        inputs
 	leaving   atomic.Bool
 	reachable atomic.Pointer[[]string]
@@ -114,6 +117,7 @@ type Node struct {
 	applied   map[string]frame.SessionID // session id when an action on it started
 
 	overload overload
+	health   health
 }
 
 // New opens the store and the journal and prepares a node; Run starts it.
@@ -141,6 +145,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
+	n.carry = n.sessions.Send
 	if err := n.blockAgain(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -171,10 +176,13 @@ func (n *Node) open() error {
 		Prefix:  fmt.Sprintf("%s-%d", n.name, n.started.Unix()),
 		Journal: n.journal.Append, Keep: n.remember, Clock: time.Now, Routes: n.routesOver,
 	})
+	n.store.SetQuota(n.cfg.Quota)
+	n.metrics.StoreQuota.Set(float64(n.cfg.Quota))
 	n.records = store.NewReplicator(n.store, mesh{n}, n.replicated, n.log)
 	n.metrics.Records.Set(float64(n.store.Len()))
 	n.clients = home.NewKeeper(n.name, home.Limits{}, func(peer string, b []byte) error { return mesh{n}.Send(peer, frame.Client, b) },
-		func(count int) { n.metrics.SessionsMigrated.Add(float64(count)) }, n.log)
+		func(count int) { n.metrics.SessionsMigrated.Add(float64(count)) },
+		func(peer string, err error) { n.refuse(peer, metric.MessageClient, err) }, n.log)
 	return nil
 }
 
@@ -252,8 +260,11 @@ func (m mesh) Send(peer string, t frame.Type, payload []byte) error {
 	if why := m.n.gate.Load(); why != nil {
 		return errors.New(*why)
 	}
-	return m.n.sessions.Send(session.Peer(peer), t, payload)
+	return m.n.carry(session.Peer(peer), t, payload)
 }
+
+// Refused implements store.Peers.
+func (m mesh) Refused(peer string, err error) { m.n.refuse(peer, metric.MessageData, err) }
 
 // Reachable implements store.Peers.
 func (m mesh) Reachable() []string { return *m.n.reachable.Load() }

@@ -23,7 +23,7 @@ func TestRecordsConvergeAfterPartition(t *testing.T) {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
-			_, h, err := m.nodes[node].Accept(ctx, id, []byte("body of "+id))
+			_, h, err := m.nodes[node].Accept(ctx, id, []byte("body of "+id), 0)
 			if err != nil {
 				t.Errorf("%s refuses %s: %v", node, id, err)
 				return
@@ -74,11 +74,11 @@ func TestNewNodeDoesNotAcceptAloneAtOnce(t *testing.T) {
 		m.start(zoneNames[0])
 		time.Sleep(500 * time.Millisecond)
 		n := m.nodes[zoneNames[0]]
-		if _, holders, err := n.Accept(t.Context(), "early", nil); !errors.Is(err, store.ErrNoHolder) {
+		if _, holders, err := n.Accept(t.Context(), "early", nil, 0); !errors.Is(err, store.ErrNoHolder) {
 			t.Errorf("accepted by %v, %v", holders, err)
 		}
 		time.Sleep(greeting)
-		if _, holders, err := n.Accept(t.Context(), "late", nil); err != nil || len(holders) != 1 {
+		if _, holders, err := n.Accept(t.Context(), "late", nil, 0); err != nil || len(holders) != 1 {
 			t.Errorf("holders %v, %v", holders, err)
 		}
 		m.start(zoneNames[1])
@@ -109,7 +109,7 @@ func TestLostGateStopsDataUntilItIsBack(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if _, _, err := n.Accept(ctx, "x", nil); err == nil {
+		if _, _, err := n.Accept(ctx, "x", nil, 0); err == nil {
 			t.Error("accepted a record with a peer as holder without a verifier")
 		}
 		n.gate.lose(false)

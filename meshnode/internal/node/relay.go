@@ -55,6 +55,8 @@ func (r *relays) Refused(neighbour session.Peer, reason string) {
 	switch reason {
 	case metric.RefusedReplay:
 		r.n.metrics.Anomalies.WithLabelValues(metric.ReplayAttack).Inc()
+	case metric.RefusedMalformed:
+		r.n.refuse(string(neighbour), metric.MessageRelay, errMalformedRelay)
 	case metric.RefusedTampered, metric.RefusedBadTag:
 		r.n.log.Warn("a relayed frame was changed on its way", "neighbour", neighbour, "reason", reason)
 	}

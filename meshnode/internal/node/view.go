@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -37,9 +38,13 @@ func (n *Node) Unready() []string {
 // Events returns journal entries after number after, at most max.
 func (n *Node) Events(after uint64, max int) []event.Entry { return n.journal.After(after, max) }
 
-// Accept stores a record and spreads it; see store.Replicator.
-func (n *Node) Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error) {
-	r, holders, err := n.records.Accept(ctx, id, body)
+// Accept stores a record and spreads it on at least as many nodes as copies says; see
+// store.Replicator.
+func (n *Node) Accept(ctx context.Context, id string, body []byte, copies int) (store.Record, []string, error) {
+	r, holders, err := n.records.Accept(ctx, id, body, copies)
+	if errors.Is(err, store.ErrQuota) {
+		n.metrics.RecordsRefused.Inc()
+	}
 	n.metrics.Records.Set(float64(n.store.Len()))
 	return r, holders, err
 }

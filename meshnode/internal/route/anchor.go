@@ -44,9 +44,13 @@ const (
 	numberBits = 20
 	// maxAnchor bounds an anchor, whose certificate and signature are ML-DSA-65's.
 	maxAnchor = 12 << 10
-	// perSecond bounds what a neighbour can make this node do: send anchors, verify
-	// them, and prove numbers over wide gaps, each about a fiftieth of a core.
-	perSecond = 64
+	// perSecond bounds what a neighbour can make this node do: that many anchors are
+	// sent to it, and as many of its are verified: a tenth of a core. In a mesh of 500
+	// nodes that all start at once it may have most of them to tell.
+	perSecond = 512
+	// What counts for more than one: an anchor that was not good, and a wide gap.
+	badAnchor = perSecond / 8
+	wideGap   = perSecond / 64
 )
 
 func incarnationOf(issued time.Time, number uint32) uint64 {
@@ -85,17 +89,17 @@ func (t *Table) rechain() {
 	t.anchor = append(append(b, certificate...), signature...)
 }
 
-// budget counts what may be done so often within a second.
+// budget bounds what may be done within a second.
 type budget struct {
 	since time.Time
 	used  int
 }
 
-func (b *budget) spend(now time.Time) bool {
+func (b *budget) spend(now time.Time, n int) bool {
 	if now.Sub(b.since) >= time.Second {
 		*b = budget{since: now}
 	}
-	b.used++
+	b.used += n
 	return b.used <= perSecond
 }
 
@@ -110,10 +114,13 @@ func (t *Table) anchored(now time.Time, from string, payload []byte) error {
 	switch {
 	case a.originator == t.self, d != nil && a.incarnation <= d.chain.incarnation, d == nil && len(t.dests) >= maxDestinations:
 		return nil
-	case !l.verified.spend(now):
+	case !l.verified.spend(now, 1):
 		return nil
 	}
 	name, issued, err := t.voucher.Confirm(a.certificate, a.signature, a.statement)
+	if err != nil || name != a.originator {
+		l.verified.spend(now, badAnchor)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: anchor of %s: %w", ErrForged, a.originator, err)
@@ -179,7 +186,7 @@ func (t *Table) answerWant(now time.Time, from string, m *message) {
 // tellAnchor queues an anchor for a neighbour if it has not had too many.
 func (t *Table) tellAnchor(now time.Time, n string, payload []byte) bool {
 	l := t.links[n]
-	if l == nil || !l.usable() || !l.told.spend(now) {
+	if l == nil || !l.usable() || !l.told.spend(now, 1) {
 		return false
 	}
 	l.queue.anchors = append(l.queue.anchors, payload)

@@ -95,7 +95,7 @@ func (t *Table) announced(now time.Time, from string, m *message, out *Output) e
 		return nil
 	case d.chain.incarnation > m.incarnation || int64(d.chain.seq)-int64(m.seq) >= window:
 		return nil
-	case m.seq > d.chain.seq && m.seq-d.chain.seq > window && !t.links[from].gaps.spend(now):
+	case m.seq > d.chain.seq && m.seq-d.chain.seq > window && !t.links[from].gaps.spend(now, wideGap):
 		return nil // a wide gap is costly to check
 	default:
 		var ok bool

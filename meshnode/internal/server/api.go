@@ -30,7 +30,7 @@ type Node interface {
 	Status() api.Status
 	Knowledge() api.Knowledge
 	Events(after uint64, max int) []event.Entry
-	Accept(ctx context.Context, id string, body []byte) (store.Record, []string, error)
+	Accept(ctx context.Context, id string, body []byte, copies int) (store.Record, []string, error)
 	Record(id string) (store.Record, error)
 	Records(after string, max int) (page []store.Entry, more bool, err error)
 }
@@ -46,6 +46,9 @@ const (
 	// maxEvents is how many journal entries one answer holds.
 	maxEvents  = 10000
 	retryAfter = time.Second
+	// quotaRetry is the wait after a refusal by the quota, which ends when an operator
+	// gives the store more room.
+	quotaRetry = time.Minute
 )
 
 type handler struct {
@@ -159,6 +162,10 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 	if problem := h.ready(); problem != nil {
 		return problem
 	}
+	copies, problem := wantedCopies(r)
+	if problem != nil {
+		return problem
+	}
 	body, problem := readBody(w, r, api.MaxBody)
 	if problem != nil {
 		return problem
@@ -169,12 +176,18 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 	default:
 		return busy("%d records are being written, try again", maxWrites)
 	}
-	rec, holders, err := h.node.Accept(r.Context(), id, body)
+	rec, holders, err := h.node.Accept(r.Context(), id, body, copies)
 	switch {
 	case errors.Is(err, store.ErrConflict):
 		return api.NewProblem(http.StatusConflict, "%v; records never change, use another id", err)
 	case errors.Is(err, store.ErrNoHolder):
 		return busy("%v; it may still spread, repeat the request", err)
+	case errors.Is(err, store.ErrQuota):
+		p := api.NewProblem(http.StatusInsufficientStorage, "%v; reads go on", err)
+		p.RetryAfter = quotaRetry
+		return p
+	case errors.Is(err, store.ErrTooFew):
+		return busy("%v; nothing was stored", err)
 	case r.Context().Err() != nil:
 		return busy("the client has gone") // it does not read this
 	case err != nil:
@@ -184,6 +197,20 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 	answer := describe(&rec)
 	answer.Holders = holders
 	return h.json(w, http.StatusCreated, answer)
+}
+
+// wantedCopies reads the parameter copies: how many nodes must hold the record before it
+// is acknowledged.
+func wantedCopies(r *http.Request) (int, *api.Problem) {
+	s := r.URL.Query().Get("copies")
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > api.MaxCopies {
+		return 0, api.NewProblem(http.StatusBadRequest, "copies must be a number from 1 to %d, not %q", api.MaxCopies, s)
+	}
+	return n, nil
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *api.Problem) {

@@ -48,7 +48,7 @@ func (f *fake) Events(after uint64, max int) []event.Entry {
 	}
 	return es
 }
-func (f *fake) Accept(_ context.Context, id string, body []byte) (store.Record, []string, error) {
+func (f *fake) Accept(_ context.Context, id string, body []byte, copies int) (store.Record, []string, error) {
 	if f.block != nil {
 		<-f.block
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -32,7 +33,9 @@ func (m *Manager) receive() error {
 			continue
 		}
 		failed = 0
-		m.frame(buf[:n], plain, from)
+		if err := crash.Contain(func() error { m.frame(buf[:n], plain, from); return nil }); err != nil {
+			m.log.Error("a frame could not be handled", "from", from, "error", err, "stack", string(err.(*crash.Error).Stack))
+		}
 	}
 }
 

@@ -12,14 +12,18 @@ import (
 
 // Accept stores content under an id and returns its record and its holders once
 // it is on this disk and on that of a reachable peer, or on this one alone if no
-// peer is reachable. Errors: ErrConflict, ErrNoHolder, the context's, the disk's.
-func (r *Replicator) Accept(ctx context.Context, id string, body []byte) (Record, []string, error) {
+// peer is reachable; and on as many disks as copies says, if that is more. Errors:
+// ErrConflict, ErrNoHolder, ErrTooFew, ErrQuota, the context's, the disk's.
+func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies int) (Record, []string, error) {
+	if n := len(r.peers.Reachable()) + 1; copies > n {
+		return Record{}, nil, fmt.Errorf("record %q: %w: %d, %d are asked for", id, ErrTooFew, n, copies)
+	}
 	rec, _, err := r.store.Put(id, body)
 	if err != nil {
 		return Record{}, nil, err
 	}
 	pos := position{rec.Origin, rec.Seq}
-	w := r.await(pos)
+	w := r.await(pos, rec.digest())
 	defer r.release(pos, w)
 	ctx, cancel := context.WithTimeoutCause(ctx, AcceptTimeout, ErrNoHolder)
 	defer cancel()
@@ -28,18 +32,25 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte) (Record
 	var pushed time.Time
 	for {
 		reachable := r.peers.Reachable()
-		if len(reachable) == 0 {
-			return rec, []string{r.store.node}, nil
+		others, news := r.holders(w)
+		holders := append([]string{r.store.node}, others...)
+		need := copies
+		if len(reachable) > 0 {
+			need = max(need, 2)
+		}
+		if len(holders) >= need {
+			return rec, holders, nil
 		}
 		if now := time.Now(); now.Sub(pushed) >= pushAgain {
 			pushed = now
 			for _, p := range reachable {
-				r.push(p, &rec, 0)
+				if !slices.Contains(others, p) {
+					r.push(p, &rec, 0)
+				}
 			}
 		}
 		select {
-		case <-w.news:
-			return rec, append([]string{r.store.node}, r.holders(w)...), nil
+		case <-news:
 		case <-ctx.Done():
 			return rec, nil, fmt.Errorf("record %q: %w", id, context.Cause(ctx))
 		case <-check.C:
@@ -47,12 +58,12 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte) (Record
 	}
 }
 
-func (r *Replicator) await(p position) *wait {
+func (r *Replicator) await(p position, d digest) *wait {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.waits[p]
 	if w == nil {
-		w = &wait{news: make(chan struct{})}
+		w = &wait{digest: d, news: make(chan struct{})}
 		r.waits[p] = w
 	}
 	w.users++
@@ -67,10 +78,11 @@ func (r *Replicator) release(p position, w *wait) {
 	}
 }
 
-func (r *Replicator) holders(w *wait) []string {
+// holders returns who has confirmed so far, and what is closed when one more does.
+func (r *Replicator) holders(w *wait) ([]string, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(w.holders)
+	return slices.Clone(w.holders), w.news
 }
 
 // push sends a record to a peer. Sending may fail or be lost: what is pushed

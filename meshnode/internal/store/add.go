@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.etcd.io/bbolt"
 )
@@ -13,8 +12,7 @@ import (
 // Limits of what a record from elsewhere may hold, in bytes.
 const (
 	maxID     = 128
-	maxName   = 255
-	maxOrigin = maxName + 17
+	maxOrigin = 63 + 1 + randomPart
 	maxBody   = 64 << 10
 )
 
@@ -22,15 +20,28 @@ const (
 var ErrInvalid = errors.New("invalid record")
 
 func (s *Store) validate(r *Record) error {
+	node, ok := validOrigin(r.Origin)
 	switch {
-	case r.ID == "" || len(r.ID) > maxID, len(r.Body) > maxBody,
-		r.Node == "" || len(r.Node) > maxName, r.Time.IsZero(),
-		r.Origin == "" || len(r.Origin) > maxOrigin || strings.ContainsRune(r.Origin, 0):
+	case !ok, r.Node != node, !validID(r.ID), len(r.Body) > maxBody, r.Time.IsZero():
 		return fmt.Errorf("%w %.*q of %.*q", ErrInvalid, maxID, r.ID, maxOrigin, r.Origin)
-	case r.Seq == 0, r.Origin == s.origin && !s.vector[s.origin].holds(r.Seq):
+	case r.Seq == 0, r.Seq > maxSeq, r.Origin == s.origin && !s.vector[s.origin].holds(r.Seq):
 		return fmt.Errorf("%w: %q was never accepted here under number %d", ErrInvalid, r.ID, r.Seq)
 	}
 	return nil
+}
+
+// twin returns an error if another record than r stands under its number: the first one
+// stays.
+func (s *Store) twin(r *Record) error {
+	var held Record
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		k := key(r.Origin, r.Seq)
+		return decodeRecord(k, tx.Bucket(logBucket).Get(k), &held)
+	})
+	if err == nil && held.digest() != r.digest() {
+		err = fmt.Errorf("%w: another one than %q is record %d of %s", ErrInvalid, r.ID, r.Seq, r.Origin)
+	}
+	return err
 }
 
 // Add keeps records of other stores and returns how many of them were new. When
@@ -44,9 +55,18 @@ func (s *Store) Add(records ...Record) (int, error) {
 		if err := s.validate(r); err != nil {
 			return 0, err
 		}
-		twin := func(f *Record) bool { return f.Origin == r.Origin && f.Seq == r.Seq }
-		if !s.vector[r.Origin].holds(r.Seq) && !slices.ContainsFunc(fresh, twin) {
+		if s.vector[r.Origin].holds(r.Seq) {
+			if err := s.twin(r); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		i := slices.IndexFunc(fresh, func(f *Record) bool { return f.Origin == r.Origin && f.Seq == r.Seq })
+		switch {
+		case i < 0:
 			fresh = append(fresh, r)
+		case fresh[i].digest() != r.digest():
+			return 0, fmt.Errorf("%w: two records %d of %s", ErrInvalid, r.Seq, r.Origin)
 		}
 	}
 	if len(fresh) == 0 {

@@ -44,7 +44,7 @@ func (s *simulation) tryPut(node, id, body string) (done bool) {
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(p.ctx, 2*time.Second)
 	defer cancel()
-	_, holders, err := p.repl.Accept(ctx, id, []byte(body))
+	_, holders, err := p.repl.Accept(ctx, id, []byte(body), 0)
 	p.wg.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()

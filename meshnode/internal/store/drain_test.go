@@ -17,7 +17,7 @@ func TestDrainSpreadsWhatNobodyElseHolds(t *testing.T) {
 		w.set(true, [2]string{"a", "b"}, [2]string{"a", "c"})
 		const n = 5 * batch / 2
 		for i := range n {
-			if _, _, err := a.Accept(t.Context(), fmt.Sprintf("%05d", i), nil); err != nil {
+			if _, _, err := a.Accept(t.Context(), fmt.Sprintf("%05d", i), nil, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -38,7 +38,7 @@ func TestDrainEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWeb(t, 4, "a", "b")
 		w.set(true, [2]string{"a", "b"})
-		if _, _, err := w.nodes["a"].Accept(t.Context(), "x", nil); err != nil {
+		if _, _, err := w.nodes["a"].Accept(t.Context(), "x", nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		w.set(false, [2]string{"a", "b"})

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ const (
 	flagEcho = 2
 )
 
-// DataAck frames carry: sequence u64, origin.
+// DataAck frames carry: sequence u64, digest of the record [16], origin.
 
 const (
 	chunkHeader = 12
@@ -91,12 +92,7 @@ func decodeSummary(b []byte) (*summary, byte, error) {
 	if err := json.Unmarshal(b[2:], &s); err != nil {
 		return nil, 0, fmt.Errorf("%w: vector: %w", errMessage, err)
 	}
-	for _, e := range s.Have {
-		if err := e.check(); err != nil {
-			return nil, 0, err
-		}
-	}
-	return &s, b[1], nil
+	return &s, b[1], s.check()
 }
 
 // position names a record by the store that accepted it.
@@ -105,13 +101,34 @@ type position struct {
 	seq    uint64
 }
 
-func (p position) encode() []byte {
-	return append(binary.BigEndian.AppendUint64(nil, p.seq), p.origin...)
+// digest says what a record holds: the first half of the SHA-256 hash of all of it.
+type digest [16]byte
+
+func (r *Record) digest() digest {
+	var b []byte
+	for _, s := range []string{r.Origin, r.ID} {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	b = binary.BigEndian.AppendUint64(b, r.Seq)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Time.Unix()))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.Time.Nanosecond()))
+	sum := sha256.Sum256(append(b, r.Body...))
+	return digest(sum[:])
 }
 
-func decodePosition(b []byte) (position, error) {
-	if len(b) <= 8 || len(b) > 8+maxOrigin {
-		return position{}, fmt.Errorf("%w: acknowledgement of %d bytes", errMessage, len(b))
+func encodeAck(r *Record) []byte {
+	d := r.digest()
+	return append(append(binary.BigEndian.AppendUint64(nil, r.Seq), d[:]...), r.Origin...)
+}
+
+func decodeAck(b []byte) (position, digest, error) {
+	const head = 8 + len(digest{})
+	if len(b) <= head || len(b) > head+maxOrigin {
+		return position{}, digest{}, fmt.Errorf("%w: acknowledgement of %d bytes", errMessage, len(b))
 	}
-	return position{string(b[8:]), binary.BigEndian.Uint64(b)}, nil
+	p := position{string(b[head:]), binary.BigEndian.Uint64(b)}
+	if _, ok := validOrigin(p.origin); !ok || p.seq == 0 || p.seq > maxSeq {
+		return position{}, digest{}, fmt.Errorf("%w: acknowledgement of %.40q, %d", errMessage, p.origin, p.seq)
+	}
+	return p, digest(b[8:head]), nil
 }

@@ -67,7 +67,7 @@ func initialize(tx *bbolt.Tx, node string, random io.Reader) error {
 			return err
 		}
 	}
-	var b [8]byte
+	var b [randomPart / 2]byte
 	if _, err := io.ReadFull(random, b[:]); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 )
 
 // Peers is the way to the other stores.
@@ -19,6 +20,8 @@ type Peers interface {
 	Send(peer string, t frame.Type, payload []byte) error
 	// Reachable returns the peers that are not known to be unreachable.
 	Reachable() []string
+	// Refused is told of a message that no sound peer sends. It must not block.
+	Refused(peer string, err error)
 }
 
 const (
@@ -44,6 +47,10 @@ const (
 // ErrNoHolder says that reachable peers exist and none confirmed in time. The
 // record is on this node's disk and spreads; to ask again is safe.
 var ErrNoHolder = errors.New("no reachable peer confirmed the record in time")
+
+// ErrTooFew says that more copies are asked for than nodes are within reach. Nothing was
+// stored.
+var ErrTooFew = errors.New("too few nodes are within reach")
 
 // ErrBehind says that a record is not here, but that this node has just started
 // and has not taken in what the others hold.
@@ -71,6 +78,7 @@ type Replicator struct {
 
 	mu       sync.Mutex
 	waits    map[position]*wait
+	lacks    map[string]*lack              // by peer
 	draining func(peer string, s *summary) // told what peers hold, while Drain waits
 }
 
@@ -83,15 +91,16 @@ type inbound struct {
 // wait collects the peers that confirmed a record.
 type wait struct {
 	users   int
+	digest  digest
 	holders []string
-	news    chan struct{} // closed at the first confirmation
+	news    chan struct{} // closed and replaced at every confirmation
 }
 
 // NewReplicator returns a Replicator; Run makes it work.
 func NewReplicator(s *Store, p Peers, replicated func(int), logger *slog.Logger) *Replicator {
 	return &Replicator{
 		store: s, peers: p, logger: logger, replicated: replicated, chance: rand.IntN,
-		inbox: make(chan inbound, inbox), sync: make(chan string, inbox), waits: make(map[position]*wait),
+		inbox: make(chan inbound, inbox), sync: make(chan string, inbox), waits: make(map[position]*wait), lacks: make(map[string]*lack),
 		level: make(map[string]bool),
 	}
 }
@@ -191,9 +200,13 @@ func (r *Replicator) sendVector(peer string, flags byte) {
 func (r *Replicator) handle(m inbound, parts map[string][]*assembly) {
 	var records []received
 	for n := 0; ; n++ {
-		rec, err := r.dispatch(m, parts)
+		var rec *received
+		err := crash.Contain(func() (err error) {
+			rec, err = r.dispatch(m, parts)
+			return err
+		})
 		if err != nil {
-			r.logger.Warn("bad data from a peer", "peer", m.from, "error", err)
+			r.complain(m.from, err)
 		}
 		if rec != nil {
 			records = append(records, *rec)
@@ -213,6 +226,16 @@ func (r *Replicator) handle(m inbound, parts map[string][]*assembly) {
 	}
 }
 
+// complain tells whose fault it is that a message could not be handled.
+func (r *Replicator) complain(from string, err error) {
+	_, crashed := errors.AsType[*crash.Error](err)
+	if crashed || errors.Is(err, errMessage) || errors.Is(err, ErrInvalid) {
+		r.peers.Refused(from, err)
+		return
+	}
+	r.logger.Error("message of a peer not handled", "peer", from, "error", err)
+}
+
 // received is a whole record that came from a peer.
 type received struct {
 	Record
@@ -222,9 +245,9 @@ type received struct {
 
 func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*received, error) {
 	if m.typ == frame.DataAck {
-		p, err := decodePosition(m.payload)
+		p, d, err := decodeAck(m.payload)
 		if err == nil {
-			r.confirm(m.from, p)
+			r.confirm(m.from, p, d)
 		}
 		return nil, err
 	}
@@ -234,6 +257,7 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 			return nil, err
 		}
 		r.compare(m.from, s)
+		r.compareLack(time.Now(), m.from, s)
 		r.heardSummary(m.from, s)
 		return nil, r.answer(m.from, s, flags)
 	}
@@ -244,18 +268,17 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 	return assemble(parts, m.from, c)
 }
 
-// confirm notes that a peer holds a record.
-func (r *Replicator) confirm(peer string, p position) {
+// confirm notes that a peer holds a record, with the content that was accepted here.
+func (r *Replicator) confirm(peer string, p position, d digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.waits[p]
-	if w == nil || slices.Contains(w.holders, peer) {
+	if w == nil || w.digest != d || slices.Contains(w.holders, peer) {
 		return
 	}
 	w.holders = append(w.holders, peer)
-	if len(w.holders) == 1 {
-		close(w.news)
-	}
+	close(w.news)
+	w.news = make(chan struct{})
 }
 
 // answer sends a peer what it lacks, and asks for what this store lacks.
@@ -290,13 +313,20 @@ func (r *Replicator) keep(records []received) {
 		}
 		return
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrInvalid):
+		r.peers.Refused(records[0].from, err)
+		return
+	case err != nil:
 		r.logger.Error("records of peers not stored", "records", len(records), "error", err)
 		return
 	}
 	r.replicated(n)
+	if n > 0 {
+		r.progressed(time.Now(), records[0].from)
+	}
 	for _, rec := range records {
-		if err := r.peers.Send(rec.from, frame.DataAck, position{rec.Origin, rec.Seq}.encode()); err != nil {
+		if err := r.peers.Send(rec.from, frame.DataAck, encodeAck(&rec.Record)); err != nil {
 			r.logger.Debug("confirmation not sent", "peer", rec.from, "error", err)
 		}
 		if rec.flags&flagReply != 0 {

@@ -42,6 +42,10 @@ func (e end) Send(peer string, t frame.Type, payload []byte) error {
 	return nil
 }
 
+func (e end) Refused(peer string, err error) {
+	panic(e.name + " refuses what " + peer + " sends: " + err.Error())
+}
+
 func (e end) Reachable() []string {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
@@ -105,7 +109,7 @@ func TestAcceptNeedsAHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b", "c")
 		a := w.nodes["a"]
-		_, holders, err := a.Accept(t.Context(), "x", []byte("1"))
+		_, holders, err := a.Accept(t.Context(), "x", []byte("1"), 0)
 		if err != nil || len(holders) < 2 || holders[0] != "a" {
 			t.Errorf("holders %v, %v", holders, err)
 		}
@@ -114,14 +118,14 @@ func TestAcceptNeedsAHolder(t *testing.T) {
 		w.loss = 1
 		w.mu.Unlock()
 		start := time.Now()
-		_, _, err = a.Accept(t.Context(), "y", []byte("1"))
+		_, _, err = a.Accept(t.Context(), "y", []byte("1"), 0)
 		if !errors.Is(err, ErrNoHolder) || time.Since(start) != AcceptTimeout {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		// When the peers turn out to be unreachable, this disk is enough.
 		time.AfterFunc(time.Second, func() { w.set(true, [2]string{"a", "b"}, [2]string{"a", "c"}) })
 		start = time.Now()
-		_, holders, err = a.Accept(t.Context(), "z", []byte("1"))
+		_, holders, err = a.Accept(t.Context(), "z", []byte("1"), 0)
 		if err != nil || !slices.Equal(holders, []string{"a"}) {
 			t.Errorf("alone: %v, %v", holders, err)
 		}
@@ -152,7 +156,7 @@ func TestRepairAfterPartitionAndLoss(t *testing.T) {
 				wg.Go(func() {
 					for i := range 100 {
 						id := fmt.Sprintf("%s-%d", name, i)
-						if _, _, err := r.Accept(t.Context(), id, []byte(id)); err == nil {
+						if _, _, err := r.Accept(t.Context(), id, []byte(id), 0); err == nil {
 							mu.Lock()
 							acked[id] = true
 							mu.Unlock()
@@ -194,7 +198,7 @@ func TestLongPartitionRepairsQuickly(t *testing.T) {
 		w.set(true, [2]string{"a", "b"})
 		const n = 20 * batch
 		for i := range n {
-			if _, _, err := w.nodes["a"].Accept(t.Context(), fmt.Sprintf("%05d", i), nil); err != nil {
+			if _, _, err := w.nodes["a"].Accept(t.Context(), fmt.Sprintf("%05d", i), nil, 0); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -216,6 +216,10 @@ func (s *simulation) deliver(from, to string, t frame.Type, payload []byte, disk
 }
 
 // Reachable implements Peers.
+func (p *process) Refused(peer string, err error) {
+	panic("refuses what " + peer + " sends: " + err.Error())
+}
+
 func (p *process) Reachable() []string {
 	p.node.s.mu.Lock()
 	defer p.node.s.mu.Unlock()

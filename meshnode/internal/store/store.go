@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -70,6 +71,8 @@ type Store struct {
 	clock  func() time.Time
 	// update is db.Update; tests make it fail.
 	update func(func(*bbolt.Tx) error) error
+
+	quota atomic.Int64
 
 	mu     sync.Mutex
 	vector Vector
@@ -130,6 +133,9 @@ func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 				err = ErrConflict
 			}
 			return err
+		}
+		if quota := s.quota.Load(); quota > 0 && s.used(tx)+encodedSize(len(body)) > quota {
+			return ErrQuota
 		}
 		added = true
 		r = Record{ID: id, Node: s.node, Origin: s.origin, Seq: s.vector[s.origin].last() + 1, Time: s.clock().UTC().Round(0), Body: body}

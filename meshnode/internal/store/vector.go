@@ -83,13 +83,10 @@ func (e Extent) without(o Extent) Extent {
 func (e Extent) check() error {
 	last := uint64(0)
 	for i, s := range e {
-		if s[0] == 0 || s[1] < s[0] || i > 0 && s[0] <= last+1 {
+		if s[0] == 0 || s[1] < s[0] || s[1] > maxSeq || i > 0 && s[0] <= last+1 {
 			return fmt.Errorf("%w: spans %v", errMessage, e)
 		}
 		last = s[1]
-		if last == ^uint64(0) && i < len(e)-1 {
-			return fmt.Errorf("%w: spans %v", errMessage, e)
-		}
 	}
 	return nil
 }

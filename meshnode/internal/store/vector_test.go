@@ -82,7 +82,7 @@ func TestManyOriginsNeedSeveralMessages(t *testing.T) {
 	for i := range uint64(10 * maxSpans) {
 		ragged = ragged.with(2*i + 1)
 	}
-	v["ragged"] = ragged
+	v["ragged/1"] = ragged
 	parts := v.summaries()
 	if len(parts) < 2 {
 		t.Fatalf("%d parts", len(parts))
@@ -113,7 +113,7 @@ func TestManyOriginsNeedSeveralMessages(t *testing.T) {
 			}
 		}
 	}
-	if v["ragged"] = ragged[:maxSpans]; !reflect.DeepEqual(sum, v) {
+	if v["ragged/1"] = ragged[:maxSpans]; !reflect.DeepEqual(sum, v) {
 		t.Error("the parts do not say what the vector says")
 	}
 	if parts[len(parts)-1].Through != "" || !parts[len(parts)-1].covers("~") {

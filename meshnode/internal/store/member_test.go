@@ -1,0 +1,222 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+)
+
+// TestHostileRecords: what cannot be a record of a member's store is refused, and nothing of
+// it stays.
+func TestHostileRecords(t *testing.T) {
+	s := open(t, t.TempDir(), "a")
+	good := Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now(), Body: []byte("1")}
+	for what, change := range map[string]func(*Record){
+		"number that wraps":       func(r *Record) { r.Seq = math.MaxUint64 },
+		"number out of range":     func(r *Record) { r.Seq = maxSeq + 1 },
+		"origin of another node":  func(r *Record) { r.Origin = "c/1" },
+		"origin that JSON bloats": func(r *Record) { r.Node, r.Origin = "<<<<", "<<<</1" },
+		"origin not UTF-8":        func(r *Record) { r.Node, r.Origin = "\xff", "\xff/1" },
+		"origin without a store":  func(r *Record) { r.Origin = "b/" },
+		"origin with a path":      func(r *Record) { r.Origin = "b/1/2" },
+		"node that is no name":    func(r *Record) { r.Node = "B" },
+		"id not UTF-8":            func(r *Record) { r.ID = "\xff" },
+		"id with a control":       func(r *Record) { r.ID = "a\nb" },
+	} {
+		r := good
+		change(&r)
+		if _, err := s.Add(r); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if len(s.Vector()) != 0 || s.Len() != 0 {
+		t.Errorf("something stayed: %v", s.Vector())
+	}
+}
+
+// TestHostileSummaries: the same of what a peer says that it has.
+func TestHostileSummaries(t *testing.T) {
+	for what, s := range map[string]*summary{
+		"origin not UTF-8": {Have: Vector{"\xff/1": {{1, 1}}}},
+		"no origin":        {Have: Vector{"": {{1, 1}}}},
+		"no store":         {Have: Vector{"b": {{1, 1}}}},
+		"wraps":            {Have: Vector{"b/1": {{1, math.MaxUint64}}}},
+		"bounds":           {After: "<<", Have: Vector{}},
+		"end":              {Through: "\x00", Have: Vector{}},
+	} {
+		b, err := encodeSummary(s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := decodeSummary(b); !errors.Is(err, errMessage) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestSecondRecordUnderANumber: it is refused, and an acknowledgement names the content
+// that is kept.
+func TestSecondRecordUnderANumber(t *testing.T) {
+	s := open(t, t.TempDir(), "a")
+	first := Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: time.Unix(1e9, 5).UTC(), Body: []byte("1")}
+	if _, err := s.Add(first, first); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*Record){
+		"content": func(r *Record) { r.Body = []byte("2") },
+		"id":      func(r *Record) { r.ID = "y" },
+		"time":    func(r *Record) { r.Time = r.Time.Add(-time.Hour) },
+	} {
+		r := first
+		change(&r)
+		if _, err := s.Add(r); !errors.Is(err, ErrInvalid) {
+			t.Errorf("another %s under the same number: %v", what, err)
+		}
+		if bytes.Equal(encodeAck(&r), encodeAck(&first)) {
+			t.Errorf("the acknowledgement does not tell another %s", what)
+		}
+	}
+	if r, err := s.Get("x"); err != nil || string(r.Body) != "1" {
+		t.Errorf("now it holds %q, %v", r.Body, err)
+	}
+	// Two in one go.
+	other := first
+	other.Seq, other.Body = 2, []byte("2")
+	twin := other
+	twin.Body = []byte("3")
+	if _, err := s.Add(other, twin); !errors.Is(err, ErrInvalid) {
+		t.Errorf("two under one number at once: %v", err)
+	}
+	if n, err := s.Add(first); n != 0 || err != nil {
+		t.Errorf("the same again: %d, %v", n, err)
+	}
+}
+
+// TestAcknowledgementOfOtherContent is none.
+func TestAcknowledgementOfOtherContent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb(t, 1, "a", "b")
+		a := w.nodes["a"]
+		w.set(true, [2]string{"a", "b"})
+		r, _, err := a.store.Put("x", []byte("mine"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait := a.await(position{r.Origin, r.Seq}, r.digest())
+		other := r
+		other.Body = []byte("other")
+		a.Receive("b", frame.DataAck, encodeAck(&other))
+		synctest.Wait()
+		if holders, _ := a.holders(wait); len(holders) > 0 {
+			t.Errorf("%v hold something else", holders)
+		}
+		a.Receive("b", frame.DataAck, encodeAck(&r))
+		synctest.Wait()
+		if holders, _ := a.holders(wait); len(holders) != 1 {
+			t.Errorf("holders %v", holders)
+		}
+	})
+}
+
+// TestCopies: a client gets as many holders as it asks for, or an error.
+func TestCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb(t, 1, "a", "b", "c")
+		a := w.nodes["a"]
+		for copies := range 4 {
+			_, holders, err := a.Accept(t.Context(), fmt.Sprint(copies), []byte("1"), copies)
+			if err != nil || len(holders) < max(copies, 2) {
+				t.Errorf("%d copies: %v, %v", copies, holders, err)
+			}
+		}
+		if _, _, err := a.Accept(t.Context(), "four", []byte("1"), 4); !errors.Is(err, ErrTooFew) {
+			t.Errorf("4 copies of 3 nodes: %v", err)
+		}
+		if _, err := a.store.Get("four"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("what was refused is stored: %v", err)
+		}
+		w.set(true, [2]string{"a", "b"}, [2]string{"a", "c"})
+		if _, _, err := a.Accept(t.Context(), "two", []byte("1"), 2); !errors.Is(err, ErrTooFew) {
+			t.Errorf("2 copies of one node: %v", err)
+		}
+		if _, holders, err := a.Accept(t.Context(), "one", []byte("1"), 0); err != nil || len(holders) != 1 {
+			t.Errorf("alone: %v, %v", holders, err)
+		}
+	})
+}
+
+// TestQuota: a store at its quota refuses what clients write, says so, and goes on with
+// everything else; with more room it takes records again.
+func TestQuota(t *testing.T) {
+	s := open(t, t.TempDir(), "a")
+	const quota = 1 << 20
+	s.SetQuota(quota)
+	body := make([]byte, 32<<10)
+	n := 0
+	for ; n < 100; n++ {
+		if _, _, err := s.Put(fmt.Sprint(n), body); err != nil {
+			if !errors.Is(err, ErrQuota) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	if used := s.Used(); n < 10 || n == 100 || used > quota+quota/50 || used < quota/2 {
+		t.Fatalf("%d records, %d bytes of %d", n, used, quota)
+	}
+	if _, err := s.Get("0"); err != nil {
+		t.Errorf("read: %v", err)
+	}
+	if _, added, err := s.Put("0", body); err != nil || added {
+		t.Errorf("what is there again: %v", err)
+	}
+	if _, err := s.Add(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now(), Body: body}); err != nil {
+		t.Errorf("another's: %v", err)
+	}
+	if err := s.SaveKnowledge([]byte("k")); err != nil {
+		t.Errorf("knowledge: %v", err)
+	}
+	s.SetQuota(2 * quota)
+	if _, _, err := s.Put("later", body); err != nil {
+		t.Errorf("with more room: %v", err)
+	}
+}
+
+// TestStalledRepair: a peer that names what it does not hand over is told after a while, and
+// no more when it has ceased, or has handed it over.
+func TestStalledRepair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb(t, 1, "a")
+		a := w.nodes["a"]
+		say := func(have Vector) {
+			b, err := encodeSummary(&summary{Have: have}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Receive("b", frame.Data, b)
+			synctest.Wait()
+		}
+		for range 40 {
+			say(Vector{"b/1": {{1, 9}}})
+			time.Sleep(time.Second)
+		}
+		if got := a.Stalled(time.Now()); len(got) != 1 || got[0] != "b" {
+			t.Errorf("after 40 s: %v", got)
+		}
+		say(Vector{})
+		if got := a.Stalled(time.Now()); len(got) != 0 {
+			t.Errorf("of a peer that names nothing more: %v", got)
+		}
+		say(Vector{"b/1": {{1, 9}}})
+		time.Sleep(2 * time.Minute)
+		if got := a.Stalled(time.Now()); len(got) != 0 {
+			t.Errorf("of a peer that is gone: %v", got)
+		}
+	})
+}

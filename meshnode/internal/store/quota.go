@@ -1,0 +1,42 @@
+package store
+
+import (
+	"errors"
+
+	"go.etcd.io/bbolt"
+)
+
+// ErrQuota says that the store holds as much as it may. Reads go on, and so does the
+// replication of what others have acknowledged.
+var ErrQuota = errors.New("the store has reached its quota")
+
+// SetQuota bounds the bytes in use from which on Put refuses; 0: no bound. It belongs well
+// below the size of the volume: a pod whose emptyDir passes its sizeLimit is evicted,
+// before any write fails, and other nodes' records come on top.
+func (s *Store) SetQuota(bytes int64) { s.quota.Store(bytes) }
+
+// Used returns the bytes in use: those of the file without its free pages.
+func (s *Store) Used() int64 {
+	var used int64
+	// A view of a database that is open does not fail.
+	_ = s.db.View(func(tx *bbolt.Tx) error {
+		used = s.used(tx)
+		return nil
+	})
+	return used
+}
+
+func (s *Store) used(tx *bbolt.Tx) int64 {
+	stats := s.db.Stats()
+	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
+}
+
+// encodedSize is about what a record takes: its body in base64, its names, and what the tree
+// needs.
+func encodedSize(body int) int64 { return int64(body)*4/3 + 1024 }
+
+// Full reports whether Put refuses the largest record because of the quota.
+func (s *Store) Full() bool {
+	quota := s.quota.Load()
+	return quota > 0 && s.Used()+encodedSize(maxBody) > quota
+}
