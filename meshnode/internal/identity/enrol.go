@@ -28,6 +28,10 @@ type Enroller struct {
 	Name      string
 	Zone      string
 	Logger    *slog.Logger // nil: none
+	// Clock is the machine's clock; nil: time.Now. It may be wrong by MaxClockError.
+	Clock func() time.Time
+
+	offset time.Duration // of the CA's clock from this one, as its last answer said
 }
 
 // The pace of attempts. They go on until the caller's deadline.
@@ -71,7 +75,7 @@ func (e *Enroller) Enrol(ctx context.Context) (*Node, error) {
 // trust bundle on disk has got another root, and again until ctx ends. The node
 // goes on with what it has while the CA does not answer.
 func (e *Enroller) KeepRenewed(ctx context.Context, n *Node) {
-	next := time.Until(n.Credential().renewAt())
+	next := n.Credential().renewAt().Sub(n.Now())
 	for {
 		pause := min(next, trustPoll)
 		select {
@@ -86,13 +90,13 @@ func (e *Enroller) KeepRenewed(ctx context.Context, n *Node) {
 		if err != nil {
 			e.logger().Error("renewal failed, will retry", "name", e.Name, "error", err,
 				"valid until", n.Credential().Certificate.NotAfter)
-			left := time.Until(n.Credential().Certificate.NotAfter)
+			left := n.Credential().Certificate.NotAfter.Sub(n.Now())
 			next = min(renewRetry, max(left/4, enrolRetryMin))
 			continue
 		}
 		n.Update(c, t)
 		e.logger().Info("certificate renewed", "name", e.Name, "valid until", c.Certificate.NotAfter)
-		next = time.Until(c.renewAt())
+		next = c.renewAt().Sub(n.Now())
 	}
 }
 
@@ -131,7 +135,7 @@ func (e *Enroller) attempt(ctx context.Context) (*Credential, *Trust, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("TLS certificate request: %w", err)
 	}
-	r := newEnrolRequest(strings.TrimSpace(string(token)), e.Name, e.Zone, key, csr, time.Now())
+	r := newEnrolRequest(strings.TrimSpace(string(token)), e.Name, e.Zone, key, csr, e.now())
 	answer, err := e.post(ctx, trust, r)
 	if err != nil {
 		return nil, nil, err
@@ -150,12 +154,13 @@ func (e *Enroller) post(ctx context.Context, trust *Trust, r *EnrolRequest) (*En
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	t := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust.APICA, MinVersion: tls.VersionTLS13}}
+	t := &http.Transport{TLSClientConfig: e.tlsConfig(trust)}
 	defer t.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: t}).Do(req)
 	if err != nil {
 		return nil, err
 	}
+	e.learnTime(resp)
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxEnrolAnswer))
 	if cerr := resp.Body.Close(); err == nil {
 		err = cerr
@@ -189,7 +194,7 @@ func (e *Enroller) check(a *EnrolResponse, trust *Trust, key *PrivateKey, tlsKey
 	if err != nil {
 		return nil, nil, fmt.Errorf("the CA's answer: %w", err)
 	}
-	if err := cert.Verify(trust.Root, time.Now()); err != nil {
+	if err := cert.Verify(trust.Root, e.now()); err != nil {
 		return nil, nil, fmt.Errorf("the CA's answer: %w", err)
 	}
 	if cert.Name != e.Name || !cert.PublicKey.Equal(key.Public()) {
@@ -202,7 +207,7 @@ func (e *Enroller) check(a *EnrolResponse, trust *Trust, key *PrivateKey, tlsKey
 	if pub, ok := leaf.PublicKey.(*ecdsa.PublicKey); !ok || !pub.Equal(tlsKey.Public()) {
 		return nil, nil, errors.New("the CA's answer: TLS certificate for another key")
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: trust.APICA, DNSName: e.Name}); err != nil {
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: trust.APICA, DNSName: e.Name, CurrentTime: e.now()}); err != nil {
 		return nil, nil, fmt.Errorf("the CA's answer: TLS certificate: %w", err)
 	}
 	pair := &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: tlsKey, Leaf: leaf}

@@ -31,9 +31,20 @@ func (c *Credential) renewAt() time.Time {
 
 // Node is the identity of a running node. Its credential is replaced on
 // renewal while sessions go on with the one they were made with.
+//
+// It keeps the mesh's time, which is the authority's: what a certificate says when it was
+// issued, and what has passed here since. The clock of the node's machine has no part in
+// it, so that a node whose clock is wrong judges certificates as all others do.
 type Node struct {
 	credential atomic.Pointer[Credential]
 	trust      atomic.Pointer[Trust]
+	epoch      atomic.Pointer[epoch]
+}
+
+// epoch is a moment of the mesh's time and of this process's.
+type epoch struct {
+	mesh  time.Time
+	local time.Time // with a monotonic reading, which no clock that is set changes
 }
 
 // NewNode returns the identity of a node that holds c and trusts t.
@@ -45,8 +56,17 @@ func NewNode(c *Credential, t *Trust) *Node {
 
 // Update replaces the credential and the trust bundle.
 func (n *Node) Update(c *Credential, t *Trust) {
+	if old := n.credential.Load(); old == nil || old.Certificate.Serial != c.Certificate.Serial {
+		n.epoch.Store(&epoch{mesh: c.Certificate.NotBefore, local: time.Now()})
+	}
 	n.credential.Store(c)
 	n.trust.Store(t)
+}
+
+// Now returns the mesh's time.
+func (n *Node) Now() time.Time {
+	e := n.epoch.Load()
+	return e.mesh.Add(time.Since(e.local))
 }
 
 // Name returns the node's name.
@@ -62,7 +82,7 @@ func (n *Node) Credential() *Credential { return n.credential.Load() }
 func (n *Node) Trust() *Trust { return n.trust.Load() }
 
 // Verify checks a peer's certificate against the current trust bundle and time.
-func (n *Node) Verify(c *Certificate) error { return c.Verify(n.Trust().Root, time.Now()) }
+func (n *Node) Verify(c *Certificate) error { return c.Verify(n.Trust().Root, n.Now()) }
 
 // TLSConfig returns the configuration of the node's client API server: TLS 1.3
 // with the current TLS certificate, also after renewals.

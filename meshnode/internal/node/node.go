@@ -52,7 +52,7 @@ type Reports interface {
 }
 
 // Config is what a node works with. All fields but Signatures, Reports, Group, Now,
-// Limits and Quota are required.
+// Limits, Quota and Clock are required.
 type Config struct {
 	Identity   *identity.Node
 	Transport  transport.Conn
@@ -70,6 +70,9 @@ type Config struct {
 	Version    string
 	Limits     session.Limits
 	Quota      int64 // of the store in bytes; 0: none
+	// Clock is the machine's clock, which records and journal show and nothing else
+	// follows; nil: time.Now.
+	Clock func() time.Time
 }
 
 // Node is one node of the mesh.
@@ -122,6 +125,9 @@ type Node struct {
 
 // New opens the store and the journal and prepares a node; Run starts it.
 func New(cfg Config) (*Node, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
 	n := &Node{
 		cfg: cfg, name: cfg.Identity.Name(), started: time.Now(), log: cfg.Logger,
 		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
@@ -157,10 +163,10 @@ func New(cfg Config) (*Node, error) {
 
 func (n *Node) open() error {
 	var err error
-	if n.store, err = store.Open(n.cfg.Dir, n.name, time.Now); err != nil {
+	if n.store, err = store.Open(n.cfg.Dir, n.name, n.cfg.Clock); err != nil {
 		return err
 	}
-	if n.journal, err = journal.Open(n.cfg.Dir, n.name, time.Now, n.log); err != nil {
+	if n.journal, err = journal.Open(n.cfg.Dir, n.name, n.cfg.Clock, n.log); err != nil {
 		return errors.Join(err, n.store.Close())
 	}
 	saved, err := n.store.Knowledge()

@@ -101,8 +101,11 @@ func (n *Node) blockAgain() error {
 	if !n.cfg.Heal {
 		return nil
 	}
-	for _, t := range n.loop.Blocked(n.started) {
-		if err := n.sessions.Block(session.Peer(t.Peer), t.Until.Sub(n.started)); err != nil {
+	now := n.cfg.Clock()
+	for _, t := range n.loop.Blocked(now) {
+		// No longer than a block is: the clock may have been set back since.
+		left := min(t.Until.Sub(now), time.Duration(n.cfg.Policy.Block))
+		if err := n.sessions.Block(session.Peer(t.Peer), left); err != nil {
 			return err
 		}
 	}

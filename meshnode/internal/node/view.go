@@ -19,7 +19,7 @@ func (n *Node) NotReady() []string {
 	if gate := n.gate.Load(); gate != nil {
 		why = append(why, *gate)
 	}
-	if until := n.cfg.Identity.Credential().Certificate.NotAfter; time.Now().After(until) {
+	if until := n.cfg.Identity.Credential().Certificate.NotAfter; n.cfg.Identity.Now().After(until) {
 		why = append(why, "the mesh certificate expired at "+until.Format(time.RFC3339))
 	}
 	return why

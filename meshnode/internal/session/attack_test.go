@@ -84,13 +84,15 @@ func certificateTimes(t *testing.T, peer string) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newMesh(t)
 				defer w.stopAll()
-				a := w.start("a", netip.AddrPort{})
-				key, now := identity.GenerateKey(), time.Now()
+				age := max(-test.from, 0) // of the certificate when the other node starts
+				key, now := identity.GenerateKey(), time.Now().Add(age)
 				cert, err := w.authority.Issue(peer, "", key.Public(), now.Add(test.from), now.Add(test.to))
 				if err != nil {
 					t.Fatal(err)
 				}
-				b := w.startAs(identity.NewNode(&identity.Credential{Key: key, Certificate: cert}, w.authority.Trust()), netip.AddrPort{})
+				id := identity.NewNode(&identity.Credential{Key: key, Certificate: cert}, w.authority.Trust())
+				time.Sleep(age)
+				a, b := w.start("a", netip.AddrPort{}), w.startAs(id, netip.AddrPort{})
 				w.connectAll()
 				w.pass(5 * time.Second)
 				if got := a.verifies(b); got != test.want {

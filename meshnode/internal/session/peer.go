@@ -53,7 +53,7 @@ func (p *peer) generation() uint64 {
 func (m *Manager) install(now time.Duration, s *session) error {
 	l := &m.cfg.Limits
 	s.established = time.Now()
-	s.expires = min(now+l.TTL, now+lifeOf(s))
+	s.expires = min(now+l.TTL, now+m.lifeOf(s))
 	// The two sides rekey at different times, so that one handshake is made,
 	// and the peers of a node at different ones, so that they do not crowd.
 	share := 0.80
@@ -250,10 +250,10 @@ func (l *Limits) setDefaults() {
 
 // lifeOf returns for how long both certificates of s still count, the same
 // allowance for clocks included that let them in.
-func lifeOf(s *session) time.Duration {
+func (m *Manager) lifeOf(s *session) time.Duration {
 	end := s.certificate.NotAfter
 	if own := s.credential.Certificate.NotAfter; own.Before(end) {
 		end = own
 	}
-	return time.Until(end.Add(identity.ClockSkew))
+	return end.Add(identity.ClockSkew).Sub(m.cfg.Identity.Now())
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -17,19 +18,19 @@ const (
 	relayHandshakeRate  = 64 // frames per second
 	relayHandshakeBurst = 64
 
-	relayPairs = 8192 // neighbours and origins known at once
-	relayIdle  = 10 * time.Second
+	relayOrigins = 1024 // known at once of one neighbour
+	relayIdle    = 10 * time.Second
 )
 
 // relayLimit keeps two token buckets for every pair of neighbour and origin:
 // the neighbour is authenticated, and cannot use up what others have for the
-// same origin. The zero value is ready; it locks itself.
+// same origin. Whoever calls it has seen that the origin is a member: that the routes
+// know it or that a session with it exists. So many of one neighbour take no room of
+// another's. The zero value is ready; it locks itself.
 type relayLimit struct {
-	mu    sync.Mutex
-	pairs map[relayPair]*relayBuckets
+	mu         sync.Mutex
+	neighbours map[Peer]map[Peer]*relayBuckets // by neighbour and origin
 }
-
-type relayPair struct{ neighbour, origin Peer }
 
 type relayBuckets struct {
 	last              time.Duration
@@ -40,17 +41,19 @@ type relayBuckets struct {
 func (l *relayLimit) allow(now time.Duration, neighbour, origin Peer, t frame.Type, size int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := relayPair{neighbour, origin}
-	b := l.pairs[key]
+	b := l.neighbours[neighbour][origin]
 	if b == nil {
-		if len(l.pairs) >= relayPairs {
+		if len(l.neighbours[neighbour]) >= relayOrigins {
 			return false
 		}
-		if l.pairs == nil {
-			l.pairs = make(map[relayPair]*relayBuckets)
+		if l.neighbours == nil {
+			l.neighbours = make(map[Peer]map[Peer]*relayBuckets)
+		}
+		if l.neighbours[neighbour] == nil {
+			l.neighbours[neighbour] = make(map[Peer]*relayBuckets)
 		}
 		b = &relayBuckets{last: now}
-		l.pairs[key] = b
+		l.neighbours[neighbour][origin] = b
 	}
 	passed := max(now-b.last, 0).Seconds()
 	b.last = max(b.last, now)
@@ -73,9 +76,10 @@ func (l *relayLimit) allow(now time.Duration, neighbour, origin Peer, t frame.Ty
 func (l *relayLimit) expire(now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key, b := range l.pairs {
-		if now-b.last >= relayIdle {
-			delete(l.pairs, key)
+	for neighbour, origins := range l.neighbours {
+		maps.DeleteFunc(origins, func(_ Peer, b *relayBuckets) bool { return now-b.last >= relayIdle })
+		if len(origins) == 0 {
+			delete(l.neighbours, neighbour)
 		}
 	}
 }

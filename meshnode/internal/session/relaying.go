@@ -197,7 +197,7 @@ func (m *Manager) takeRelayed(neighbour Peer, message []byte) (refused string) {
 	_, known := m.cfg.Relays.Next(r.origin)
 	known = known || r.origin == neighbour
 	mine := r.destination == m.self && h.Type.Class() != frame.ClassHandshake
-	if !known && !mine {
+	if !known && !(mine && m.shares(h.Session, r.origin)) {
 		return metric.RefusedNoRoute
 	}
 	if !m.relaying.allow(m.cfg.Now(), neighbour, r.origin, h.Type, len(message)) {
@@ -210,11 +210,15 @@ func (m *Manager) takeRelayed(neighbour Peer, message []byte) (refused string) {
 		m.handshakeFrame(h, payload, sender{node: r.origin}, neighbour)
 		return ""
 	}
-	refused = m.arrived(neighbour, r, h)
-	if refused == metric.RefusedNoSession && !known {
-		return metric.RefusedNoRoute
-	}
-	return refused
+	return m.arrived(neighbour, r, h)
+}
+
+// shares reports whether a session is one with p.
+func (m *Manager) shares(id frame.SessionID, p Peer) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.sessions[id]
+	return s != nil && s.peer.name == p
 }
 
 // forward passes a frame on.

@@ -402,16 +402,44 @@ func TestRelayLimit(t *testing.T) {
 	if got := take(0, "c", "b", frame.HandshakeInit, size, 1000); got != relayHandshakeBurst {
 		t.Errorf("%d frames of handshakes", got)
 	}
-	for i := range 2 * relayPairs {
+	for i := range 10 * relayOrigins {
 		l.allow(time.Second, "c", Peer(fmt.Sprint(i)), frame.Data, 1)
 	}
-	if len(l.pairs) != relayPairs || l.allow(time.Second, "c", "new", frame.Data, 1) {
-		t.Errorf("%d pairs kept", len(l.pairs))
+	if len(l.neighbours["c"]) != relayOrigins || l.allow(time.Second, "c", "new", frame.Data, 1) {
+		t.Errorf("%d origins of one neighbour kept", len(l.neighbours["c"]))
+	}
+	if !l.allow(time.Second, "e", "new", frame.Data, 1) {
+		t.Error("one neighbour used up the room of another")
 	}
 	l.expire(time.Second + relayIdle)
-	if len(l.pairs) != 0 || !l.allow(time.Minute, "c", "new", frame.Data, 1) {
-		t.Errorf("%d pairs kept for ever", len(l.pairs))
+	if len(l.neighbours) != 0 || !l.allow(time.Minute, "c", "new", frame.Data, 1) {
+		t.Errorf("%d neighbours kept for ever", len(l.neighbours))
 	}
+}
+
+// TestInventedOriginsTakeNoRoom: a neighbour that hands over frames of thousands of nodes
+// that do not exist has them refused, and keeps none of it; a real pair goes on.
+func TestInventedOriginsTakeNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTriangle(t)
+		defer w.stopAll()
+		datagram := make([]byte, frame.HeaderLen+20)
+		h := frame.Header{Type: frame.Data, Length: 20, Fragments: 1, Session: frame.SessionID{1}, Sequence: 1}
+		h.Put(datagram, frame.Key{})
+		for i := range 10000 {
+			r := relayed{hops: 3, origin: Peer(fmt.Sprintf("x%d", i)), destination: "b", datagram: datagram}
+			w.b.relayedMessage("c", r.append(nil))
+		}
+		w.b.relaying.mu.Lock()
+		kept := len(w.b.relaying.neighbours["c"])
+		w.b.relaying.mu.Unlock()
+		if kept > 0 {
+			t.Errorf("%d invented origins are kept", kept)
+		}
+		if _, _, refused := w.routes["b"].counts(); refused["c "+metric.RefusedNoRoute] != 10000 {
+			t.Errorf("refused: %v", refused)
+		}
+	})
 }
 
 func FuzzRelayed(f *testing.F) {

@@ -1,0 +1,60 @@
+package identity
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestEnrolWithAWrongClock: a machine whose clock is off by up to a day gets a certificate,
+// and its node judges others' by the authority's time.
+func TestEnrolWithAWrongClock(t *testing.T) {
+	for _, off := range []time.Duration{0, -50 * time.Minute, 50 * time.Minute, -2 * time.Hour, 2 * time.Hour, -24 * time.Hour, 24 * time.Hour} {
+		e := newEnrolment(t)
+		e.enroller.Clock = func() time.Time { return time.Now().Add(off) }
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		n, err := e.enroller.Enrol(ctx)
+		cancel()
+		if err != nil {
+			t.Errorf("clock off by %v: %v", off, err)
+			continue
+		}
+		if d := time.Until(n.Now()); d.Abs() > 5*time.Second {
+			t.Errorf("clock off by %v: the mesh's time is off by %v", off, d)
+		}
+		other, err := e.authority.NewNode("mesh-node-b-0", "zone-b", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Verify(other.Credential().Certificate); err != nil {
+			t.Errorf("clock off by %v: a good certificate: %v", off, err)
+		}
+		now := time.Now()
+		old, err := e.authority.Issue("mesh-node-b-0", "zone-b", GenerateKey().Public(), now.Add(-9*time.Hour), now.Add(-2*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Verify(old) == nil {
+			t.Errorf("clock off by %v: an expired certificate counts", off)
+		}
+	}
+}
+
+// TestEnrolTrustsNoOtherCA: the allowance is about time and nothing else.
+func TestEnrolTrustsNoOtherCA(t *testing.T) {
+	e, foreign := newEnrolment(t), newEnrolment(t)
+	e.enroller.URL = foreign.server.URL
+	e.enroller.Clock = func() time.Time { return time.Now().Add(-3 * time.Hour) }
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := e.enroller.Enrol(ctx); err == nil {
+		t.Error("enrolled at another mesh's CA")
+	}
+	far := newEnrolment(t)
+	far.enroller.Clock = func() time.Time { return time.Now().Add(400 * 24 * time.Hour * 20) }
+	ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := far.enroller.Enrol(ctx); err == nil {
+		t.Error("a CA's certificate that ended years ago counts")
+	}
+}
