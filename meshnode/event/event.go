@@ -33,6 +33,7 @@ const (
 	PeerReturned    = "peer_returned"    // heard again, both ways
 	PeerRestarted   = "peer_restarted"   // heard again with a new incarnation
 	PeerLeft        = "peer_left"        // said goodbye
+	PeerMute        = "peer_mute"        // others claim to hear it, and nothing of it comes by relay
 	PeerRelayed     = "peer_relayed"     // heard through a relay after the link was lost; DetailSeconds without a frame
 	SessionVerified = "session_verified" // first attestation of a session, or the first after a gap
 	SessionFailed   = "session_failed"   // an attestation signature did not verify

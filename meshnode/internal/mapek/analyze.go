@@ -18,6 +18,8 @@ import (
 //	two or more, or all that this node knows   network_partition
 //	one, and another peer still hears it       link_failure
 //	one, and no other peer hears it            node_crash
+//	one, said to be heard, and nothing comes   node_crash, as soon as that is clear:
+//	by relay                                   a witness can lie
 //	one, back with a new incarnation           node_crash, at once: what others hear
 //	                                           may be the successor
 //
@@ -30,6 +32,8 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 		switch s.Kind {
 		case event.PeerUnreachable:
 			findings = append(findings, c.fell(p, s)...)
+		case event.PeerMute:
+			findings = append(findings, c.muted(s)...)
 		case event.PeerRestarted:
 			findings = append(findings, c.restarted(now, p, s)...)
 		case event.PeerReturned, event.PeerLeft, event.SessionVerified:

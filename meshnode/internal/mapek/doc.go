@@ -28,6 +28,7 @@ const (
 	Cleared                              // suspected in error
 	Unreachable                          // silent, indirect probes included
 	Returned                             // heard again, both ways
+	Mute                                 // unreachable, and nothing of it comes by relay
 	Restarted                            // heard with a new incarnation
 	Gone                                 // left, or no longer a member
 	Verified                             // an attestation or a handshake was good

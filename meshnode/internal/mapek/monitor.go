@@ -17,6 +17,7 @@ type PeerView struct {
 	Failures  int   // attestations failed in a row
 	slow      latch // round trips take too long
 	trips     roundTrips
+	mute      bool   // since it was lost nothing of it has come by relay
 	failing   bool   // too large a share of attestations failed
 	session   string // the one whose attestation failed last
 	up        uptime
@@ -183,9 +184,14 @@ func Monitor(now time.Time, policy *Policy, v *View, signals []Signal) []Symptom
 			}
 		case Returned:
 			if p.Met && !p.Reachable {
-				p.Reachable, p.Verified, p.back = true, false, s.Time
+				p.Reachable, p.Verified, p.mute, p.back = true, false, false, s.Time
 				p.up.rose(s.Time)
 				add(event.PeerReturned)
+			}
+		case Mute:
+			if p.Met && !p.Reachable && !p.mute {
+				p.mute = true
+				add(event.PeerMute)
 			}
 		case Restarted:
 			p.Verified = false

@@ -89,7 +89,7 @@ func TestNeverAloneWhileVerified(t *testing.T) {
 		m := newTestMesh(t, true)
 		deaf := zoneNames[0]
 		for _, name := range zoneNames[1:] {
-			m.corrupt(name)
+			m.turn(name)
 		}
 		m.up()
 		defer m.down()

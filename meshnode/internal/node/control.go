@@ -241,6 +241,7 @@ func (n *Node) measure(now time.Time) {
 	n.publishReachable()
 	n.judgeRefusals(now)
 	n.judgeHealth(now)
+	n.judgeMute(now)
 	n.metrics.RouteMetric.Reset()
 	for _, r := range n.routes.Routes() {
 		n.metrics.RouteMetric.WithLabelValues(r.Destination, r.NextHop).Set(float64(r.Quality))

@@ -30,6 +30,8 @@ type hostile struct {
 	mu   sync.Mutex
 	// rewrite returns what is sent in place of a message: nothing, it, or others.
 	rewrite func(to string, t frame.Type, payload []byte) [][]byte
+	// hears is told of every message that it gets, before the node is.
+	hears func(from string, t frame.Type, payload []byte)
 }
 
 // turn makes the node of a name hostile when it starts; it is honest before it is told
@@ -44,6 +46,15 @@ func (m *testMesh) turn(name string) *hostile {
 }
 
 func (h *hostile) enlist(n *Node) {
+	n.hear = func(p session.Peer, t frame.Type, payload []byte) {
+		h.mu.Lock()
+		hears := h.hears
+		h.mu.Unlock()
+		if hears != nil {
+			hears(string(p), t, slices.Clone(payload))
+		}
+		n.onMessage(p, t, payload)
+	}
 	h.node, n.carry = n, func(p session.Peer, t frame.Type, payload []byte) error {
 		h.mu.Lock()
 		say := [][]byte{payload}
@@ -156,10 +167,10 @@ func twistValue(v any) []any {
 	return all
 }
 
-// honest checks what must hold of the honest nodes whatever a member says: they run, are
+// unharmed checks what must hold of the honest nodes whatever a member says: they run, are
 // verified with each other, have direct ways to each other, block nobody of themselves,
 // and name none but members.
-func (m *testMesh) honest(liar string) error {
+func (m *testMesh) unharmed(liar string) error {
 	for name, n := range m.nodes {
 		if name == liar {
 			continue
@@ -321,7 +332,7 @@ func TestEveryFieldHostile(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
-		if err := m.honest(liar); err != nil {
+		if err := m.unharmed(liar); err != nil {
 			t.Error(err)
 		}
 		victim := m.nodes[zoneNames[0]]
@@ -355,7 +366,7 @@ func TestEveryFieldHostile(t *testing.T) {
 			}
 			return nil
 		})
-		if err := m.honest(liar); err != nil {
+		if err := m.unharmed(liar); err != nil {
 			t.Error(err)
 		}
 	})

@@ -91,6 +91,7 @@ type Node struct {
 	keep     chan []byte // knowledge to save; the newest replaces what waits
 
 	carry     func(p session.Peer, t frame.Type, payload []byte) error // sessions.Send
+	hear      func(p session.Peer, t frame.Type, payload []byte)       // onMessage
 	refusals  refusals
 	in        inputs
 	leaving   atomic.Bool
@@ -146,12 +147,12 @@ func New(cfg Config) (*Node, error) {
 	n.sessions, err = session.New(session.Config{
 		Identity: cfg.Identity, Transport: cfg.Transport, Table: cfg.Gate, Signatures: cfg.Signatures,
 		Now: cfg.Now, Logger: cfg.Logger, Metrics: sessionMetrics{n.metrics}, Limits: cfg.Limits,
-		OnMessage: n.onMessage, OnEvent: n.onEvent, Relays: &n.relays,
+		OnMessage: func(p session.Peer, t frame.Type, payload []byte) { n.hear(p, t, payload) }, OnEvent: n.onEvent, Relays: &n.relays,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	n.carry = n.sessions.Send
+	n.carry, n.hear = n.sessions.Send, n.onMessage
 	if err := n.blockAgain(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -34,6 +35,21 @@ func (r *relays) Forwarded() { r.n.metrics.FramesRelayed.Inc() }
 func (r *relays) Arrived(p session.Peer) {
 	r.n.metrics.FramesByRelay.WithLabelValues(string(p)).Inc()
 	r.n.onEvent(session.Event{Kind: session.Relayed, Peer: p})
+}
+
+// muteAfter is how long after it was last heard nothing of a peer has come by relay when
+// those that claim to hear it are not believed: several times what a relay takes to
+// come into use, and the attestations of a second.
+const muteAfter = 4 * time.Second
+
+// judgeMute tells the loop of peers that no relay brings anything of, although this node
+// goes by relay for them.
+func (n *Node) judgeMute(now time.Time) {
+	for peer, heard := range n.silent {
+		if n.cfg.Heal && now.Sub(heard) >= muteAfter {
+			n.signals = append(n.signals, mapek.Signal{Kind: mapek.Mute, Peer: peer, Time: now, Since: heard})
+		}
+	}
 }
 
 // relayed writes down the first frame that comes through a relay after the link
