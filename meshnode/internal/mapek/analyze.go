@@ -70,7 +70,7 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 		if i.Type == "" || connectivity(i.Type) {
 			findings = append(findings, c.classify(now, p, v, i)...)
 		} else {
-			findings = append(findings, c.calm(now, p, i)...)
+			findings = append(findings, c.calm(now, p, v, i)...)
 		}
 	}
 	return findings
@@ -78,11 +78,10 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 
 // fell files a peer that became unreachable.
 func (c *Cases) fell(p *Policy, s Symptom) []Finding {
-	var i *Incident
+	i := c.silence(s.Peer)
 	for _, o := range slices.Backward(c.open) {
-		if o.Type == "" || connectivity(o.Type) && (o.Subjects[s.Peer] != nil || s.Time.Sub(o.last) <= time.Duration(p.Correlate)) {
+		if i == nil && (o.Type == "" || connectivity(o.Type) && s.Time.Sub(o.last) <= time.Duration(p.Correlate)) {
 			i = o
-			break
 		}
 	}
 	if i == nil {
@@ -191,5 +190,5 @@ func (c *Cases) classify(now time.Time, p *Policy, v *View, i *Incident) []Findi
 	if i.Opened.IsZero() {
 		i.Opened = now
 	}
-	return []Finding{{Moment: Opened, Incident: i, Peers: i.Peers()}}
+	return []Finding{{Moment: Opened, Incident: i, Peers: i.unwell()}}
 }

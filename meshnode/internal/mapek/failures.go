@@ -1,6 +1,7 @@
 package mapek
 
 import (
+	"slices"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -46,8 +47,9 @@ func (c *Cases) find(typ, peer string) *Incident {
 }
 
 // calm notes when an incident of failed attestations has seen no more of them,
-// and ends it when the peer has been verified since.
-func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
+// and ends it when the peer has been verified since, or is no member: of one that has
+// left, a verdict may come late, and nothing after it.
+func (c *Cases) calm(now time.Time, p *Policy, v *View, i *Incident) []Finding {
 	if i.Type != metric.VerificationFailed || now.Sub(i.last) < time.Duration(p.Quiet) {
 		return nil
 	}
@@ -65,7 +67,8 @@ func (c *Cases) calm(now time.Time, p *Policy, i *Incident) []Finding {
 			findings = append(findings, Finding{Moment: Quiet, Incident: acting, Peers: []string{peer}})
 		}
 	}
-	if i.settled() {
+	stranger := func(peer string) bool { return v.Peers[peer] == nil || !v.Peers[peer].Met }
+	if i.settled() || !slices.ContainsFunc(i.Peers(), func(peer string) bool { return !stranger(peer) }) {
 		findings = append(findings, c.resolve(now, i))
 	}
 	return findings

@@ -67,15 +67,13 @@ func (i *Incident) seen() bool {
 	return false
 }
 
-// settled reports whether every peer is back and verified.
-func (i *Incident) settled() bool {
-	for _, s := range i.Subjects {
-		if s.Unreachable || !s.Verified {
-			return false
-		}
-	}
-	return true
+// unwell returns the peers that are not back and verified, sorted.
+func (i *Incident) unwell() []string {
+	return slices.DeleteFunc(i.Peers(), func(peer string) bool { return !i.Subjects[peer].Unreachable && i.Subjects[peer].Verified })
 }
+
+// settled reports whether every peer is back and verified.
+func (i *Incident) settled() bool { return len(i.unwell()) == 0 }
 
 // sessions returns the sessions that failed last of some of the peers.
 func (i *Incident) sessions(peers []string) []string {
@@ -122,6 +120,17 @@ func (c *Cases) Of(kind, peer string) string {
 		}
 	}
 	return ""
+}
+
+// silence returns the open incident of silent peers that a peer is a subject of, nil
+// if there is none.
+func (c *Cases) silence(peer string) *Incident {
+	for _, i := range c.open {
+		if i.Subjects[peer] != nil && (i.Type == "" || connectivity(i.Type)) {
+			return i
+		}
+	}
+	return nil
 }
 
 // concerns reports whether a kind of symptom opens, changes or ends incidents of a type.
