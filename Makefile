@@ -41,6 +41,21 @@ test: ## run the tests that need no cluster, with the race detector where it wor
 test-long: ## run the long tests: more seeds, more virtual time; without the race detector, which would see the same code
 	MESH_TEST_LONG=1 $(GO) test -p 1 -timeout 60m $(PACKAGES)
 
+# Certificates: each goes through its whole space and writes meshnode/certificates/*.json.
+# One core is enough, and they give way to everything else.
+CERTIFY = MESH_CERTIFY=1 GOGC=200 nice -n 15 $(GO) test -count 1 -v
+
+.PHONY: certify
+certify: certify-mapek ## make every certificate again (meshnode/CERTIFIED.md says what they are)
+
+.PHONY: certify-mapek
+certify-mapek: ## go through every sequence of signals of the control loop
+	$(CERTIFY) -timeout 90m -run 'TestSequences$$' ./meshnode/internal/mapek
+
+.PHONY: certify-check
+certify-check: ## fail if what a certificate is about has changed since it was made
+	MESH_CERTIFY=1 $(GO) test -count 1 -run CertificatesAreFresh ./meshnode/internal/certify
+
 .PHONY: test-kernel
 test-kernel: ## run the verifier's tests, and the netem stand-in beside the real one, in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)
 	$(GO) run ./bpf/kernel -package $(KERNEL)
