@@ -48,7 +48,9 @@ type Journal struct {
 }
 
 // Open continues the journal in dir, which must exist; an empty dir keeps it in
-// memory only. A last line that a crash tore is cut off and reported.
+// memory only. A last line that a crash tore is cut off and reported, and a hole is passed over that
+// a machine left that stopped before it had written all to its disk: entries are not
+// flushed one by one.
 func Open(dir, node string, clock func() time.Time, logger *slog.Logger) (*Journal, error) {
 	j := &Journal{node: node, dir: dir, clock: clock, logger: logger}
 	if dir == "" {
@@ -79,6 +81,11 @@ func (j *Journal) load(f *os.File) error {
 		}
 		if err != nil {
 			return err
+		}
+		if bytes.IndexByte(line, 0) >= 0 { // in no entry, for JSON escapes it
+			j.logger.Warn("journal: the machine stopped before entries were on its disk", "after", j.seq, "bytes", len(line))
+			j.size += int64(len(line))
+			continue
 		}
 		var e event.Entry
 		if err := json.Unmarshal(line, &e); err != nil {

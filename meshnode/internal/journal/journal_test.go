@@ -98,6 +98,47 @@ func TestDamagedFileIsAnError(t *testing.T) {
 	}
 }
 
+// TestAHoleIsPassedOver: a machine that stopped may have written a later entry to its
+// disk and not an earlier one.
+func TestAHoleIsPassedOver(t *testing.T) {
+	for _, lost := range [][2]int{{1, 2}, {2, 3}, {1, 3}} { // entries
+		dir := t.TempDir()
+		var log bytes.Buffer
+		j := open(t, dir, &log)
+		for range 4 {
+			j.Append(event.Entry{Kind: "k"})
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, file)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.SplitAfter(b, []byte("\n"))
+		first := len(bytes.Join(lines[:lost[0]-1], nil))
+		clear(b[first : first+len(bytes.Join(lines[lost[0]-1:lost[1]-1], nil))])
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log.Reset()
+		j = open(t, dir, &log)
+		j.Append(event.Entry{Kind: "next"})
+		// A hole takes the end of its last line with it, and so the next entry.
+		got := j.After(0, 10)
+		if want := 4 - (lost[1] - lost[0]); len(got) != want || got[len(got)-1].Seq != 5 {
+			t.Errorf("entries %v lost: %+v, want %d", lost, got, want)
+		}
+		if !strings.Contains(log.String(), "before entries were on its disk") {
+			t.Error("the hole is not reported")
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestMemoryAndFileAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	j, err := Open(dir, "n0", time.Now, slog.New(slog.DiscardHandler))
