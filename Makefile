@@ -43,14 +43,22 @@ test-long: ## run the long tests: more seeds, more virtual time; without the rac
 
 # Certificates: each goes through its whole space and writes meshnode/certificates/*.json.
 # One core is enough, and they give way to everything else.
-CERTIFY = MESH_CERTIFY=1 GOGC=200 nice -n 15 $(GO) test -count 1 -v
+CERTIFY = MESH_CERTIFY=1 GOMAXPROCS=1 GOGC=200 nice -n 15 $(GO) test -count 1 -v
 
 .PHONY: certify
-certify: certify-mapek ## make every certificate again (meshnode/CERTIFIED.md says what they are)
+certify: certify-mapek certify-crash certify-routing ## make every certificate again (meshnode/CERTIFIED.md says what they are)
 
 .PHONY: certify-mapek
 certify-mapek: ## go through every sequence of signals of the control loop
 	$(CERTIFY) -timeout 90m -run 'TestSequences$$' ./meshnode/internal/mapek
+
+.PHONY: certify-crash
+certify-crash: ## stop store and journal at every point of a workload (needs strace)
+	$(CERTIFY) -timeout 30m -run 'TestEveryCrashPoint$$' ./meshnode/internal/certify/crash
+
+.PHONY: certify-routing
+certify-routing: ## cut every set of links of whole nodes, and go through every change from set to set
+	$(CERTIFY) -timeout 5h -run 'TestEveryCut$$' ./meshnode/internal/node
 
 .PHONY: certify-check
 certify-check: ## fail if what a certificate is about has changed since it was made

@@ -64,13 +64,20 @@ type Worst struct {
 	Case  string `json:"case"`
 }
 
-// Write completes a certificate with commit and sources and writes it into dir.
-func (c Certificate) Write(dir string) error {
+// Begin notes commit and sources. It is to be called before anything is gone through.
+func (c Certificate) Begin() (Certificate, error) {
 	var err error
 	if c.Commit, err = commit(); err != nil {
-		return err
+		return c, err
 	}
-	if c.Sources, err = Sources(c.Packages, c.Tests); err != nil {
+	c.Sources, err = Sources(c.Packages, c.Tests)
+	return c, err
+}
+
+// Write writes a certificate that Begin has made into dir. If the sources have changed
+// since, nobody knows what was gone through, and it is ErrStale.
+func (c Certificate) Write(dir string) error {
+	if err := c.Check(); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(c, "", "  ")
@@ -103,7 +110,7 @@ func (c Certificate) Check() error {
 		return err
 	}
 	if now != c.Sources {
-		return fmt.Errorf("certificate %s, made at %s, is %w: what it is about has changed; make it again with `make certify-%s`", c.Name, c.Commit, ErrStale, c.Name)
+		return fmt.Errorf("certificate %s of %s is %w: what it is about has changed; make it again with `make certify-%s`", c.Name, c.Commit, ErrStale, c.Name)
 	}
 	return nil
 }

@@ -1,0 +1,242 @@
+package node
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/certify"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
+)
+
+// inMemory keeps the nodes' disks in memory: a virtual second costs a tenth then.
+func inMemory(t *testing.T) {
+	const memory = "/dev/shm"
+	if _, err := os.Stat(memory); err == nil {
+		t.Setenv("TMPDIR", memory)
+	}
+}
+
+// part is the cases of one kind, and what came of them.
+type part struct {
+	name  string
+	size  int
+	cases [][]cuts
+
+	virtual, real time.Duration
+	sent          int64
+	ways, heal    verdict // the worst
+	failed        int
+}
+
+// perMesh is how many cases one mesh goes through, one after the other.
+const perMesh = 64
+
+// run goes through the cases, each from a whole mesh, and adds the verdicts to a digest.
+func (p *part) run(t *testing.T, digest hash.Hash) {
+	inMemory(t)
+	begun := time.Now()
+	for batch := range slices.Chunk(p.cases, perMesh) {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			m := newTestMeshOf(t, true, certifiedNames(p.size))
+			m.up()
+			defer m.down()
+			c := newCertified(m)
+			for _, sets := range batch {
+				v := c.run(sets...)
+				fmt.Fprintf(digest, "%s: %d wrong\n", v.name, len(v.wrong))
+				if len(v.wrong) > 0 {
+					p.failed++
+					t.Errorf("%s, %s:\n  %s", p.name, v.name, strings.Join(v.wrong, "\n  "))
+				}
+				if v.ways > p.ways.ways {
+					p.ways = v
+				}
+				if v.heal > p.heal.heal {
+					p.heal = v
+				}
+			}
+			p.virtual += time.Since(start)
+			p.sent += c.sent.Load()
+		})
+	}
+	p.real = time.Since(begun)
+	t.Logf("%s: %d cases, %d wrong; ways at most %v after %s, whole at most %v after the heal of %s; %v virtual in %v, %.2f ms of a core per node and virtual second",
+		p.name, len(p.cases), p.failed, p.ways.ways, p.ways.name, p.heal.heal, p.heal.name, p.virtual, p.real,
+		float64(p.real.Microseconds())/1000/p.virtual.Seconds()/float64(p.size))
+	if len(p.cases) > 0 && p.sent == 0 {
+		t.Errorf("%s: nothing was sent, so that no loop could be seen", p.name)
+	}
+}
+
+func single(sets []cuts) (cases [][]cuts) {
+	for _, s := range sets {
+		cases = append(cases, []cuts{s})
+	}
+	return cases
+}
+
+// TestEveryCut goes through the classes of sets of cut links of five nodes, and with
+// MESH_CERTIFY through all that the certificate names.
+func TestEveryCut(t *testing.T) {
+	if !certify.Full() {
+		p := &part{name: "classes of five nodes", size: 5, cases: single(classes(5, everySet(5)))}
+		p.run(t, sha256.New())
+		return
+	}
+	var between [][]cuts
+	for _, c := range changes(5) {
+		between = append(between, c[:])
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	names := renamings(5)
+	var other [][]cuts
+	for range 256 {
+		c, n := between[rng.IntN(len(between))], names[rng.IntN(len(names))]
+		other = append(other, []cuts{c[0].renamed(5, n), c[1].renamed(5, n)})
+	}
+	parts := []*part{
+		{name: "five nodes, every set", size: 5, cases: single(everySet(5))},
+		{name: "four nodes, every set", size: 4, cases: single(everySet(4))},
+		{name: "six nodes, every class", size: 6, cases: single(classes(6, everySet(6)))},
+		{name: "five nodes, every one or two one-way cuts", size: 5, cases: single(oneWay(5))},
+		{name: "five nodes, every change from set to set, up to renaming", size: 5, cases: between},
+		{name: "five nodes, changes with other names, drawn at random", size: 5, cases: other},
+	}
+	cert, err := certify.Certificate{
+		Name: "routing",
+		Claim: "Within 2 s every pair of nodes that a path of links connects can exchange frames, and goes on to; no way leads in a loop whenever anything is sent; " +
+			"nobody calls a node crashed that a path leads to; each node has the right incident open, about the right peers; within 3 s of the heal everything is as before.",
+		Space: "Whole nodes in virtual time over links of 0.5 to 0.7 ms, each case from a whole mesh: cut, 2.5 s, heal; a change is cut, 2.5 s, another set, 2.5 s, heal. " +
+			"Of incidents after a change only the peers are certified.",
+		Packages: []string{"github.com/x0tta6bl4/mesh/meshnode/internal/node"},
+		Tests:    []string{"*_certify_test.go", "harness_test.go"},
+	}.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.New()
+	for _, p := range parts {
+		p.run(t, digest)
+		cert.Parts = append(cert.Parts, certify.Part{Name: p.name, Counts: map[string]int{"cases": len(p.cases), "virtual seconds": int(p.virtual.Seconds())}})
+		cert.Worst = append(cert.Worst,
+			certify.Worst{What: p.name + ": every pair has a way", Value: p.ways.ways.String(), Bar: barWays.String(), Case: p.ways.name},
+			certify.Worst{What: p.name + ": everything as before", Value: p.heal.heal.String(), Bar: barWhole.String(), Case: "heal of " + p.heal.name})
+	}
+	if cert.Digest = hex.EncodeToString(digest.Sum(nil)); !t.Failed() {
+		if err := cert.Write("../../certificates"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSpaceOfCuts: the numbers are those of graphs: 1,024 on five nodes, 34 of them up
+// to renaming, 11 and 156 on four and six (OEIS A000088).
+func TestSpaceOfCuts(t *testing.T) {
+	for size, want := range map[int][2]int{4: {64, 11}, 5: {1024, 34}, 6: {32768, 156}} {
+		sets := everySet(size)
+		slices.Sort(sets)
+		if got := [2]int{len(slices.Compact(sets)), len(classes(size, sets))}; got != want {
+			t.Errorf("%d nodes: %v sets and classes, want %v", size, got, want)
+		}
+	}
+	if n := len(oneWay(5)); n != 20+20*19/2 {
+		t.Errorf("%d sets of one-way cuts", n)
+	}
+	// Every change is one of those, renamed: their orbits fill the space.
+	orbits := 0
+	for _, c := range changes(4) {
+		seen := map[[2]cuts]bool{}
+		for _, n := range renamings(4) {
+			seen[[2]cuts{c[0].renamed(4, n), c[1].renamed(4, n)}] = true
+		}
+		orbits += len(seen)
+	}
+	if orbits != 63*62 {
+		t.Errorf("the changes of four nodes stand for %d, want %d", orbits, 63*62)
+	}
+}
+
+func TestDiagnosis(t *testing.T) {
+	const size = 5
+	for _, c := range []struct {
+		links [][2]int
+		at    int
+		want  string
+	}{
+		{nil, 0, ""},
+		{[][2]int{{0, 1}}, 0, metric.LinkFailure},
+		{[][2]int{{0, 1}}, 2, ""},
+		{[][2]int{{0, 1}, {0, 2}}, 0, metric.NetworkPartition},
+		{[][2]int{{0, 1}, {0, 2}, {0, 3}, {0, 4}}, 1, metric.NodeCrash},
+		{[][2]int{{0, 1}, {0, 2}, {0, 3}, {0, 4}}, 0, metric.NetworkPartition},
+	} {
+		var s cuts
+		for _, l := range c.links {
+			s = s.both(size, l[0], l[1])
+		}
+		if got, _ := s.diagnosis(size, c.at); got != c.want {
+			t.Errorf("%s at %d: %q, want %q", s.of(size), c.at, got, c.want)
+		}
+	}
+}
+
+// TestCutsAreNoticed: the checks of every cut see a mesh that does not heal, a way in a
+// loop, and a wrong diagnosis.
+func TestCutsAreNoticed(t *testing.T) {
+	inMemory(t)
+	link := cuts(0).both(4, 0, 1)
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestMeshOf(t, false, certifiedNames(4))
+		m.up()
+		defer m.down()
+		v := newCertified(m).run(link)
+		if !strings.Contains(strings.Join(v.wrong, "\n"), "not within "+barWays.String()) {
+			t.Errorf("without healing: %q", v.wrong)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestMeshOf(t, true, certifiedNames(4))
+		m.up()
+		defer m.down()
+		c := newCertified(m)
+		if l := c.loop(); l != "" {
+			t.Errorf("a loop of a whole mesh: %s", l)
+		}
+		kept := [2]*ways{c.at[0].relays.next.Load(), c.at[1].relays.next.Load()}
+		for i, n := range c.at[:2] {
+			n.relays.next.Store(&ways{session.Peer(c.names[3]): session.Peer(c.names[1-i])})
+		}
+		time.Sleep(time.Second)
+		if l := c.loops.Load(); l == nil || *l != "from 0 to 3" {
+			t.Errorf("of a loop was seen %v", l)
+		}
+		for i, n := range c.at[:2] {
+			n.relays.next.Store(kept[i])
+		}
+		c.cut = link // it is not
+		if wrong := c.diagnosed(); len(wrong) != 2 {
+			t.Errorf("no incident of a link that counts as cut: %q", wrong)
+		}
+		c.cut = 0
+		c.set(cuts(0).both(4, 0, 1).both(4, 0, 2).both(4, 0, 3))
+		time.Sleep(settled)
+		synctest.Wait()
+		if wrong := c.diagnosed(); len(wrong) > 0 {
+			t.Errorf("a lost node: %q", wrong)
+		}
+		if wrong := c.slandered(link); len(wrong) != 3 {
+			t.Errorf("three call a node crashed: %q", wrong)
+		}
+	})
+}
