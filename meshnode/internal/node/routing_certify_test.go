@@ -35,7 +35,7 @@ type part struct {
 	virtual, real time.Duration
 	sent          int64
 	ways, heal    verdict // the worst
-	failed        int
+	wrong         []string
 }
 
 // perMesh is how many cases one mesh goes through, one after the other.
@@ -56,8 +56,7 @@ func (p *part) run(t *testing.T, digest hash.Hash) {
 				v := c.run(sets...)
 				fmt.Fprintf(digest, "%s: %d wrong\n", v.name, len(v.wrong))
 				if len(v.wrong) > 0 {
-					p.failed++
-					t.Errorf("%s, %s:\n  %s", p.name, v.name, strings.Join(v.wrong, "\n  "))
+					p.wrong = append(p.wrong, v.name+":\n  "+strings.Join(v.wrong, "\n  "))
 				}
 				if v.ways > p.ways.ways {
 					p.ways = v
@@ -72,8 +71,11 @@ func (p *part) run(t *testing.T, digest hash.Hash) {
 	}
 	p.real = time.Since(begun)
 	t.Logf("%s: %d cases, %d wrong; ways at most %v after %s, whole at most %v after the heal of %s; %v virtual in %v, %.2f ms of a core per node and virtual second",
-		p.name, len(p.cases), p.failed, p.ways.ways, p.ways.name, p.heal.heal, p.heal.name, p.virtual, p.real,
+		p.name, len(p.cases), len(p.wrong), p.ways.ways, p.ways.name, p.heal.heal, p.heal.name, p.virtual, p.real,
 		float64(p.real.Microseconds())/1000/p.virtual.Seconds()/float64(p.size))
+	for _, w := range p.wrong { // here, for a bubble that fails ends the test
+		t.Errorf("%s, %s", p.name, w)
+	}
 	if len(p.cases) > 0 && p.sent == 0 {
 		t.Errorf("%s: nothing was sent, so that no loop could be seen", p.name)
 	}
