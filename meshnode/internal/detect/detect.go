@@ -66,7 +66,7 @@ type Config struct {
 	MaxSuspect   time.Duration // 1 s
 	ProbeTimeout time.Duration // 250 ms
 	Pause        time.Duration // the longest, see Pause; 2 s
-	Indirect     int           // peers asked about a suspect; 3
+	Indirect     int           // peers asked about a suspect; 8
 	Rand         *rand.Rand    // chooses them
 }
 
@@ -76,7 +76,7 @@ const (
 	defaultMaxSuspect   = time.Second
 	defaultProbeTimeout = 250 * time.Millisecond
 	defaultPause        = 2 * time.Second
-	defaultIndirect     = 3
+	defaultIndirect     = 8
 
 	// safety is the factor between the worst recent gap and the suspicion time.
 	safety = 1.5

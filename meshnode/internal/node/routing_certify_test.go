@@ -94,6 +94,9 @@ func TestEveryCut(t *testing.T) {
 	if !certify.Full() {
 		p := &part{name: "classes of five nodes", size: 5, cases: single(classes(5, everySet(5)))}
 		p.run(t, sha256.New())
+		// Only one of four others hears node 0, and each that lost it must ask that one.
+		p = &part{name: "six nodes, one link left", size: 6, cases: single([]cuts{cuts(0).both(6, 0, 1).both(6, 0, 2).both(6, 0, 3).both(6, 0, 4)})}
+		p.run(t, sha256.New())
 		return
 	}
 	var between [][]cuts
