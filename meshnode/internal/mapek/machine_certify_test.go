@@ -248,7 +248,9 @@ func (m *machine) Start(a Action) error {
 		m.complain("%s of %s is started without a plan", a.Name, a.Peer)
 	}
 	delete(m.planned, key)
-	if m.healthy(a.Peer) {
+	// Keys that a high rate of failures has cost their trust are owed new ones.
+	owed := a.Name == metric.RotateKeys && a.Type == metric.HighFailureRate
+	if !owed && m.healthy(a.Peer) {
 		m.complain("%s is done to %s, which is healthy", a.Name, a.Peer)
 	}
 	if m.effects == refuses {

@@ -98,6 +98,12 @@ func worstFirst(findings []Finding) []Finding {
 func (c *Cases) needs(a *Action) bool {
 	for _, i := range c.open {
 		if s := i.Subjects[a.Peer]; i.ID == a.Incident && s != nil {
+			if i.Type == metric.HighFailureRate && a.Name == metric.InvalidateSession {
+				// What is over here is the rate of a minute. A session that has proved
+				// itself since is another one, or sound.
+				f := c.find(metric.VerificationFailed, a.Peer)
+				return f != nil && !f.Subjects[a.Peer].Verified
+			}
 			return !s.Verified
 		}
 	}

@@ -18,13 +18,16 @@ func (m *machine) clone() *machine {
 	c.wrong, c.planned, c.before = nil, nil, nil
 	o := m.loop
 	l := &Loop{cfg: o.cfg, running: slices.Clone(o.running), failed: slices.Clone(o.failed)}
-	l.view = &View{Peers: make(map[string]*PeerView, len(o.view.Peers)), samples: slices.Clone(o.view.samples), exhausted: o.view.exhausted}
+	l.view = &View{Peers: make(map[string]*PeerView, len(o.view.Peers)), samples: slices.Clone(o.view.samples), exhausted: o.view.exhausted, peak: o.view.peak}
 	for name, p := range o.view.Peers {
-		l.view.Peers[name] = new(*p)
+		n := *p
+		n.up.outages = slices.Clone(p.up.outages)
+		l.view.Peers[name] = &n
 	}
 	l.cases = &Cases{prefix: o.cases.prefix, count: o.cases.count, back: maps.Clone(o.cases.back)}
 	for _, i := range o.cases.open {
 		n := *i
+		n.Actions = slices.Clone(i.Actions)
 		n.Subjects = make(map[string]*Subject, len(i.Subjects))
 		for name, s := range i.Subjects {
 			n.Subjects[name] = new(*s)
@@ -32,7 +35,10 @@ func (m *machine) clone() *machine {
 		l.cases.open = append(l.cases.open, &n)
 	}
 	k := o.cfg.Knowledge
-	l.cfg.Knowledge = &Knowledge{Actions: make(map[string]*Tally, len(k.Actions)), Threats: slices.Clone(k.Threats)}
+	l.cfg.Knowledge = &Knowledge{Actions: make(map[string]*Tally, len(k.Actions)), Threats: slices.Clone(k.Threats), Latency: slices.Clone(k.Latency)}
+	if k.Exhaustion != nil {
+		l.cfg.Knowledge.Exhaustion = new(*k.Exhaustion)
+	}
 	for name, t := range k.Actions {
 		l.cfg.Knowledge.Actions[name] = new(*t)
 	}
@@ -44,16 +50,19 @@ func (m *machine) clone() *machine {
 // key. What does not must have no say in what the loop does later, but in the order
 // of the actions of one rule and in what it writes down.
 var stateFields = map[reflect.Type]map[string]bool{
-	reflect.TypeFor[Loop]():      {"cfg": false /* the same for all, but Knowledge */, "view": true, "cases": true, "running": true, "failed": true},
-	reflect.TypeFor[View]():      {"Peers": true, "samples": true /* the bad ones, see key */, "exhausted": true},
-	reflect.TypeFor[PeerView]():  {"Met": true, "Suspected": true, "Reachable": true, "Verified": true, "Failures": false /* for the journal */, "slow": true},
-	reflect.TypeFor[latch]():     {"on": true, "turned": false /* none turns halfway here */},
-	reflect.TypeFor[Cases]():     {"prefix": false, "count": false, "open": true, "back": true},
-	reflect.TypeFor[Incident]():  {"ID": false /* its place in the order */, "Type": true, "Since": false, "Opened": false, "Resolved": false, "Subjects": true, "due": true, "last": true, "told": true},
-	reflect.TypeFor[Subject]():   {"Unreachable": true, "Verified": true, "SeenBy": true /* whether any */, "Failures": true},
-	reflect.TypeFor[Action]():    {"Name": true, "Peer": true, "Incident": true, "Type": false, "Attempt": true, "Started": true, "Deadline": false /* by its name */},
-	reflect.TypeFor[Knowledge](): {"Incidents": false, "Actions": false /* the order of a rule's actions */, "Threats": true},
-	reflect.TypeFor[Threat]():    {"Peer": true, "Strikes": true, "Last": false /* its window is longer than a sequence */, "Until": true},
+	reflect.TypeFor[Loop](): {"cfg": false /* the same for all, but Knowledge */, "view": true, "cases": true, "running": true, "failed": true},
+	reflect.TypeFor[View](): {"Peers": true, "samples": true /* the bad ones, see key */, "exhausted": true, "peak": false /* for the records */},
+	reflect.TypeFor[PeerView](): {"Met": true, "Suspected": true, "Reachable": true, "Verified": true, "Failures": false /* for the journal */, "slow": true,
+		"trips": false, "up": false, "back": false /* for routes and records, which play no part here */, "failing": true, "session": false /* there are none */},
+	reflect.TypeFor[latch](): {"on": true, "turned": false /* none turns halfway here */},
+	reflect.TypeFor[Cases](): {"prefix": false, "count": false, "open": true, "back": true},
+	reflect.TypeFor[Incident](): {"ID": false /* its place in the order */, "Type": true, "Since": false, "Opened": false, "Resolved": false, "Subjects": true, "due": true, "last": true, "told": true,
+		"Actions": false, "Resource": false, "Reason": false, "Peak": false /* for the records */},
+	reflect.TypeFor[Subject](): {"Unreachable": true, "Verified": true, "SeenBy": true /* whether any */, "Failures": true,
+		"Session": false, "Typical": false, "Episode": false /* for the records */},
+	reflect.TypeFor[Action]():    {"Name": true, "Peer": true, "Incident": true, "Type": false, "Attempt": true, "Started": true, "Deadline": false /* by its name */, "Session": false},
+	reflect.TypeFor[Knowledge](): {"Incidents": false, "Actions": false /* the order of a rule's actions */, "Threats": true, "Latency": false, "Exhaustion": false},
+	reflect.TypeFor[Threat]():    {"Peer": true, "Type": false, "Count": false, "First": false /* for the records */, "Strikes": true, "Last": false /* its window is longer than a sequence */, "Until": true},
 }
 
 // TestEveryFieldOfTheStateIsKnown: who adds to the loop's memory must say what the
@@ -140,7 +149,7 @@ func (m *machine) encode(order [machinePeers]int) []byte {
 		if v == nil {
 			v = &PeerView{}
 		}
-		b = append(b, bits(l.view.Peers[name] != nil, v.Met, v.Suspected, v.Reachable, v.Verified, v.slow.on),
+		b = append(b, bits(l.view.Peers[name] != nil, v.Met, v.Suspected, v.Reachable, v.Verified, v.slow.on, v.failing),
 			bits(t.member, t.reachable, t.verified, t.slow, t.missed),
 			byte(min(bad[name], p.RateMin)))
 		badAge := byte(math.MaxUint8)
@@ -184,7 +193,11 @@ func (m *machine) encode(order [machinePeers]int) []byte {
 				b = append(b, math.MaxUint8, 0)
 				continue
 			}
-			b = append(b, bits(s.Unreachable, s.Verified, i.Type == "" && len(s.SeenBy) > 0), byte(min(s.Failures, p.Failures+1)))
+			failures := byte(0)
+			if i.Type == metric.VerificationFailed {
+				failures = byte(min(s.Failures, p.Failures+1))
+			}
+			b = append(b, bits(s.Unreachable, s.Verified, i.Type == "" && len(s.SeenBy) > 0), failures)
 		}
 	}
 	do := func(a *Action, age byte) []byte {
