@@ -6,12 +6,16 @@
 // it as SIGTERM, and returns its exit status: the interface that chaos-daemon
 // expects of the program of this name. nsenter does not do: it leaves the child
 // behind when it is terminated.
+//
+// With -l COMMAND is one of the caller's own mount namespace, and enters the one of -m
+// itself: NSEXEC_MNT in its environment is an open descriptor of that.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -26,18 +30,30 @@ static void forward(int signal) {
 }
 
 int main(int argc, char **argv) {
-	int fds[8], n = 0, i = 1;
+	int fds[8], n = 0, i = 1, local = 0;
 
 	for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "-l") == 0) {
+			local = 1;
+			continue;
+		}
 		if (argv[i][0] != '-' || strchr("npmiuc", argv[i][1]) == NULL || i + 1 >= argc || n == 8) {
 			fprintf(stderr, "nsexec: %s is not supported here\n", argv[i]);
 			return 2;
 		}
-		fds[n] = open(argv[++i], O_RDONLY | O_CLOEXEC);
-		if (fds[n++] < 0) {
+		int left = local && argv[i][1] == 'm'; // to the command
+		fds[n] = open(argv[++i], left ? O_RDONLY : O_RDONLY | O_CLOEXEC);
+		if (fds[n] < 0) {
 			fprintf(stderr, "nsexec: %s: %s\n", argv[i], strerror(errno));
 			return 1;
 		}
+		if (left) {
+			char number[16];
+			snprintf(number, sizeof number, "%d", fds[n]);
+			setenv("NSEXEC_MNT", number, 1);
+			continue;
+		}
+		n++;
 	}
 	if (i + 1 >= argc) {
 		fprintf(stderr, "nsexec: no command after --\n");
