@@ -1,0 +1,168 @@
+package iofault
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+// until runs each of work again and again, in a goroutine of its own, until the test says a line.
+// It then says the error, or "ok" and how often each ran.
+func until(in *bufio.Reader, work ...func(turn uint64) error) error {
+	var stop atomic.Bool
+	var running sync.WaitGroup
+	turns, errs := make([]uint64, len(work)), make([]error, len(work))
+	for i, do := range work {
+		running.Go(func() {
+			for ; !stop.Load() && errs[i] == nil; turns[i]++ {
+				errs[i] = do(turns[i])
+			}
+		})
+	}
+	fmt.Println("ready")
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if line == "stop\n" {
+			break
+		}
+		fmt.Println("here") // a sign of life
+	}
+	stop.Store(true)
+	running.Wait()
+	if err := errors.Join(errs...); err != nil {
+		fmt.Println(err)
+	} else {
+		fmt.Println("ok", turns)
+	}
+	_, err := in.ReadString('\n') // what is open stays so until then
+	return err
+}
+
+// writer appends numbers to a file through two descriptors that share a position, and to
+// another that was opened to append; it holds a lock, and has its working directory on the volume.
+func writer(volume string, in *bufio.Reader) error {
+	a, err := unix.Open(filepath.Join(volume, "numbers"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	b, err := unix.Dup(a)
+	if err != nil {
+		return err
+	}
+	end, err := unix.Open(filepath.Join(volume, "appended"), unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Flock(a, unix.LOCK_EX), os.Mkdir(filepath.Join(volume, "work"), 0o700), unix.Chdir(filepath.Join(volume, "work"))); err != nil {
+		return err
+	}
+	record := &unix.Flock_t{Type: unix.F_WRLCK, Start: 100, Len: 50}
+	if err := unix.FcntlFlock(uintptr(end), unix.F_SETLK, record); err != nil {
+		return err
+	}
+	return until(in, func(turn uint64) error {
+		fd := []int{a, b}[turn%2]
+		n, err := unix.Write(fd, binary.BigEndian.AppendUint64(nil, turn))
+		if err == nil && n != 8 {
+			err = errors.New("a short write")
+		}
+		return err
+	}, func(turn uint64) error {
+		_, err := unix.Write(end, binary.BigEndian.AppendUint64(nil, turn))
+		return err
+	}, func(uint64) error {
+		return os.WriteFile("here", []byte("relative"), 0o600)
+	})
+}
+
+// mapper counts in a file that is mapped for writing and reads another, that it writes with
+// pwrite(2), through a mapping for reading, as bbolt does.
+func mapper(volume string, in *bufio.Reader) error {
+	const size = 1 << 20
+	open := func(name string) (int, error) {
+		fd, err := unix.Open(filepath.Join(volume, name), unix.O_RDWR|unix.O_CREAT, 0o600)
+		return fd, errors.Join(err, unix.Ftruncate(fd, size))
+	}
+	counters, err := open("counters")
+	if err != nil {
+		return err
+	}
+	counts, err := unix.Mmap(counters, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	if err := unix.Close(counters); err != nil { // the mapping stays
+		return err
+	}
+	pages, err := open("pages")
+	if err != nil {
+		return err
+	}
+	view, err := unix.Mmap(pages, 0, 2*size, unix.PROT_READ, unix.MAP_SHARED) // longer than the file
+	if err != nil {
+		return err
+	}
+	if err := unix.Madvise(view, unix.MADV_RANDOM); err != nil {
+		return err
+	}
+	return until(in, func(turn uint64) error {
+		at := (turn * 4096) % size
+		binary.BigEndian.PutUint64(counts[at:], turn)
+		return nil
+	}, func(turn uint64) error {
+		at := (turn * 4096) % size
+		if _, err := unix.Pwrite(pages, binary.BigEndian.AppendUint64(nil, turn), int64(at)); err != nil {
+			return err
+		}
+		if got := binary.BigEndian.Uint64(view[at:]); got != turn {
+			return fmt.Errorf("%d was written, the mapping has %d", turn, got)
+		}
+		return nil
+	})
+}
+
+// keeper puts records into a bbolt database, and reads them.
+func keeper(volume string, in *bufio.Reader) error {
+	db, err := bbolt.Open(filepath.Join(volume, "bolt.db"), 0o600, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		return err
+	}
+	bucket := []byte("records")
+	if err := db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket(bucket); return err }); err != nil {
+		return err
+	}
+	var kept atomic.Uint64 // records that are acknowledged
+	return until(in, func(turn uint64) error {
+		err := db.Update(func(tx *bbolt.Tx) error {
+			key := binary.BigEndian.AppendUint64(nil, turn)
+			return tx.Bucket(bucket).Put(key, append(key, make([]byte, turn%3000)...))
+		})
+		if err == nil {
+			kept.Store(turn + 1)
+		}
+		return err
+	}, func(turn uint64) error {
+		n := kept.Load()
+		if n == 0 {
+			return nil
+		}
+		return db.View(func(tx *bbolt.Tx) error {
+			key := binary.BigEndian.AppendUint64(nil, turn*7919%n)
+			if tx.Bucket(bucket).Get(key) == nil {
+				return fmt.Errorf("record %x is lost", key)
+			}
+			return nil
+		})
+	})
+}
