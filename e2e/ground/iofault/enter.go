@@ -27,6 +27,12 @@ const (
 // enter executes this command again in the container's mount namespace, or a released toda
 // if the image has one.
 func enter(args []string) error {
+	// The thread that executes becomes the process, and nsexec had set this for another
+	// one: the end of nsexec is a reason to recover.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl: %w", err)
+	}
 	if released, err := releasedToda(); err != nil {
 		return err
 	} else if released != "" {
@@ -43,7 +49,6 @@ func enter(args []string) error {
 	}
 	// A thread that shares its root with others cannot enter a mount namespace. Those
 	// end when it executes.
-	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}

@@ -31,7 +31,7 @@ func (n *node) file(h fs.FileHandle, flags uint32) *file {
 func (f *file) cache() uint32 { return fuse.FOPEN_KEEP_CACHE }
 
 func (f *file) Read(ctx context.Context, buf []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	if errno := f.node.before(Read); errno != 0 {
+	if errno := f.node.before(ctx, Read); errno != 0 {
 		return nil, errno
 	}
 	rs := f.node.layer.rules.Load()
@@ -54,7 +54,7 @@ func (f *file) Read(ctx context.Context, buf []byte, off int64) (fuse.ReadResult
 }
 
 func (f *file) Write(ctx context.Context, data []byte, off int64) (written uint32, errno syscall.Errno) {
-	if errno := f.node.before(Write); errno != 0 {
+	if errno := f.node.before(ctx, Write); errno != 0 {
 		return 0, errno
 	}
 	if rs := f.node.layer.rules.Load(); len(rs.list) > 0 {
@@ -79,8 +79,8 @@ func (f *file) Write(ctx context.Context, data []byte, off int64) (written uint3
 	return written, errno
 }
 
-func (f *file) Fsync(_ context.Context, flags uint32) syscall.Errno {
-	if errno := f.node.before(Fsync); errno != 0 {
+func (f *file) Fsync(ctx context.Context, flags uint32) syscall.Errno {
+	if errno := f.node.before(ctx, Fsync); errno != 0 {
 		return errno
 	}
 	sync := func() syscall.Errno {
@@ -96,7 +96,7 @@ func (f *file) Fsync(_ context.Context, flags uint32) syscall.Errno {
 }
 
 func (f *file) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
-	if errno := f.node.before(Write); errno != 0 {
+	if errno := f.node.before(ctx, Write); errno != 0 {
 		return errno
 	}
 	allocate := func() syscall.Errno { return f.loopback.Allocate(ctx, off, size, mode) }
@@ -123,7 +123,7 @@ func (f *file) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, sy
 }
 
 func (f *file) Flush(ctx context.Context) syscall.Errno {
-	if errno := f.node.before(Flush); errno != 0 {
+	if errno := f.node.before(ctx, Flush); errno != 0 {
 		return errno
 	}
 	return f.loopback.Flush(ctx)
@@ -131,7 +131,7 @@ func (f *file) Flush(ctx context.Context) syscall.Errno {
 
 func (f *file) Release(ctx context.Context) syscall.Errno {
 	// Whatever it answers, nobody hears it, and the file must be closed.
-	errno := f.node.before(Release)
+	errno := f.node.before(ctx, Release)
 	if err := f.loopback.Release(ctx); err != 0 {
 		return err
 	}
@@ -156,7 +156,7 @@ type directory struct {
 // Readdirent is asked for each entry; a rule acts on the first of them.
 func (d *directory) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
 	if !d.read {
-		if errno := d.node.before(ReadDir); errno != 0 {
+		if errno := d.node.before(ctx, ReadDir); errno != 0 {
 			return nil, errno
 		}
 		d.read = true
@@ -170,13 +170,13 @@ func (d *directory) Seekdir(ctx context.Context, off uint64) syscall.Errno {
 }
 
 func (d *directory) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
-	if errno := d.node.before(FsyncDir); errno != 0 {
+	if errno := d.node.before(ctx, FsyncDir); errno != 0 {
 		return errno
 	}
 	return d.stream.Fsyncdir(ctx, flags)
 }
 
 func (d *directory) Releasedir(ctx context.Context, flags uint32) {
-	_ = d.node.before(ReleaseDir) // nobody hears it
+	_ = d.node.before(ctx, ReleaseDir) // nobody hears it
 	d.stream.Releasedir(ctx, flags)
 }

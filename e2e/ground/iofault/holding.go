@@ -39,11 +39,17 @@ type fdInfo struct {
 
 // lock is a lock that is held through a descriptor.
 type lock struct {
-	flock      bool // of flock(2), else a record lock of fcntl(2)
-	open       bool // a record lock of the open file description
+	kind       string // lockFile, lockRecord, lockOpen, or one that cannot be moved
 	write      bool
 	start, end int64 // end is the last byte, -1 for the end of the file
 }
+
+// The kinds of /proc/locks that can be moved.
+const (
+	lockFile   = "FLOCK"  // of flock(2)
+	lockRecord = "POSIX"  // of fcntl(2), and a process
+	lockOpen   = "OFDLCK" // of fcntl(2), and an open file description
+)
 
 // mapping is a file mapped into memory.
 type mapping struct {
@@ -126,6 +132,11 @@ func (d descriptor) movable(dir string) error {
 	if strings.HasSuffix(d.path, deleted) {
 		return errors.New("the file has no name any more, so it cannot be opened anew")
 	}
+	for _, l := range d.locks {
+		if !slices.Contains([]string{lockFile, lockRecord, lockOpen}, l.kind) {
+			return fmt.Errorf("a %s cannot be moved", l.kind)
+		}
+	}
 	if d.flags&unix.O_DIRECTORY != 0 && d.position != 0 {
 		return errors.New("the directory is being read: its position means nothing elsewhere")
 	}
@@ -179,16 +190,7 @@ func parseLock(text string) (l lock, err error) {
 	if len(f) != 8 {
 		return l, fs.ErrInvalid
 	}
-	switch f[1] {
-	case "FLOCK":
-		l.flock = true
-	case "POSIX":
-	case "OFDLCK":
-		l.open = true
-	default:
-		return l, fmt.Errorf("a %s cannot be moved", f[1])
-	}
-	l.write, l.end = f[3] == "WRITE", -1
+	l.kind, l.write, l.end = f[1], f[3] == "WRITE", -1
 	if l.start, err = strconv.ParseInt(f[6], 10, 64); err == nil && f[7] != "EOF" {
 		l.end, err = strconv.ParseInt(f[7], 10, 64)
 	}

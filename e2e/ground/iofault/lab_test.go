@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -162,9 +163,11 @@ var roles = map[string]func(volume string, in *bufio.Reader) error{
 		_, err = in.ReadString('\n')
 		return err
 	},
-	"writer": writer,
-	"mapper": mapper,
-	"keeper": keeper,
+	"writer":  writer,
+	"mapper":  mapper,
+	"keeper":  keeper,
+	"retrier": retrier,
+	"holder":  holder,
 }
 
 // path is the path outside the container to a file of the volume as it is inside.
@@ -371,4 +374,21 @@ func only(t testing.TB, pids []int) int {
 		t.Fatalf("one process expected: %v", pids)
 	}
 	return pids[0]
+}
+
+// inside runs do in the container's mount namespace.
+func (c *container) inside(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and end the thread with its namespace
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", c.init.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(fd, unix.CLONE_NEWNS), unix.Close(fd))
+		}
+		if err == nil {
+			err = do()
+		}
+		done <- err
+	}()
+	return <-done
 }

@@ -159,7 +159,7 @@ func (h held) lock() error {
 }
 
 func (l lock) take(h held) error {
-	if l.flock {
+	if l.kind == lockFile {
 		op := uint64(unix.LOCK_SH | unix.LOCK_NB)
 		if l.write {
 			op = unix.LOCK_EX | unix.LOCK_NB
@@ -171,7 +171,7 @@ func (l lock) take(h held) error {
 	if l.write {
 		kind = unix.F_WRLCK
 	}
-	if l.open {
+	if l.kind == lockOpen {
 		command = unix.F_OFD_SETLK
 	}
 	length := int64(0) // to the end, whatever that becomes

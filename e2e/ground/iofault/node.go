@@ -33,7 +33,7 @@ func (n *node) path(name ...string) string {
 }
 
 // before is asked before an operation on n, or on an entry of n.
-func (n *node) before(m Method, name ...string) syscall.Errno {
+func (n *node) before(ctx context.Context, m Method, name ...string) syscall.Errno {
 	if n.layer.lost.Load() {
 		return syscall.EIO
 	}
@@ -41,7 +41,11 @@ func (n *node) before(m Method, name ...string) syscall.Errno {
 	if len(rs.list) == 0 {
 		return 0
 	}
-	return rs.before(m, n.path(name...))
+	thread := 0
+	if caller, ok := fuse.FromContext(ctx); ok {
+		thread = int(caller.Pid)
+	}
+	return rs.before(m, n.path(name...), thread)
 }
 
 // attributed notes what out is to say of n or an entry of n.
@@ -56,7 +60,7 @@ func (n *node) attributed(m Method, out *fuse.Attr, name ...string) {
 }
 
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if errno := n.before(Lookup, name); errno != 0 {
+	if errno := n.before(ctx, Lookup, name); errno != 0 {
 		return nil, errno
 	}
 	child, errno := n.LoopbackNode.Lookup(ctx, name, out)
@@ -65,7 +69,7 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 }
 
 func (n *node) Getattr(ctx context.Context, f fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	if errno := n.before(GetAttr); errno != 0 {
+	if errno := n.before(ctx, GetAttr); errno != 0 {
 		return errno
 	}
 	errno := n.LoopbackNode.Getattr(ctx, f, out)
@@ -79,7 +83,7 @@ func (n *node) Statx(context.Context, fs.FileHandle, uint32, uint32, *fuse.Statx
 }
 
 func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
-	if errno := n.before(SetAttr); errno != 0 {
+	if errno := n.before(ctx, SetAttr); errno != 0 {
 		return errno
 	}
 	errno := n.setattr(f, in, func() syscall.Errno { return n.LoopbackNode.Setattr(ctx, f, in, out) })
@@ -101,14 +105,14 @@ func (n *node) setattr(f fs.FileHandle, in *fuse.SetAttrIn, set func() syscall.E
 }
 
 func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
-	if errno := n.before(ReadLink); errno != 0 {
+	if errno := n.before(ctx, ReadLink); errno != 0 {
 		return nil, errno
 	}
 	return n.LoopbackNode.Readlink(ctx)
 }
 
 func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if errno := n.before(Mknod, name); errno != 0 {
+	if errno := n.before(ctx, Mknod, name); errno != 0 {
 		return nil, errno
 	}
 	child, errno := n.LoopbackNode.Mknod(ctx, name, mode, dev, out)
@@ -117,7 +121,7 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *fu
 }
 
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if errno := n.before(Mkdir, name); errno != 0 {
+	if errno := n.before(ctx, Mkdir, name); errno != 0 {
 		return nil, errno
 	}
 	child, errno := n.LoopbackNode.Mkdir(ctx, name, mode, out)
@@ -126,21 +130,21 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 }
 
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	if errno := n.before(Unlink, name); errno != 0 {
+	if errno := n.before(ctx, Unlink, name); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Unlink(ctx, name)
 }
 
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	if errno := n.before(Rmdir, name); errno != 0 {
+	if errno := n.before(ctx, Rmdir, name); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Rmdir(ctx, name)
 }
 
 func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if errno := n.before(Symlink, name); errno != 0 {
+	if errno := n.before(ctx, Symlink, name); errno != 0 {
 		return nil, errno
 	}
 	child, errno := n.LoopbackNode.Symlink(ctx, target, name, out)
@@ -149,14 +153,14 @@ func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.Entry
 }
 
 func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
-	if errno := n.before(Rename, name); errno != 0 {
+	if errno := n.before(ctx, Rename, name); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Rename(ctx, name, parent, newName, flags)
 }
 
 func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if errno := n.before(Link, name); errno != 0 {
+	if errno := n.before(ctx, Link, name); errno != 0 {
 		return nil, errno
 	}
 	child, errno := n.LoopbackNode.Link(ctx, target, name, out)
@@ -165,35 +169,35 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 }
 
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
-	if errno := n.before(StatFS); errno != 0 {
+	if errno := n.before(ctx, StatFS); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Statfs(ctx, out)
 }
 
 func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uint32) syscall.Errno {
-	if errno := n.before(SetXAttr); errno != 0 {
+	if errno := n.before(ctx, SetXAttr); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Setxattr(ctx, attr, data, flags)
 }
 
 func (n *node) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
-	if errno := n.before(GetXAttr); errno != 0 {
+	if errno := n.before(ctx, GetXAttr); errno != 0 {
 		return 0, errno
 	}
 	return n.LoopbackNode.Getxattr(ctx, attr, dest)
 }
 
 func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
-	if errno := n.before(ListXAttr); errno != 0 {
+	if errno := n.before(ctx, ListXAttr); errno != 0 {
 		return 0, errno
 	}
 	return n.LoopbackNode.Listxattr(ctx, dest)
 }
 
 func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
-	if errno := n.before(RemoveXAttr); errno != 0 {
+	if errno := n.before(ctx, RemoveXAttr); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Removexattr(ctx, attr)
@@ -204,7 +208,7 @@ func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
 const foreign = unix.O_APPEND | unix.O_DIRECT | unix.O_NONBLOCK
 
 func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	if errno := n.before(Open); errno != 0 {
+	if errno := n.before(ctx, Open); errno != 0 {
 		return nil, 0, errno
 	}
 	truncate := n.layer.power != nil && flags&unix.O_TRUNC != 0
@@ -223,7 +227,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
-	if errno := n.before(Create, name); errno != 0 {
+	if errno := n.before(ctx, Create, name); errno != 0 {
 		return nil, nil, 0, errno
 	}
 	child, h, _, errno := n.LoopbackNode.Create(ctx, name, flags&^foreign, mode, out)
@@ -236,7 +240,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 }
 
 func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
-	if errno := n.before(Create); errno != 0 {
+	if errno := n.before(ctx, Create); errno != 0 {
 		return nil, nil, 0, errno
 	}
 	child, h, _, errno := n.LoopbackNode.Tmpfile(ctx, flags&^foreign, mode, out)
@@ -253,7 +257,7 @@ func (n *node) CopyFileRange(context.Context, fs.FileHandle, uint64, *fs.Inode, 
 }
 
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	if errno := n.before(OpenDir); errno != 0 {
+	if errno := n.before(ctx, OpenDir); errno != 0 {
 		return nil, 0, errno
 	}
 	h, fuseFlags, errno := n.LoopbackNode.OpendirHandle(ctx, flags)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -84,6 +85,78 @@ func writer(volume string, in *bufio.Reader) error {
 	}, func(uint64) error {
 		return os.WriteFile("here", []byte("relative"), 0o600)
 	})
+}
+
+// retrier writes numbers where they belong, again and again if that fails.
+func retrier(volume string, in *bufio.Reader) error {
+	fd, err := unix.Open(filepath.Join(volume, "numbers"), unix.O_RDWR|unix.O_CREAT, 0o600)
+	if err != nil {
+		return err
+	}
+	return until(in, func(turn uint64) error {
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			n, err := unix.Pwrite(fd, binary.BigEndian.AppendUint64(nil, turn), int64(8*turn))
+			if err == nil && n == 8 {
+				return nil
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("number %d: %d, %w", turn, n, err)
+			}
+		}
+	})
+}
+
+// holder holds what cannot be moved, as HOLD says.
+func holder(volume string, in *bufio.Reader) error {
+	name := filepath.Join(volume, "held")
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Ftruncate(fd, 8192); err != nil {
+		return err
+	}
+	switch os.Getenv("HOLD") {
+	case "a deleted file":
+		err = unix.Unlink(name)
+	case "a changed private mapping":
+		var m []byte
+		if m, err = unix.Mmap(fd, 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE); err == nil {
+			m[4096] = 1
+		}
+	case "a locked mapping":
+		var m []byte
+		if m, err = unix.Mmap(fd, 0, 8192, unix.PROT_READ, unix.MAP_SHARED); err == nil {
+			err = unix.Mlock(m)
+		}
+	case "a mapping of a deleted file":
+		if _, err = unix.Mmap(fd, 0, 8192, unix.PROT_READ, unix.MAP_SHARED); err == nil {
+			err = errors.Join(unix.Unlink(name), unix.Close(fd))
+		}
+	case "a half-read directory":
+		for i := range 2000 {
+			if err := os.WriteFile(filepath.Join(volume, fmt.Sprint(i)), nil, 0o600); err != nil {
+				return err
+			}
+		}
+		if fd, err = unix.Open(volume, unix.O_RDONLY|unix.O_DIRECTORY, 0); err == nil {
+			_, err = unix.ReadDirent(fd, make([]byte, 4096))
+		}
+	case "a lease":
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK)
+	case "a pipe":
+		if err = unix.Mkfifo(name+".fifo", 0o600); err == nil {
+			_, err = unix.Open(name+".fifo", unix.O_RDWR, 0)
+		}
+	case "its root":
+		if err = os.MkdirAll(filepath.Join(volume, "jail"), 0o700); err == nil {
+			err = unix.Chroot(filepath.Join(volume, "jail"))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return until(in)
 }
 
 // mapper counts in a file that is mapped for writing and reads another, that it writes with

@@ -3,7 +3,10 @@ package iofault
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,22 +59,16 @@ func newRules(actions []Action) (*rules, error) {
 	return rs, nil
 }
 
-// before waits and returns the error that the rules want for a call, in their order. An
-// interrupted caller waits all the same, as for a disk.
-func (rs *rules) before(m Method, path string) syscall.Errno {
+// before waits and returns the error that the rules want for a thread's call, in their
+// order. An interrupted caller waits all the same, as for a disk.
+func (rs *rules) before(m Method, path string, thread int) syscall.Errno {
 	for i := range rs.list {
 		r := &rs.list[i]
 		if r.latency == 0 && len(r.faults) == 0 || !r.strikes(m, path) {
 			continue
 		}
-		if r.latency > 0 {
-			late := time.NewTimer(r.latency)
-			select {
-			case <-late.C:
-			case <-rs.over:
-				late.Stop()
-				return 0
-			}
+		if r.latency > 0 && !rs.wait(r.latency, thread) {
+			return 0
 		}
 		draw := rand.IntN(max(r.weight, 1))
 		for _, f := range r.faults {
@@ -81,6 +78,45 @@ func (rs *rules) before(m Method, path string) syscall.Errno {
 		}
 	}
 	return 0
+}
+
+// wait waits for a latency. It returns early, and false, if the rules are over or the thread is
+// about to be killed: the kernel does not let it die before it has an answer, which nobody hears then.
+func (rs *rules) wait(latency time.Duration, thread int) bool {
+	late := time.NewTimer(latency)
+	defer late.Stop()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-late.C:
+			return true
+		case <-rs.over:
+			return false
+		case <-look.C:
+			if killed(thread) {
+				return false
+			}
+		}
+	}
+}
+
+// killed tells whether a SIGKILL waits for a thread.
+func killed(thread int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return false // a thread that the kernel does not name, or of another namespace
+	}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(line, ":")
+		if key != "SigPnd" && key != "ShdPnd" {
+			continue
+		}
+		if pending, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64); err == nil && pending&(1<<(syscall.SIGKILL-1)) != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // spoil puts mistakes into what is read or written and tells whether it did.
