@@ -163,11 +163,12 @@ var roles = map[string]func(volume string, in *bufio.Reader) error{
 		_, err = in.ReadString('\n')
 		return err
 	},
-	"writer":  writer,
-	"mapper":  mapper,
-	"keeper":  keeper,
-	"retrier": retrier,
-	"holder":  holder,
+	"writer":       writer,
+	"mapper":       mapper,
+	"keeper":       keeper,
+	"retrier":      retrier,
+	"acknowledger": acknowledger,
+	"holder":       holder,
 }
 
 // path is the path outside the container to a file of the volume as it is inside.

@@ -2,6 +2,7 @@ package iofault
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -184,6 +185,14 @@ func TestDatabaseIsMoved(t *testing.T) {
 // databaseHas checks that the database has the first n records.
 func (c *container) databaseHas(t *testing.T, n uint64) {
 	t.Helper()
+	if err := c.databaseIsWhole(t, n); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d records", n)
+}
+
+func (c *container) databaseIsWhole(t *testing.T, n uint64) (err error) {
+	t.Helper()
 	copied := filepath.Join(t.TempDir(), "bolt.db") // the process holds the lock of the other
 	b, err := os.ReadFile(filepath.Join(c.volume, "bolt.db"))
 	if err == nil {
@@ -192,23 +201,29 @@ func (c *container) databaseHas(t *testing.T, n uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { // a broken database makes bbolt panic
+		if r := recover(); r != nil {
+			err = fmt.Errorf("bbolt: %v", r)
+		}
+	}()
 	db, err := bbolt.Open(copied, 0o600, nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer db.Close()
-	if err := db.View(func(tx *bbolt.Tx) error {
-		for err := range tx.Check() {
-			t.Error(err)
+	return db.View(func(tx *bbolt.Tx) (err error) {
+		for e := range tx.Check() {
+			err = errors.Join(err, e)
+		}
+		bucket := tx.Bucket([]byte("records"))
+		if err != nil || bucket == nil {
+			return errors.Join(err, errors.New("the database has not what it should"))
 		}
 		for i := range n {
-			if tx.Bucket([]byte("records")).Get(binary.BigEndian.AppendUint64(nil, i)) == nil {
+			if bucket.Get(binary.BigEndian.AppendUint64(nil, i)) == nil {
 				return fmt.Errorf("record %d of %d is lost", i, n)
 			}
 		}
 		return nil
-	}); err != nil {
-		t.Error(err)
-	}
-	t.Logf("%d records", n)
+	})
 }

@@ -211,16 +211,9 @@ func keeper(volume string, in *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
-	bucket := []byte("records")
-	if err := db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket(bucket); return err }); err != nil {
-		return err
-	}
 	var kept atomic.Uint64 // records that are acknowledged
 	return until(in, func(turn uint64) error {
-		err := db.Update(func(tx *bbolt.Tx) error {
-			key := binary.BigEndian.AppendUint64(nil, turn)
-			return tx.Bucket(bucket).Put(key, append(key, make([]byte, turn%3000)...))
-		})
+		err := db.Update(func(tx *bbolt.Tx) error { return record(tx, turn) })
 		if err == nil {
 			kept.Store(turn + 1)
 		}
@@ -232,10 +225,37 @@ func keeper(volume string, in *bufio.Reader) error {
 		}
 		return db.View(func(tx *bbolt.Tx) error {
 			key := binary.BigEndian.AppendUint64(nil, turn*7919%n)
-			if tx.Bucket(bucket).Get(key) == nil {
+			if tx.Bucket([]byte("records")).Get(key) == nil {
 				return fmt.Errorf("record %x is lost", key)
 			}
 			return nil
 		})
 	})
+}
+
+// acknowledger puts records into a bbolt database, and says so of each when it is committed, until
+// that fails.
+func acknowledger(volume string, in *bufio.Reader) error {
+	db, err := bbolt.Open(filepath.Join(volume, "bolt.db"), 0o600, &bbolt.Options{NoSync: os.Getenv("NOSYNC") != ""})
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for turn := uint64(0); ; turn++ {
+		if err := db.Update(func(tx *bbolt.Tx) error { return record(tx, turn) }); err != nil {
+			fmt.Println("failed")
+			_, err := in.ReadString('\n')
+			return err
+		}
+		fmt.Println(turn)
+	}
+}
+
+func record(tx *bbolt.Tx, turn uint64) error {
+	bucket, err := tx.CreateBucketIfNotExists([]byte("records"))
+	if err != nil {
+		return err
+	}
+	key := binary.BigEndian.AppendUint64(nil, turn)
+	return bucket.Put(key, append(key, make([]byte, turn*97%3000)...))
 }
