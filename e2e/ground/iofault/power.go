@@ -30,16 +30,24 @@ type power struct {
 	held  sync.RWMutex // for writing by a loss, for reading by what it must not cut in two
 	mu    sync.Mutex   // of files
 	files map[inode]*volatile
+	lost  bool // under held
 }
 
 type inode struct{ dev, ino uint64 }
 
 // volatile is a file of which not everything is durable.
 type volatile struct {
+	file    *os.File   // for reading and writing
+	syncing sync.Mutex // of who makes it durable: one at a time
+
 	mu    sync.Mutex
-	file  *os.File         // for reading and writing
 	size  int64            // durable
 	pages map[int64][]byte // by number: what the disk has, shorter at its end
+
+	// While it is being made durable: the pages that are, and the size that will be.
+	// The power can be lost in the middle of it, and what is written meanwhile is not part of it.
+	hardening map[int64][]byte
+	next      int64
 }
 
 func newPower() *power { return &power{files: map[inode]*volatile{}} }
@@ -71,6 +79,9 @@ func (p *power) of(fd int) (*volatile, error) {
 func (p *power) change(fd int, off, size int64, write func() syscall.Errno) syscall.Errno {
 	p.held.RLock()
 	defer p.held.RUnlock()
+	if p.lost {
+		return syscall.EIO
+	}
 	v, err := p.of(fd)
 	if err != nil {
 		return fs.ToErrno(err)
@@ -100,11 +111,12 @@ func (p *power) resizePath(path string, size int64, resize func() syscall.Errno)
 // keep remembers the pages from off to end, as far as they are durable and not yet
 // remembered. Those behind the durable end of the file have nothing to remember.
 func (v *volatile) keep(off, end int64) error {
+	limit := max(v.size, v.next)
 	for page := off / pageBytes; page*pageBytes < end; page++ {
 		if _, kept := v.pages[page]; kept {
 			continue
 		}
-		if page*pageBytes >= v.size {
+		if page*pageBytes >= limit {
 			// Nothing of it is durable. It is noted as far as it is about to be
 			// written, so that a loss can tear it.
 			if end == whole {
@@ -113,7 +125,7 @@ func (v *volatile) keep(off, end int64) error {
 			v.pages[page] = nil
 			continue
 		}
-		old := make([]byte, min(pageBytes, v.size-page*pageBytes))
+		old := make([]byte, min(pageBytes, limit-page*pageBytes))
 		n, err := v.file.ReadAt(old, page*pageBytes)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
@@ -125,31 +137,58 @@ func (v *volatile) keep(off, end int64) error {
 
 // harden runs sync and, if it succeeds, takes the pages from off to off+size for durable.
 func (p *power) harden(fd int, off, size int64, sync func() syscall.Errno) syscall.Errno {
+	v, err := p.begin(fd, off, off+size)
+	if err != nil {
+		return fs.ToErrno(err)
+	}
+	defer v.syncing.Unlock()
+	errno := sync()
 	p.held.RLock()
 	defer p.held.RUnlock()
-	v, err := p.of(fd)
-	if err != nil {
-		return fs.ToErrno(err)
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if errno := sync(); errno != 0 {
-		return errno
+	if p.lost {
+		return syscall.EIO // what was under way is lost, or not: nobody is told
 	}
-	info, err := v.file.Stat()
+	if errno == 0 {
+		v.size = v.next
+	} else {
+		maps.Copy(v.pages, v.hardening) // the older is what the disk has
+	}
+	v.hardening, v.next = nil, 0
+	return errno
+}
+
+// begin sets apart the pages from off to end. Until syncing is unlocked nobody else does.
+func (p *power) begin(fd int, off, end int64) (*volatile, error) {
+	v, err := p.of(fd)
 	if err != nil {
-		return fs.ToErrno(err)
+		return nil, err
 	}
-	if off == 0 && size == whole {
-		clear(v.pages)
-		v.size = info.Size()
-		return 0
+	v.syncing.Lock()
+	p.held.RLock()
+	defer p.held.RUnlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	info, err := v.file.Stat()
+	if p.lost {
+		err = syscall.EIO
 	}
-	for page := off / pageBytes; page*pageBytes < off+size; page++ {
-		delete(v.pages, page)
+	if err != nil {
+		v.syncing.Unlock()
+		return nil, err
 	}
-	v.size = min(info.Size(), max(v.size, off+size))
-	return 0
+	if v.next = info.Size(); end < whole {
+		v.next = min(info.Size(), max(v.size, end))
+	}
+	v.hardening = map[int64][]byte{}
+	for page, old := range v.pages {
+		if page >= off/pageBytes && page*pageBytes < end {
+			v.hardening[page] = old
+			delete(v.pages, page)
+		}
+	}
+	return v, nil
 }
 
 // Loss is what a loss of power did, in pages of 4096 bytes.
@@ -162,16 +201,18 @@ type Loss struct {
 }
 
 // lose takes the power away: of what was not durable each page is lost, torn or kept, as
-// seed wills, whatever the order in which they were written. Nothing may follow.
+// seed wills, whatever the order in which they were written. Nothing may be changed any more.
 func (p *power) lose(seed uint64) (loss Loss, err error) {
 	p.held.Lock()
 	defer p.held.Unlock()
+	p.lost = true
 	draw := rand.New(rand.NewPCG(seed, 0))
 	ids := slices.SortedFunc(maps.Keys(p.files), func(a, b inode) int {
 		return cmp.Or(cmp.Compare(a.dev, b.dev), cmp.Compare(a.ino, b.ino))
 	})
 	for _, id := range ids {
 		v := p.files[id]
+		maps.Copy(v.pages, v.hardening) // the older is what the disk has
 		err = errors.Join(err, v.lose(draw, &loss), v.file.Close())
 	}
 	p.files = map[inode]*volatile{}
