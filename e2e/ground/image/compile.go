@@ -22,7 +22,15 @@ func (s *Store) compile(ctx context.Context, b binaries, dir string, out io.Writ
 	if b.tags != "" {
 		tags += "," + b.tags
 	}
-	args := append([]string{"build", "-mod=readonly", "-trimpath", "-tags", tags, "-ldflags", strings.TrimSpace("-s -w " + b.ldflags), "-o", dir + "/"}, b.packages...)
+	args := []string{"build", "-mod=readonly", "-trimpath", "-tags", tags, "-ldflags", strings.TrimSpace("-s -w " + b.ldflags), "-o", dir + "/"}
+	if b.clocks {
+		modfile, err := s.withClocks(ctx, filepath.Dir(dir))
+		if err != nil {
+			return fmt.Errorf("build %s: %w", b.what, err)
+		}
+		args = append(args, "-modfile="+modfile)
+	}
+	args = append(args, b.packages...)
 	cgo := "0"
 	if b.cgo {
 		cgo = "1"
@@ -53,9 +61,9 @@ func (s *Store) module(ctx context.Context, dir, path string) (string, error) {
 	return strings.TrimSpace(source.String()), nil
 }
 
-// compileC builds a static C program.
+// compileC builds a C program; flags say how it is linked.
 func (s *Store) compileC(ctx context.Context, source, target string, flags ...string) error {
-	args := append([]string{"-static", "-Os", "-s", "-o", target}, flags...)
+	args := append([]string{"-Os", "-s", "-o", target}, flags...)
 	return s.run(ctx, io.Discard, s.project, nil, "gcc", append(args, source)...)
 }
 

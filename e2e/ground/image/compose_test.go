@@ -129,8 +129,8 @@ func TestMergeReplaces(t *testing.T) {
 }
 
 func TestEveryPreloadHasItsRecipe(t *testing.T) {
-	made := map[string]bool{"k8s-pause": true, "pause": true, "nsexec": true, "memStress": true} // C programs
-	for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, netemTC, prometheus} {
+	made := map[string]bool{"k8s-pause": true, "pause": true, "nsexec": true, "libnsenter.so": true, "memStress": true} // C programs
+	for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, netemTC, todaStandIn, prometheus} {
 		for _, p := range b.packages {
 			made[command(b, p)] = true
 		}

@@ -79,11 +79,13 @@ func preloads(dir string) []preload {
 		{
 			tags: []string{ChaosDaemon}, root: daemonRoot.name,
 			layer: layer{
-				"/usr/local/bin/chaos-daemon": bin("chaos-daemon"),
-				"/usr/local/bin/pause":        bin("pause"),
-				"/usr/local/bin/nsexec":       bin("nsexec"),
-				"/usr/local/bin/memStress":    bin("memStress"),
-				"/usr/local/bin/tc":           bin("tc"),
+				"/usr/local/bin/chaos-daemon":  bin("chaos-daemon"),
+				"/usr/local/bin/pause":         bin("pause"),
+				"/usr/local/bin/nsexec":        bin("nsexec"),
+				"/usr/local/bin/memStress":     bin("memStress"),
+				"/usr/local/bin/tc":            bin("tc"),
+				"/usr/local/bin/toda":          bin("toda"),
+				"/usr/local/lib/libnsenter.so": bin("libnsenter.so"),
 			},
 			config: staticConfig(),
 		},
@@ -105,7 +107,7 @@ func (s *Store) buildNode(ctx context.Context) (Image, error) {
 	}
 	group, lanes := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, netemTC, prometheus, containerd} {
+		for _, b := range []binaries{kubernetes, metricsServer, chaosManager, chaosDaemon, netemTC, todaStandIn, prometheus, containerd} {
 			step := s.progress.Step("build " + b.what)
 			if err := step.End("", s.compile(lanes, b, bin, step)); err != nil {
 				return err
@@ -130,22 +132,23 @@ func (s *Store) buildNode(ctx context.Context) (Image, error) {
 	return img, step.End("", err)
 }
 
-// compileHelpers builds the C programs: the pod sandbox's pause, and three of chaos-daemon.
+// compileHelpers builds what is in C: the pod sandbox's pause, three programs and a library of chaos-daemon.
 func (s *Store) compileHelpers(ctx context.Context, bin string) error {
 	k8s, err := s.module(ctx, imagesModule, "k8s.io/kubernetes")
 	if err != nil {
 		return err
 	}
-	chaos, err := s.module(ctx, imagesModule, "github.com/chaos-mesh/chaos-mesh")
+	chaos, err := s.module(ctx, imagesModule, chaosMesh)
 	if err != nil {
 		return err
 	}
 	recipe := filepath.Join(s.project, imagesModule, "chaos-daemon")
 	return errors.Join(
-		s.compileC(ctx, filepath.Join(k8s, "build/pause/linux/pause.c"), filepath.Join(bin, "k8s-pause"), "-DVERSION=3.10.1"),
-		s.compileC(ctx, filepath.Join(chaos, "hack/pause.c"), filepath.Join(bin, "pause")),
-		s.compileC(ctx, filepath.Join(recipe, "nsexec.c"), filepath.Join(bin, "nsexec")),
-		s.compileC(ctx, filepath.Join(recipe, "memstress.c"), filepath.Join(bin, "memStress")),
+		s.compileC(ctx, filepath.Join(k8s, "build/pause/linux/pause.c"), filepath.Join(bin, "k8s-pause"), "-static", "-DVERSION=3.10.1"),
+		s.compileC(ctx, filepath.Join(chaos, "hack/pause.c"), filepath.Join(bin, "pause"), "-static"),
+		s.compileC(ctx, filepath.Join(recipe, "nsexec.c"), filepath.Join(bin, "nsexec"), "-static"),
+		s.compileC(ctx, filepath.Join(recipe, "nsenter.c"), filepath.Join(bin, "libnsenter.so"), "-shared", "-fPIC"),
+		s.compileC(ctx, filepath.Join(recipe, "memstress.c"), filepath.Join(bin, "memStress"), "-static"),
 	)
 }
 

@@ -161,7 +161,7 @@ func (s *Store) buildChaos(ctx context.Context) ([]string, error) {
 	}
 	group, lanes := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		for _, b := range []binaries{chaosManager, chaosDaemon, netemTC} {
+		for _, b := range []binaries{chaosManager, chaosDaemon, netemTC, todaStandIn} {
 			step := s.progress.Step("build " + b.what)
 			if err := step.End("", s.compile(lanes, b, bin, step)); err != nil {
 				return err

@@ -40,6 +40,7 @@ type binaries struct {
 	packages []string
 	tags     string
 	cgo      bool
+	clocks   bool // with Chaos Mesh's fake clocks
 	ldflags  string
 	rename   map[string]string // where the package's last element is not the command's name
 }
@@ -82,6 +83,7 @@ var (
 		what: "Chaos Mesh's daemon", module: imagesModule,
 		packages: []string{"github.com/chaos-mesh/chaos-mesh/cmd/chaos-daemon"},
 		cgo:      true, // ptrace
+		clocks:   true,
 	}
 	prometheus = binaries{
 		what: "Prometheus", module: imagesModule,
@@ -89,7 +91,10 @@ var (
 		tags:     "remove_all_sd,enable_kubernetes_sd", // no cloud's service discovery but ours
 	}
 	// netemTC is first in the daemon's PATH; Debian's tc stays where it is.
-	netemTC  = binaries{what: "the netem stand-in", module: ".", packages: []string{"./e2e/cmd/tc"}}
+	netemTC = binaries{what: "the netem stand-in", module: ".", packages: []string{"./e2e/cmd/tc"}}
+	// todaStandIn is where the daemon looks for toda; one that is elsewhere in PATH goes before it.
+	todaStandIn = binaries{what: "the toda stand-in", module: ".", packages: []string{"./e2e/cmd/toda"}}
+
 	meshnode = binaries{what: "the mesh node", module: ".", packages: []string{"./meshnode"}}
 	probe    = binaries{what: "the probe", module: ".", packages: []string{"./e2e/cmd/probe"}}
 )

@@ -220,9 +220,9 @@ func (s *Store) buildProject(ctx context.Context, name, command string, b binari
 }
 
 // recipes are the sources that decide what a node image holds, beside manifests/images
-// and those of netemTC.
+// and those of netemTC and todaStandIn.
 //
-//go:embed recipe.go node.go assemble.go compose.go
+//go:embed recipe.go node.go assemble.go compose.go clock.go
 var recipes embed.FS
 
 // nodeHash is the hash of everything that goes into the node image, but for Debian's
@@ -231,7 +231,7 @@ func (s *Store) nodeHash() (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version())
 	roots := []fs.FS{recipes}
-	for _, dir := range []string{imagesModule, "e2e/cmd/tc", "e2e/ground/netem"} {
+	for _, dir := range []string{imagesModule, "e2e/cmd/tc", "e2e/ground/netem", "e2e/cmd/toda", "e2e/ground/iofault"} {
 		roots = append(roots, os.DirFS(filepath.Join(s.project, dir)))
 	}
 	for _, root := range roots {
