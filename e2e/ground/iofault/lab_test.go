@@ -168,6 +168,8 @@ var roles = map[string]func(volume string, in *bufio.Reader) error{
 	"keeper":       keeper,
 	"retrier":      retrier,
 	"acknowledger": acknowledger,
+	"sharer":       sharer,
+	"peeker":       peeker,
 	"holder":       holder,
 }
 

@@ -191,7 +191,16 @@ func (c *container) databaseHas(t *testing.T, n uint64) {
 	t.Logf("%d records", n)
 }
 
-func (c *container) databaseIsWhole(t *testing.T, n uint64) (err error) {
+func (c *container) databaseIsWhole(t *testing.T, n uint64) error {
+	t.Helper()
+	first := make([]uint64, n)
+	for i := range first {
+		first[i] = uint64(i)
+	}
+	return c.databaseHasThese(t, first)
+}
+
+func (c *container) databaseHasThese(t *testing.T, records []uint64) (err error) {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "bolt.db") // the process holds the lock of the other
 	b, err := os.ReadFile(filepath.Join(c.volume, "bolt.db"))
@@ -219,9 +228,9 @@ func (c *container) databaseIsWhole(t *testing.T, n uint64) (err error) {
 		if err != nil || bucket == nil {
 			return errors.Join(err, errors.New("the database has not what it should"))
 		}
-		for i := range n {
+		for _, i := range records {
 			if bucket.Get(binary.BigEndian.AppendUint64(nil, i)) == nil {
-				return fmt.Errorf("record %d of %d is lost", i, n)
+				return fmt.Errorf("record %d of %d is lost", i, len(records))
 			}
 		}
 		return nil

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -234,7 +236,7 @@ func keeper(volume string, in *bufio.Reader) error {
 }
 
 // acknowledger puts records into a bbolt database, and says so of each when it is committed, until
-// that fails.
+// that fails, or past that.
 func acknowledger(volume string, in *bufio.Reader) error {
 	db, err := bbolt.Open(filepath.Join(volume, "bolt.db"), 0o600, &bbolt.Options{NoSync: os.Getenv("NOSYNC") != ""})
 	if err != nil {
@@ -244,6 +246,9 @@ func acknowledger(volume string, in *bufio.Reader) error {
 	for turn := uint64(0); ; turn++ {
 		if err := db.Update(func(tx *bbolt.Tx) error { return record(tx, turn) }); err != nil {
 			fmt.Println("failed")
+			if os.Getenv("GOON") != "" {
+				continue
+			}
 			_, err := in.ReadString('\n')
 			return err
 		}
@@ -258,4 +263,58 @@ func record(tx *bbolt.Tx, turn uint64) error {
 	}
 	key := binary.BigEndian.AppendUint64(nil, turn)
 	return bucket.Put(key, append(key, make([]byte, turn*97%3000)...))
+}
+
+// sharer starts two processes that write lines through one open file description.
+func sharer(volume string, in *bufio.Reader) error {
+	f, err := os.Create(filepath.Join(volume, "shared"))
+	if err != nil {
+		return err
+	}
+	var writers []*exec.Cmd
+	for _, what := range []string{"aaaaaaa", "bbbbbbb"} {
+		cmd := exec.Command("sh", "-c", "while :; do echo "+what+"; done")
+		cmd.Stdout = f
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		writers = append(writers, cmd)
+	}
+	err = until(in, func(uint64) error { time.Sleep(time.Millisecond); return nil })
+	for _, cmd := range writers {
+		err = errors.Join(err, cmd.Process.Kill())
+	}
+	return err
+}
+
+// peeker looks at a byte through a mapping when it is told to.
+func peeker(volume string, in *bufio.Reader) error {
+	name := filepath.Join(volume, "file")
+	if err := os.WriteFile(name, []byte{42}, 0o600); err != nil {
+		return err
+	}
+	fd, err := unix.Open(name, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	m, err := unix.Mmap(fd, 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	debug.SetPanicOnFault(true)
+	look := func() (seen string) {
+		defer func() {
+			if recover() != nil {
+				seen = "SIGBUS"
+			}
+		}()
+		return fmt.Sprint(m[0])
+	}
+	fmt.Println("ready")
+	for {
+		if _, err := in.ReadString('\n'); err != nil {
+			return err
+		}
+		fmt.Println(look())
+	}
 }

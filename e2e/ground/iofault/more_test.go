@@ -1,0 +1,155 @@
+package iofault
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestReleasedTodaGoesFirst has a toda in PATH that needs a library of the daemon's image: it is executed
+// inside, with the daemon's arguments.
+func TestReleasedTodaGoesFirst(t *testing.T) {
+	c := start(t, "idle")
+	dir := t.TempDir()
+	source := filepath.Join(dir, "toda.c")
+	if err := os.WriteFile(source, []byte(`#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+	char ns[64];
+	ssize_t n = readlink("/proc/self/ns/mnt", ns, sizeof ns);
+	printf("%.*s %s %s\n", (int)n, ns, argv[1], argv[2]);
+	return argc != 5;
+}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("gcc", "-o", filepath.Join(dir, "toda"), source).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Symlink(entrancePath, entrance); err != nil {
+		t.Skip("the library's place is taken: ", err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(entrance); err != nil {
+			t.Error(err)
+		}
+	})
+	ns := fmt.Sprintf("/proc/%d/ns/", c.init.Process.Pid)
+	cmd := exec.Command(nsexecPath, "-l", "-p", ns+"pid", "-m", ns+"mnt", "--", todaPath, "--path", c.volume, "--verbose", "info")
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(todaPath)+":"+dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	inside, err := os.Readlink(ns + "mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := inside + " --path " + c.volume + "\n"; string(out) != want {
+		t.Errorf("it says %q, want %q", out, want)
+	}
+}
+
+// TestDescriptionsStaySharedBetweenProcesses moves two processes that write through one open file
+// description, as a shell's commands do.
+func TestDescriptionsStaySharedBetweenProcesses(t *testing.T) {
+	c := start(t, "sharer")
+	both := children(t, c.init.Process.Pid)
+	if len(both) != 2 {
+		t.Fatalf("children: %v", both)
+	}
+	same := func() bool {
+		r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(both[0]), uintptr(both[1]), 0, 1, 1, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		return r == 0
+	}
+	if !same() {
+		t.Fatal("they share nothing to begin with")
+	}
+	for range 3 {
+		p := c.inject(t)
+		p.mustUpdate(t)
+		c.onLayer(t, true)
+		if !same() {
+			t.Error("on the layer each has a description of its own")
+		}
+		p.recover(t)
+		if !same() {
+			t.Error("back on the volume each has a description of its own")
+		}
+	}
+	c.ends(t)
+	b, err := os.ReadFile(filepath.Join(c.volume, "shared"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if line != "aaaaaaa\n" && line != "bbbbbbb\n" {
+			t.Fatalf("a line is %q", line)
+		}
+	}
+}
+
+// TestDatabaseKeepsWhatItAcknowledgesUnderFaults has a fifth of a bbolt database's writes and syncs fail, and what it
+// reads through its mapping come from the layer.
+func TestDatabaseKeepsWhatItAcknowledgesUnderFaults(t *testing.T) {
+	c := start(t, "acknowledger", "GOON=1")
+	p := c.inject(t)
+	p.mustUpdate(t,
+		Action{Type: "fault", Methods: []string{"write", "fsync"}, Percent: 20, Faults: []Fault{{uint32(unix.EIO), 1}, {uint32(unix.ENOSPC), 1}}},
+		Action{Type: "latency", Methods: []string{"read"}, Percent: 1, Latency: "1ms"})
+	var kept []uint64
+	failed := 0
+	for after := 0; after < 20; { // records that were kept after the first failure
+		switch line := c.line(t); line {
+		case "failed":
+			failed++
+		default:
+			var n uint64
+			if _, err := fmt.Sscan(line, &n); err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, n)
+			if failed > 0 {
+				after++
+			}
+		}
+	}
+	p.recover(t)
+	if err := c.init.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-c.ended
+	if err := c.databaseHasThese(t, kept); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d failed, %d were kept", failed, len(kept))
+}
+
+// TestReadFaultReachesAMapping reads through a mapping what the disk does not give: SIGBUS.
+func TestReadFaultReachesAMapping(t *testing.T) {
+	c := start(t, "peeker")
+	p := c.inject(t)
+	p.mustUpdate(t)
+	if line := c.say(t, "look"); line != "42" {
+		t.Fatal(line)
+	}
+	p.mustUpdate(t, Action{Type: "fault", Methods: []string{"read"}, Percent: 100, Faults: []Fault{{uint32(unix.EIO), 1}}})
+	if line := c.say(t, "look"); line != "SIGBUS" {
+		t.Errorf("with a fault the mapping has %s", line)
+	}
+	p.mustUpdate(t)
+	if line := c.say(t, "look"); line != "42" {
+		t.Errorf("without it again the mapping has %s", line)
+	}
+	p.recover(t)
+	if line := c.say(t, "look"); line != "42" {
+		t.Errorf("after recovery the mapping has %s", line)
+	}
+}
