@@ -38,7 +38,7 @@ func main() {
 }
 
 func up(ctx context.Context, kubeconfig string) error {
-	c, err := cluster.Up(ctx, cluster.Options{Name: remains.Kept, Log: os.Stderr})
+	c, err := cluster.Up(ctx, cluster.Options{Name: remains.Kept(), Log: os.Stderr})
 	if err == nil {
 		err = keep(c.Kubeconfig, kubeconfig)
 	}

@@ -73,7 +73,7 @@ func (s *session) code(err error) (int, error) {
 	switch {
 	case err == nil:
 		return 0, nil
-	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrVersion):
+	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrUnfit), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrVersion):
 		return exitUsage, err
 	default:
 		return exitFailed, fmt.Errorf("%w (everything that ran is in %s)", err, s.log.Name())
@@ -97,11 +97,7 @@ func (s *session) withEngine(ctx context.Context, f func(*engine.Engine) error) 
 	if err != nil {
 		return step.End("", err)
 	}
-	note := "found, version " + e.Version
-	if e.Own {
-		note = "our own runs, version " + e.Version
-	}
-	_ = step.End(note, nil)
+	_ = step.End(e.Describe(), nil)
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()

@@ -38,6 +38,9 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 		return exitFailed, err
 	}
 	defer s.close()
+	if err := engine.Free("images", remains.Run()); err != nil {
+		return s.code(err)
+	}
 	step := s.progress.Step("build the suite")
 	binary := filepath.Join(s.project, ".bin", "e2e.test")
 	if err := step.End("", s.build(ctx, "test", binary, "-c", "./e2e")); err != nil {
@@ -131,14 +134,14 @@ func up(ctx context.Context, _ []string) (int, error) {
 		return s.code(err)
 	}
 	if code == 0 {
-		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept, kubeconfig)
+		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept(), kubeconfig)
 	}
 	return code, nil
 }
 
 // down removes the cluster of up.
 func down(ctx context.Context, _ []string) (int, error) {
-	return removeClusters(ctx, remains.Kept)
+	return removeKept(ctx)
 }
 
 // clean removes what any earlier run of the suite left: clusters, containers, engine,
@@ -149,20 +152,39 @@ func clean(ctx context.Context, args []string) (int, error) {
 	if err := flags.Parse(args); err != nil {
 		return exitUsage, err
 	}
-	code, err := removeClusters(ctx, remains.Run, remains.Kept)
+	release, err := acquire("images", remains.Run(), remains.Kept())
+	defer release()
+	if err != nil {
+		return exitUsage, err
+	}
+	// All that our own engine holds goes with it; what is in somebody else's is taken out one by one.
+	err = engine.Reset(ctx)
+	if errors.Is(err, engine.ErrBusy) {
+		return exitUsage, err
+	}
+	e, none := engine.Find(ctx)
+	switch {
+	case none == nil:
+		err = errors.Join(err, removeFrom(ctx, e, remains.Run(), remains.Kept()))
+	case errors.Is(none, engine.ErrDenied):
+		return exitUsage, errors.Join(err, none)
+	}
+	err = errors.Join(err, remains.RemoveDir(ctx, remains.Run()), remains.RemoveDir(ctx, remains.Kept()), image.RemoveScratch())
 	if err == nil && *images {
 		err = image.RemoveState()
 	}
-	return code, err
+	if err != nil {
+		return exitFailed, fmt.Errorf("clean up: %w", err)
+	}
+	return 0, nil
 }
 
-func removeClusters(ctx context.Context, names ...string) (int, error) {
-	for _, lock := range append([]string{"images"}, names...) {
-		l, err := engine.Acquire(lock)
-		if err != nil {
-			return exitUsage, err
-		}
-		defer l.Release()
+// removeKept removes the cluster of up.
+func removeKept(ctx context.Context) (int, error) {
+	release, err := acquire("images", remains.Kept())
+	defer release()
+	if err != nil {
+		return exitUsage, err
 	}
 	project, err := projectRoot()
 	if err != nil {
@@ -170,27 +192,57 @@ func removeClusters(ctx context.Context, names ...string) (int, error) {
 	}
 	e, err := engine.Find(ctx)
 	switch {
-	case errors.Is(err, engine.ErrNone):
-		// Containers of ours may wait in the state of our engine, for its next start.
-		if e, err = engine.Restore(ctx, project); err != nil || e == nil {
-			return 0, errors.Join(err, engine.Stop(ctx), remains.RemoveDirs())
+	case errors.Is(err, engine.ErrNone): // it went with its engine
+		err = errors.Join(engine.Reset(ctx), remains.RemoveDir(ctx, remains.Kept()))
+		if errors.Is(err, engine.ErrBusy) {
+			return exitUsage, err
 		}
 	case err != nil:
 		return exitUsage, err
+	default:
+		if e, err = engine.Ensure(ctx, project); err == nil {
+			err = errors.Join(removeFrom(ctx, e, remains.Kept()), e.Release(ctx))
+		}
+	}
+	if err != nil {
+		return exitFailed, fmt.Errorf("clean up: %w", err)
+	}
+	return 0, nil
+}
+
+// removeFrom removes the clusters of those names, and what a build of images left, from an engine.
+func removeFrom(ctx context.Context, e *engine.Engine, names ...string) error {
+	project, err := projectRoot()
+	if err != nil {
+		return err
 	}
 	p := progress.New(os.Stderr)
 	defer p.Close()
 	store, err := image.Open(project, e, p, os.Stderr)
 	if err != nil {
-		return exitFailed, err
+		return err
 	}
 	errs := []error{store.Clean(ctx)}
 	for _, n := range names {
 		errs = append(errs, remains.Remove(ctx, e, n))
 	}
-	errs = append(errs, e.Release(ctx), remains.RemoveDirs())
-	if err := errors.Join(errs...); err != nil {
-		return exitFailed, fmt.Errorf("clean up: %w", err)
+	return errors.Join(errs...)
+}
+
+// acquire takes locks, and returns what gives them up. The error wraps engine.ErrBusy.
+func acquire(names ...string) (release func(), err error) {
+	var held []*engine.Lock
+	release = func() {
+		for _, l := range held {
+			_ = l.Release()
+		}
 	}
-	return 0, nil
+	for _, name := range names {
+		l, err := engine.Acquire(name)
+		if err != nil {
+			return release, err
+		}
+		held = append(held, l)
+	}
+	return release, nil
 }

@@ -37,7 +37,7 @@ const (
 // Options say which cluster to use.
 type Options struct {
 	Kubeconfig string // of an existing cluster; empty: make one
-	Name       string // of the cluster to make; empty: remains.Run
+	Name       string // of the cluster to make; empty: remains.Run()
 	Log        *os.File
 	OnPhase    func(name string, took time.Duration) // may be nil
 }
@@ -68,7 +68,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		return existing(ctx, o.Kubeconfig)
 	}
 	if o.Name == "" {
-		o.Name = remains.Run
+		o.Name = remains.Run()
 	}
 	project, err := Project()
 	if err != nil {
@@ -103,6 +103,9 @@ func Preflight(ctx context.Context) (err error) {
 	if err := host.CheckKernel(); err != nil {
 		return usage(err)
 	}
+	if err := engine.Free(remains.Run()); err != nil {
+		return usage(err)
+	}
 	e, err := engine.Ensure(ctx, project)
 	if err != nil {
 		return usage(err)
@@ -110,6 +113,8 @@ func Preflight(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Release(context.WithoutCancel(ctx)))
+		} else {
+			err = e.Leave() // Up takes it up again
 		}
 	}()
 	quiet, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
@@ -135,7 +140,7 @@ func (c *Cluster) up(ctx context.Context, project string, steps *progress.Report
 	if c.engine, err = engine.Ensure(ctx, project); err != nil {
 		return step.End("", usage(err))
 	}
-	_ = step.End("version "+c.engine.Version, nil)
+	_ = step.End(c.engine.Describe(), nil)
 
 	step = steps.Step("find the images")
 	store, err := image.Open(project, c.engine, steps, io.Discard)

@@ -14,19 +14,17 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
 	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 )
 
 // create makes the kind cluster and connects to it.
 func (c *Cluster) create(ctx context.Context, project string, set image.Set, detail func(string, ...any)) error {
-	if err := remains.RemoveDirs(); err != nil {
-		return err
-	}
 	if err := remains.Remove(ctx, c.engine, c.name); err != nil { // what a killed run left
 		return err
 	}
 	var err error
-	if c.dir, err = os.MkdirTemp("", remains.DirPrefix); err != nil {
+	if c.dir, err = engine.Scratch(c.name); err != nil {
 		return err
 	}
 	config, err := writeConfig(project, c.dir, set.DNSTag)
@@ -37,28 +35,25 @@ func (c *Cluster) create(ctx context.Context, project string, set image.Set, det
 	if err != nil {
 		return fmt.Errorf("build kind: %w", err)
 	}
+	command, err := remains.Kind(c.dir, strings.TrimSpace(string(binary)))
+	if err != nil {
+		return err
+	}
 	// e2e-framework hands its own environment to kind. TMPDIR: kind's kubeconfig is put there.
+	restore, err := c.engine.Setenv()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	for name, value := range map[string]string{
 		"KUBECONFIG": filepath.Join(c.dir, "kubeconfig"), "TMPDIR": c.dir,
-		"KIND_EXPERIMENTAL_DOCKER_NETWORK": remains.Network, "KIND_EXPERIMENTAL_PROVIDER": "docker",
-		"DOCKER_HOST": c.engine.Host,
+		"KIND_EXPERIMENTAL_DOCKER_NETWORK": remains.Network(), "KIND_EXPERIMENTAL_PROVIDER": "docker",
 	} {
-		if value == "" {
-			continue
-		}
-		old, had := os.LookupEnv(name)
 		if err := os.Setenv(name, value); err != nil {
 			return err
 		}
-		defer func() {
-			if had {
-				_ = os.Setenv(name, old)
-			} else {
-				_ = os.Unsetenv(name)
-			}
-		}()
 	}
-	c.kind = kind.NewCluster(c.name).WithOpts(kind.WithImage(set.Node), kind.WithPath(strings.TrimSpace(string(binary)))).(*kind.Cluster)
+	c.kind = kind.NewCluster(c.name).WithOpts(kind.WithImage(set.Node), kind.WithPath(command)).(*kind.Cluster)
 	if c.Kubeconfig, err = c.kind.Create(ctx, "--config", config); err != nil {
 		return err
 	}

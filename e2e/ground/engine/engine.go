@@ -1,5 +1,14 @@
-// Package engine finds the Docker engine of this machine or starts one of its own,
-// which keeps its socket, its images and its processes apart from any other.
+// Package engine finds the Docker engine of this machine or starts one of its own.
+//
+// Our own engine leaves the machine as it found it. It runs in an enclosure (see that package): it never sees
+// the machine's firewall, bridges, network sysctls, configuration or other engines, and the kernel takes all
+// of it away when its first process ends, also after kill -9. What no namespace keeps apart are
+// a few sysctls outside the network, which are recorded in machine.json before it starts and put back after it, and control
+// groups, which have a directory of ours. Recording and restoring the firewall instead was weighed and
+// left: an administrator's change during a run would be undone, and a FORWARD policy of DROP would cut the
+// cluster's own network where br_netfilter is loaded.
+//
+// What it keeps between runs is images. Everything else of its state is dropped at every start.
 package engine
 
 import (
@@ -17,11 +26,17 @@ import (
 // StateDir holds what outlives a run: images, the runtime, the cache of root file systems.
 const StateDir = "/var/lib/x0tta6bl4-e2e"
 
+const defaultLocks = "/run/x0tta6bl4-e2e.locks"
+
 const answerTimeout = 10 * time.Second // for an engine to say its version
 
 var (
 	// runDir holds the sockets and process ids of our engine: short paths, gone after a reboot.
 	runDir = "/run/x0tta6bl4-e2e"
+	// locksDir holds the locks, which outlive runDir.
+	locksDir = defaultLocks
+	// cgroupName is the control group of our engine's containers, in every hierarchy.
+	cgroupName = "x0tta6bl4-e2e"
 	// stateDir is StateDir but in tests.
 	stateDir = StateDir
 )
@@ -35,21 +50,32 @@ var (
 
 // Engine is a Docker engine that answers.
 type Engine struct {
-	Host    string // DOCKER_HOST of it; empty for the client's own default
+	Host    string // DOCKER_HOST of it
 	Own     bool   // started by this package, now or by an earlier run
 	Version string
+	Note    string // what had to be done to make it start; empty if nothing
+
+	use *Lock // shared while the engine is in use
 }
 
 // Find returns our own engine if it still runs, or the one that the Docker client
-// would use. The error wraps ErrNone or ErrDenied.
+// would use. The error wraps ErrNone, ErrDenied or ErrUnfit.
 func Find(ctx context.Context) (*Engine, error) {
-	if ownPID() != 0 {
+	if running() {
 		if e, err := answer(ctx, "unix://"+ownSocket()); err == nil {
 			e.Own = true
 			return e, nil
 		}
 	}
-	return answer(ctx, "")
+	host, err := endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := answer(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	return e, e.suits(ctx)
 }
 
 // answer asks the engine at host for its version.
@@ -75,6 +101,18 @@ func answer(ctx context.Context, host string) (*Engine, error) {
 	return e, nil
 }
 
+// Describe says in a line which engine this is.
+func (e *Engine) Describe() string {
+	text := "found, version " + e.Version
+	if e.Own {
+		text = "our own runs, version " + e.Version
+	}
+	if e.Note != "" {
+		text += "; " + e.Note
+	}
+	return text
+}
+
 // Command returns the docker command with args against e. It ends with ctx.
 func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "docker", args...)
@@ -83,13 +121,49 @@ func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Env returns this process's environment with e as the engine of docker and kind.
+// Env returns this process's environment with e as the engine of docker and kind, and with nothing of this
+// user's own that would end up in containers or lead elsewhere.
 func (e *Engine) Env() []string {
-	env := append(os.Environ(), "DOCKER_CLI_HINTS=false")
-	if e.Host != "" {
-		env = append(env, "DOCKER_HOST="+e.Host)
+	var env []string
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); !personal(name) {
+			env = append(env, v)
+		}
 	}
-	return env
+	return append(env, "DOCKER_CLI_HINTS=false", "DOCKER_HOST="+e.Host, "DOCKER_CONFIG="+noConfig)
+}
+
+// noConfig is the client's configuration directory: none. One of a person's holds proxies, which the client hands to every
+// container, and contexts.
+const noConfig = "/nonexistent/docker"
+
+// personal tells whether a variable configures the Docker client, or names a proxy, which the client and kind
+// hand to containers.
+func personal(name string) bool {
+	name = strings.ToUpper(name)
+	return strings.HasPrefix(name, "DOCKER_") || strings.HasPrefix(name, "BUILDKIT_") || strings.HasPrefix(name, "KIND_") || strings.HasSuffix(name, "_PROXY")
+}
+
+// Setenv gives this process that environment, for what hands on its own, and returns what takes it back.
+func (e *Engine) Setenv() (restore func(), err error) {
+	before := os.Environ()
+	restore = func() {
+		os.Clearenv()
+		for _, v := range before {
+			name, value, _ := strings.Cut(v, "=")
+			_ = os.Setenv(name, value)
+		}
+	}
+	after := e.Env()
+	os.Clearenv()
+	for _, v := range after {
+		name, value, _ := strings.Cut(v, "=")
+		if err := os.Setenv(name, value); err != nil {
+			restore()
+			return nil, err
+		}
+	}
+	return restore, nil
 }
 
 // Output runs docker with args and returns its trimmed standard output. The error
@@ -113,4 +187,4 @@ func lastLine(text string) string {
 }
 
 func ownSocket() string  { return filepath.Join(runDir, "docker.sock") }
-func ownPIDFile() string { return filepath.Join(runDir, "docker.pid") }
+func ownProcess() string { return filepath.Join(runDir, "enclosure.process") }

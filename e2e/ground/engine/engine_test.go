@@ -15,8 +15,35 @@ import (
 // testTimeout bounds what a test does with a real engine.
 const testTimeout = 2 * time.Minute
 
+// ownDirs gives the engine directories and a control group of the test's own.
+func ownDirs(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "eng") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldRun, oldState, oldLocks, oldGroup := runDir, stateDir, locksDir, cgroupName
+	runDir, stateDir, locksDir = filepath.Join(dir, "run"), filepath.Join(dir, "state"), filepath.Join(dir, "locks")
+	cgroupName = "x0tta6bl4-test-" + filepath.Base(dir)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+		defer cancel()
+		if err := errors.Join(Stop(ctx), os.RemoveAll(dir)); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+		runDir, stateDir, locksDir, cgroupName = oldRun, oldState, oldLocks, oldGroup
+	})
+}
+
 // ownEngine starts an engine of ours in directories of the test's own.
 func ownEngine(t *testing.T) *Engine {
+	t.Helper()
+	needsEngine(t)
+	ownDirs(t)
+	return startEngine(t)
+}
+
+func needsEngine(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		skip(t, "starting a Docker engine needs root")
@@ -24,27 +51,14 @@ func ownEngine(t *testing.T) *Engine {
 	if _, err := exec.LookPath("dockerd"); err != nil {
 		skip(t, "dockerd is not installed: make deps")
 	}
-	dir, err := os.MkdirTemp("", "eng") // t.TempDir is too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	oldRun, oldState := runDir, stateDir
-	runDir, stateDir = filepath.Join(dir, "run"), filepath.Join(dir, "state")
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		defer cancel()
-		if err := errors.Join(Stop(ctx), os.RemoveAll(dir)); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-		runDir, stateDir = oldRun, oldState
-	})
-	runtime := filepath.Join(dir, "bounded-runtime")
-	if out, err := exec.Command("go", "build", "-o", runtime, "../../cmd/bounded-runtime").CombinedOutput(); err != nil {
-		t.Fatalf("build the runtime: %v\n%s", err, out)
-	}
+}
+
+// startEngine starts our engine in the directories as they are.
+func startEngine(t *testing.T) *Engine {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
-	e, err := Start(ctx, runtime)
+	e, err := startOwn(ctx, "../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,110 +74,39 @@ func skip(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
-// chains lists the firewall chains of Docker.
-func chains(t *testing.T) string {
+// inEnclosure lists the processes that share the enclosure's network, by command.
+func inEnclosure(t *testing.T, pid int) (found []string) {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", "iptables-save | grep DOCKER || true").Output()
+	network, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(out)
-}
-
-// left lists what of the engine in runDir is still there.
-func left(t *testing.T) (found []string) {
-	t.Helper()
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range processes {
-		pid, _ := strconv.Atoi(filepath.Base(p))
-		if pid != os.Getpid() && mentions(pid, runDir) {
-			found = append(found, p)
+		if n, err := os.Readlink(p + "/ns/net"); err == nil && n == network {
+			command, _ := os.ReadFile(p + "/comm")
+			found = append(found, strings.TrimSpace(string(command)))
 		}
-	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, runDir) || strings.Contains(line, stateDir) {
-			found = append(found, line)
-		}
-	}
-	if _, err := os.Stat(runDir); err == nil {
-		found = append(found, runDir)
 	}
 	return found
 }
 
-func TestOwnEngineLeavesNothing(t *testing.T) {
-	e := ownEngine(t)
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	if pid := ownPID(); pid == 0 {
-		t.Fatal("our engine has no process id")
-	}
-	if found, err := Find(ctx); err != nil || !found.Own || found.Version != e.Version {
-		t.Errorf("Find = %+v, %v, want our engine", found, err)
-	}
-	if chains(t) == "" {
-		t.Error("the engine has no firewall chains: what removes them is not tested here")
-	}
-	if err := Stop(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if found := left(t); len(found) > 0 {
-		t.Errorf("left behind: %q", found)
-	}
-	// Another engine, of another package's tests, keeps them and removes them in its turn.
-	for {
-		running, err := enginesRunning()
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := chains(t)
-		if running > 0 || found == "" {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("firewall chains left behind:\n%s", found)
-		case <-time.After(poll):
-		}
-	}
-}
-
-func TestStopAfterTheEngineWasKilled(t *testing.T) {
-	ownEngine(t)
-	process, err := os.FindProcess(ownPID())
+// enclosurePID is the process id of the enclosure's first process.
+func enclosurePID(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile(ownProcess())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := process.Kill(); err != nil {
+	id, _, _ := strings.Cut(string(b), " ")
+	pid, err := strconv.Atoi(id)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	if err := Stop(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if found := left(t); len(found) > 0 {
-		t.Errorf("left behind: %q", found)
-	}
-}
-
-func TestPIDFileOfAnotherProcessIsNotOurs(t *testing.T) {
-	old := runDir
-	runDir = t.TempDir()
-	defer func() { runDir = old }()
-	if err := os.WriteFile(ownPIDFile(), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if pid := ownPID(); pid != 0 {
-		t.Errorf("ownPID = %d, the test's own process", pid)
-	}
+	return pid
 }
 
 func TestLockNamesItsHolder(t *testing.T) {

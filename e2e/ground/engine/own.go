@@ -8,33 +8,82 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine/enclosure"
 )
 
 const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 60 * time.Second
+	killTimeout  = 10 * time.Second // from SIGKILL to the end
+	lockTimeout  = startTimeout*3 + stopTimeout
 	poll         = 100 * time.Millisecond
 )
 
-// Start starts an engine of our own; log names its log file on errors. It needs
-// root, dockerd, containerd and runc. runtime is the bounded-runtime command.
-func Start(ctx context.Context, runtime string) (*Engine, error) {
+// Start starts an engine of our own, in an enclosure; log names its log file on errors. It needs root,
+// dockerd, containerd and runc. commands is a directory that holds the project's commands
+// bounded-runtime and enclosure. What an earlier engine left must have been taken away by Stop.
+func Start(ctx context.Context, commands string) (*Engine, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("start a Docker engine: %w; start one yourself (for example: sudo systemctl start docker)", os.ErrPermission)
 	}
-	for _, dir := range []string{runDir, stateDir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(stateDir, 0o711); err != nil { // apt's own user passes through, to the scratch space
+		return nil, err
+	}
+	if err := remember(); err != nil {
+		return nil, fmt.Errorf("record what the machine is like: %w", err)
+	}
+	for _, name := range []string{"bounded-runtime", "enclosure"} {
+		if err := install(filepath.Join(commands, name), filepath.Join(stateDir, name)); err != nil {
 			return nil, err
 		}
 	}
-	installed := filepath.Join(stateDir, "bounded-runtime")
-	if err := install(runtime, installed); err != nil {
+	return startOrRebuild(ctx)
+}
+
+// startOrRebuild starts the engine on the images that it has. Where it starts only without them, they are
+// what keeps it from starting, and they are dropped; where it does not start without them either, they stay.
+func startOrRebuild(ctx context.Context) (*Engine, error) {
+	aside := dataRoot() + ".aside"
+	if _, err := os.Stat(aside); err == nil { // killed while it was finding out
+		if err := errors.Join(os.RemoveAll(dataRoot()), os.Rename(aside, dataRoot())); err != nil {
+			return nil, err
+		}
+	}
+	e, why := startOn(ctx)
+	if why == nil || ctx.Err() != nil {
+		return e, why
+	}
+	if _, err := os.Stat(filepath.Join(dataRoot(), "image")); err != nil {
+		return nil, why
+	}
+	if err := errors.Join(Stop(ctx), os.Rename(dataRoot(), aside)); err != nil {
+		return nil, errors.Join(why, err)
+	}
+	e, err := startOn(ctx)
+	if err != nil {
+		return nil, errors.Join(why, Stop(ctx), os.RemoveAll(dataRoot()), os.Rename(aside, dataRoot()))
+	}
+	e.Note = fmt.Sprintf("its images did not let it start and are made anew (%v)", why)
+	return e, os.RemoveAll(aside)
+}
+
+// startOn starts the engine on what is below dataRoot, but for all that is not images.
+func startOn(ctx context.Context) (*Engine, error) {
+	if err := resetState(dataRoot()); err != nil {
+		return nil, fmt.Errorf("reset the engine's state: %w", err)
+	}
+	if err := errors.Join(remember(), os.MkdirAll(runDir, 0o700)); err != nil {
+		return nil, err
+	}
+	// dockerd reads this instead of the administrator's. Later ones would keep images in
+	// containerd, where an image's id is another and a commit is no single image.
+	config := filepath.Join(runDir, "daemon.json")
+	if err := os.WriteFile(config, []byte(`{"features": {"containerd-snapshotter": false}}`), 0o600); err != nil {
 		return nil, err
 	}
 	logPath := filepath.Join(runDir, "docker.log")
@@ -43,23 +92,35 @@ func Start(ctx context.Context, runtime string) (*Engine, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command("dockerd",
+	cmd, started, err := enclosure.Command(filepath.Join(stateDir, "enclosure"), runDir, stateDir, "dockerd",
+		"--config-file", config,
 		"--host", "unix://"+ownSocket(),
-		"--pidfile", ownPIDFile(),
+		"--pidfile", filepath.Join(runDir, "dockerd.pid"),
 		"--exec-root", filepath.Join(runDir, "docker"),
-		"--data-root", filepath.Join(stateDir, "docker"),
+		"--data-root", dataRoot(),
 		"--bridge", "none", // containers of ours are on a network of their own or on none
-		"--add-runtime", "bounded="+installed,
+		"--userland-proxy-path", filepath.Join(stateDir, "enclosure"),
+		"--cgroup-parent", "/"+cgroupName, "--exec-opt", "native.cgroupdriver=cgroupfs", // not the administrator's systemd
+		"--add-runtime", "bounded="+filepath.Join(stateDir, "bounded-runtime"),
 		"--default-runtime", "bounded",
 	)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=/nonexistent"}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives this process; Stop ends it
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start dockerd: %w", err)
+		return nil, fmt.Errorf("start the engine's enclosure: %w", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-
+	stamp, err := stampProcess(cmd.Process.Pid)
+	if err == nil {
+		err = os.WriteFile(ownProcess(), []byte(stamp), 0o600)
+	}
+	if err := errors.Join(err, started()); err != nil {
+		return nil, errors.Join(err, cmd.Process.Kill())
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("dockerd did not answer in %s", startTimeout))
 	defer cancel()
 	tick := time.NewTicker(poll)
@@ -74,136 +135,45 @@ func Start(ctx context.Context, runtime string) (*Engine, error) {
 			return nil, fmt.Errorf("dockerd ended (%v): %s", err, logTail(logPath))
 		case <-ctx.Done():
 			cause := context.Cause(ctx)
-			_ = cmd.Process.Signal(unix.SIGTERM) // it is ours and of no use
+			err := cmd.Process.Kill() // it is ours and of no use; all that is in there ends with it
 			<-ended
-			return nil, fmt.Errorf("%w: %s", cause, logTail(logPath))
+			return nil, errors.Join(fmt.Errorf("%w: %s", cause, logTail(logPath)), err)
 		case <-tick.C:
 		}
 	}
 }
 
-// Stop ends our own engine with everything that it left: processes, mounts,
-// network namespaces, firewall chains. Images stay. It does nothing to an engine
-// that is not ours, and it is safe to call when none runs.
+// Stop ends our own engine with everything in it, and puts back what it changed of the machine. Images
+// stay. It does nothing to an engine that is not ours, and it is safe to call when none runs.
 func Stop(ctx context.Context) error {
-	pid := ownPID()
-	if pid == 0 {
-		if _, err := os.Stat(runDir); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-	} else if err := terminate(ctx, pid); err != nil {
+	if err := EndProcess(ctx, ownProcess()); err != nil {
 		return fmt.Errorf("stop the Docker engine: %w", err)
 	}
-	return errors.Join(killLeftovers(ctx), unmountUnder(runDir), unmountUnder(filepath.Join(stateDir, "docker")), removeChains(ctx), os.RemoveAll(runDir))
-}
-
-// ownPID returns the process id of our engine, 0 if it does not run.
-func ownPID() int {
-	b, err := os.ReadFile(ownPIDFile())
-	if err != nil {
-		return 0
+	err := putBack()
+	if os.Geteuid() == 0 {
+		err = errors.Join(err, removeGroups(ctx))
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || !mentions(pid, ownSocket()) {
-		return 0 // the id was reused
-	}
-	return pid
-}
-
-// mentions reports whether the command line of pid contains text.
-func mentions(pid int, text string) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(b), text)
-}
-
-// terminate asks pid to end, and kills it when it does not by the deadline.
-func terminate(ctx context.Context, pid int) error {
-	fd, err := unix.PidfdOpen(pid, 0) // a pidfd cannot come to mean another process
-	if err != nil {
-		return nil // it has ended
-	}
-	defer unix.Close(fd)
-	deadline := time.Now().Add(stopTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
-		return nil
-	}
-	if ended(fd, time.Until(deadline)) {
-		return nil
-	}
-	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	if !ended(fd, poll*10) {
-		return fmt.Errorf("process %d does not end", pid)
-	}
-	return nil
-}
-
-// ended waits until the process behind the pidfd has ended.
-func ended(fd int, wait time.Duration) bool {
-	for end := time.Now().Add(wait); ; {
-		left := max(time.Until(end), 0)
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds()))
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		return n > 0
-	}
-}
-
-// killLeftovers ends containerd and its shims if the engine died without them.
-func killLeftovers(ctx context.Context) error {
-	return EndProcesses(ctx, func(args []string) bool {
-		return strings.Contains(strings.Join(args, " "), filepath.Join(runDir, "docker"))
-	})
-}
-
-// EndProcesses asks every other process whose command line matches to end, and kills
-// it when it does not within a minute or by ctx's deadline.
-func EndProcesses(ctx context.Context, match func(args []string) bool) error {
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
+	if _, none := os.Stat(runDir); errors.Is(none, fs.ErrNotExist) {
 		return err
 	}
-	var errs []error
-	for _, p := range processes {
-		pid, err := strconv.Atoi(filepath.Base(p))
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		line, err := os.ReadFile(filepath.Join(p, "cmdline"))
-		if err == nil && match(strings.Split(string(line), "\x00")) {
-			errs = append(errs, terminate(ctx, pid))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(err, os.RemoveAll(runDir))
 }
 
-// unmountUnder detaches dir, which dockerd mounts on itself, and every mount below it, the latest first.
-func unmountUnder(dir string) error {
-	b, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
+// running tells whether our engine's enclosure is there.
+func running() bool {
+	fd, err := openProcess(ownProcess())
+	if err != nil || fd < 0 {
+		return false
 	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	var errs []error
-	for i := len(lines) - 1; i >= 0; i-- {
-		fields := strings.Fields(lines[i])
-		if len(fields) > 1 && strings.HasPrefix(fields[1]+"/", dir+"/") {
-			if err := unix.Unmount(fields[1], unix.MNT_DETACH); err != nil {
-				errs = append(errs, fmt.Errorf("unmount %s: %w", fields[1], err))
-			}
-		}
-	}
-	return errors.Join(errs...)
+	unix.Close(fd)
+	return true
 }
 
-// install copies the runtime to a path that stays for the engine's lifetime.
+// install copies a command to a path that stays for the engine's lifetime.
 func install(from, to string) error {
 	b, err := os.ReadFile(from)
 	if err != nil {
-		return fmt.Errorf("install the container runtime: %w", err)
+		return fmt.Errorf("install %s: %w", filepath.Base(to), err)
 	}
 	fresh := to + ".new"
 	if err := os.WriteFile(fresh, b, 0o700); err != nil {
@@ -212,11 +182,27 @@ func install(from, to string) error {
 	return os.Rename(fresh, to) // a running copy keeps its inode
 }
 
-// logTail returns the last error line of the engine's log.
+// logTail returns the line of the engine's log that says why it ended: the last error, without the
+// goroutines of a panic.
 func logTail(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return strings.TrimSpace(line)
+		}
+	}
 	return lastLine(string(b))
+}
+
+// build compiles the project's commands that our engine needs into dir.
+func build(ctx context.Context, project, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", "./e2e/cmd/bounded-runtime", "./e2e/cmd/enclosure")
+	cmd.Dir, cmd.Env = project, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the engine's commands: %w: %s", err, lastLine(string(out)))
+	}
+	return nil
 }

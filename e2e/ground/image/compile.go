@@ -73,9 +73,21 @@ func (s *Store) run(ctx context.Context, out io.Writer, dir string, env []string
 	// Pdeathsig fires when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	// Not below /tmp: what is killed leaves its temporary files where make clean finds them.
+	if err := os.MkdirAll(filepath.Join(s.dir, scratch), 0o711); err != nil {
+		return err
+	}
+	temporary, err := os.MkdirTemp(filepath.Join(s.dir, scratch), "")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temporary)
+	if err := os.Chmod(temporary, 0o711); err != nil { // apt's own user passes through
+		return err
+	}
 	var last tail
 	cmd := exec.CommandContext(ctx, command, args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.Dir, cmd.Env = dir, append(append(os.Environ(), "TMPDIR="+temporary), env...)
 	cmd.Stdout = io.MultiWriter(out, s.log, &last)
 	cmd.Stderr = cmd.Stdout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

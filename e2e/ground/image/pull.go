@@ -6,9 +6,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -38,13 +43,46 @@ var published = registry{
 	load:  []source{{Prometheus, Prometheus}, {MetricsServer, MetricsServer}},
 }
 
-// answers reports whether the engine can pull.
+// fetch gets a published image into the engine, under the reference name. Our own engine has no way out
+// of its enclosure: this process fetches for it, through this machine's own proxies if it has some.
+func (s *Store) fetch(ctx context.Context, ref, as string, out io.Writer) error {
+	if !s.engine.Own {
+		cmd := s.engine.Command(ctx, "pull", ref)
+		var last tail
+		cmd.Stdout, cmd.Stderr = io.MultiWriter(out, s.log), io.MultiWriter(&last, s.log)
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%w: %s", err, last.String())
+		}
+		_, err := s.engine.Output(ctx, "tag", ref, as)
+		return err
+	}
+	source, err := name.ParseReference(ref)
+	if err != nil {
+		return err
+	}
+	target, err := name.NewTag(as)
+	if err != nil {
+		return err
+	}
+	img, err := remote.Image(source, remote.WithContext(ctx), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
+	if err != nil {
+		return err
+	}
+	archive := filepath.Join(s.dir, "fetched.tar")
+	defer os.Remove(archive)
+	if err := tarball.WriteToFile(archive, target, img); err != nil {
+		return err
+	}
+	_, err = s.engine.Output(ctx, "load", "--quiet", "--input", archive)
+	return err
+}
+
+// answers reports whether a registry answers.
 func (r registry) answers(ctx context.Context, s *Store) bool {
 	step := s.progress.Step("ask for a registry")
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	_, err := s.engine.Output(ctx, "pull", "--quiet", r.probe)
-	if err != nil {
+	if err := s.fetch(ctx, r.probe, r.probe, step); err != nil {
 		_ = step.End("none answers, images are built from source", nil)
 		return false
 	}
@@ -93,16 +131,13 @@ func (s *Store) pull(ctx context.Context, src source) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, pullTimeout, fmt.Errorf("pull of %s took longer than %s", src.pull, pullTimeout))
 	defer cancel()
 	step := s.progress.Step("pull " + src.pull)
-	cmd := s.engine.Command(ctx, "pull", src.pull)
-	var last tail
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(step, s.log), io.MultiWriter(&last, s.log)
-	if err := cmd.Run(); err != nil {
+	err := s.fetch(ctx, src.pull, src.name, step)
+	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return step.End("", fmt.Errorf("pull %s: %w: %s", src.pull, err, last.String()))
+		err = fmt.Errorf("pull %s: %w", src.pull, err)
 	}
-	_, err := s.engine.Output(ctx, "tag", src.pull, src.name)
 	return step.End("", err)
 }
 

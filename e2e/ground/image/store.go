@@ -89,13 +89,12 @@ func Open(root string, e *engine.Engine, p *progress.Reporter, log io.Writer) (*
 }
 
 func stateDir() (string, error) {
-	dir := filepath.Join(engine.StateDir, "images")
-	if os.Geteuid() != 0 {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("find a place for images: %w", err)
-		}
-		dir = filepath.Join(cache, "x0tta6bl4-e2e")
+	dir, err := engine.Dir()
+	if err != nil {
+		return "", err
+	}
+	if os.Geteuid() == 0 {
+		dir = filepath.Join(dir, "images")
 	}
 	return dir, os.MkdirAll(dir, 0o755)
 }
@@ -258,6 +257,18 @@ func hashFile(w io.Writer, path string) error {
 	defer f.Close()
 	_, err = io.Copy(w, f)
 	return err
+}
+
+// scratch is the directory for temporary files of what is run, below that of a store.
+const scratch = "tmp"
+
+// RemoveScratch removes the temporary files of builds that were killed. The caller holds the locks of all who build.
+func RemoveScratch() error {
+	dir, err := stateDir()
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(dir, scratch))
 }
 
 // RemoveState removes everything that was kept for the next time: images, binaries, root
