@@ -109,28 +109,6 @@ func enclosurePID(t *testing.T) int {
 	return pid
 }
 
-func TestLockNamesItsHolder(t *testing.T) {
-	lock, err := Acquire("test-" + strconv.Itoa(os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(lock.file.Name())
-	_, err = Acquire("test-" + strconv.Itoa(os.Getpid()))
-	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
-		t.Errorf("second Acquire: %v, want ErrBusy with this process's id", err)
-	}
-	if err := lock.Release(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Acquire("test-" + strconv.Itoa(os.Getpid()))
-	if err != nil {
-		t.Fatalf("Acquire after Release: %v", err)
-	}
-	if err := again.Release(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestAnswerTellsWhatIsWrong(t *testing.T) {
 	for name, tc := range map[string]struct {
 		script string // of the docker command; empty: there is none
@@ -152,7 +130,7 @@ func TestAnswerTellsWhatIsWrong(t *testing.T) {
 			if tc.script == "" {
 				t.Setenv("PATH", dir)
 			}
-			e, err := answer(t.Context(), "")
+			e, err := answer(t.Context(), "unix:///none.sock")
 			if !errors.Is(err, tc.want) {
 				t.Errorf("error %v, want %v", err, tc.want)
 			}

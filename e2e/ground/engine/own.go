@@ -55,6 +55,12 @@ func startOrRebuild(ctx context.Context) (*Engine, error) {
 		}
 	}
 	e, why := startOn(ctx)
+	if why != nil && ctx.Err() == nil { // once more: the one may have been killed, for want of memory for example
+		if err := Stop(ctx); err != nil {
+			return nil, errors.Join(why, err)
+		}
+		e, why = startOn(ctx)
+	}
 	if why == nil || ctx.Err() != nil {
 		return e, why
 	}
