@@ -143,6 +143,9 @@ func (s *session) prepare(ctx context.Context, then func(*engine.Engine) error) 
 	if err := host.CheckKernel(); err != nil {
 		return err
 	}
+	if err := host.CheckMachine(); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.project, filepath.Dir(engine.StateDir)} {
 		if err := host.CheckDisk(dir); err != nil {
 			return err

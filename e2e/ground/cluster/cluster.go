@@ -103,6 +103,9 @@ func Preflight(ctx context.Context) (err error) {
 	if err := host.CheckKernel(); err != nil {
 		return usage(err)
 	}
+	if err := host.CheckMachine(); err != nil {
+		return usage(err)
+	}
 	if err := engine.Free(remains.Run()); err != nil {
 		return usage(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
 )
 
 // ErrMissing is the error of a requirement that a person has to meet.
@@ -18,6 +20,9 @@ var ErrMissing = errors.New("this machine lacks something")
 
 // MinDisk is the free space that the images, the cluster and the Go cache need, in bytes.
 const MinDisk = 15 << 30
+
+// installLock is held while packages are installed.
+const installLock = "packages"
 
 // requirement is a command and the Debian package that has it.
 type requirement struct{ path, pkg string }
@@ -50,18 +55,18 @@ func Ensure(ctx context.Context, withEngine bool, log io.Writer, say func(string
 		return fmt.Errorf("%w: install these (names as in Debian 12), then run the same again: %s", ErrMissing, list)
 	}
 	say("install %s", list)
-	env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, packages...)} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env, cmd.Stdout = env, log
-		var stderr strings.Builder
-		cmd.Stderr = io.MultiWriter(log, &stderr)
-		if err := cmd.Run(); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("%w: apt-get %s: %v: %s", ErrMissing, args[0], err, strings.TrimSpace(stderr.String()))
-		}
+	lock, err := engine.Acquire(installLock)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	dir, err := engine.Scratch(installLock)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := install(ctx, dir, packages, log); err != nil {
+		return err
 	}
 	if still := missing(needs); len(still) > 0 {
 		return fmt.Errorf("%w: apt-get installed nothing that has what is expected of %s", ErrMissing, strings.Join(still, " "))
