@@ -17,9 +17,9 @@ const private = "enclosure"
 const privateVariable = "ENCLOSURE_PRIVATE"
 
 // layered are the directories that an engine and its helpers write to wherever their own are
-// (dockerd its key to /etc/docker, containerd's shims their sockets to /run/containerd): what they
-// write goes to a layer of the enclosure's own. /run is last: it hides the layers of the others.
-var layered = []string{"/etc", "/opt", "/run"}
+// (dockerd its key to /etc/docker, containerd's shims their sockets to /run/containerd; kind's nodes mount
+// /lib/modules, which dockerd makes where it is missing): what they write goes to a layer of the enclosure's own. /run is last: it hides the layers of the others.
+var layered = []string{"/etc", "/lib", "/opt", "/run"}
 
 // hidden are the directories of other engines below those: their configuration, and the sockets by which dockerd
 // would use a containerd or plugins that it finds.
@@ -114,7 +114,8 @@ func view(run, state string) error {
 // layer mounts over dir a layer that takes what is written to it. A directory that is not there needs none:
 // below a read-only root nobody can make it.
 func layer(dir, at string) error {
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+	dir, err := filepath.EvalSymlinks(dir) // /lib is /usr/lib
+	if err != nil {
 		return nil
 	}
 	upper, work := filepath.Join(at, "upper"), filepath.Join(at, "work")
