@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -281,6 +282,34 @@ func TestMachineIsLeftAsFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPublishedPortOfSomebodyElseIsRefused(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	administer(t)
+	ownDirs(t)
+	e := startEngine(t)
+	serverImage(t, e)
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	must(t, e, "network", "create", "test")
+	_, err = e.Command(t.Context(), "run", "--detach", "--name", "tcp", "--network", "test", "--publish", taken.Addr().String()+":80", "test/server").CombinedOutput()
+	if err == nil {
+		t.Error("a port of the machine that is taken was published all the same")
+	}
+	port := freePort(t)
+	must(t, e, "run", "--detach", "--name", "first", "--network", "test", "--publish", "127.0.0.1:"+port+":80", "test/server")
+	must(t, e, "rm", "--force", "first")
+	again, err := net.Listen("tcp4", "127.0.0.1:"+port) // it is given back with its container
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
 }
 
 // freePort is a TCP port of loopback that nobody listens on.

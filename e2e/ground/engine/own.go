@@ -98,7 +98,7 @@ func startOn(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd, started, err := enclosure.Command(filepath.Join(stateDir, "enclosure"), runDir, stateDir, "dockerd",
+	cmd, release, err := enclosure.Command(filepath.Join(stateDir, "enclosure"), runDir, stateDir, "dockerd",
 		"--config-file", config,
 		"--host", "unix://"+ownSocket(),
 		"--pidfile", filepath.Join(runDir, "dockerd.pid"),
@@ -116,7 +116,7 @@ func startOn(ctx context.Context) (*Engine, error) {
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=/nonexistent"}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the engine's enclosure: %w", err)
+		return nil, errors.Join(fmt.Errorf("start the engine's enclosure: %w", err), release(false))
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -124,8 +124,9 @@ func startOn(ctx context.Context) (*Engine, error) {
 	if err == nil {
 		err = os.WriteFile(ownProcess(), []byte(stamp), 0o600)
 	}
-	if err := errors.Join(err, started()); err != nil {
-		return nil, errors.Join(err, cmd.Process.Kill())
+	if err := errors.Join(err, release(err == nil)); err != nil {
+		<-ended
+		return nil, fmt.Errorf("record the engine's process: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("dockerd did not answer in %s", startTimeout))
 	defer cancel()

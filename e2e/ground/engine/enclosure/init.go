@@ -36,9 +36,10 @@ const (
 )
 
 // Command returns the command that runs args in an enclosure. Its files are binary, the
-// enclosure command, and the directories run and state, which alone may be written. Call started after
-// Start, once the process id is on record: nothing happens before. Root is needed.
-func Command(binary, run, state string, args ...string) (cmd *exec.Cmd, started func() error, err error) {
+// enclosure command, and the directories run and state, which alone may be written. Nothing happens after
+// Start until release is called, once the process id is on record: with true it goes on, with false it ends, as
+// it does when this process dies before. Root is needed.
+func Command(binary, run, state string, args ...string) (cmd *exec.Cmd, release func(on bool) error, err error) {
 	network, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, nil, err
@@ -54,8 +55,10 @@ func Command(binary, run, state string, args ...string) (cmd *exec.Cmd, started 
 		Setsid:     true, // it outlives the process that starts it
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
 	}
-	return cmd, func() error {
-		_, err := w.Write([]byte{1})
+	return cmd, func(on bool) (err error) {
+		if on {
+			_, err = w.Write([]byte{1})
+		}
 		return errors.Join(err, w.Close(), r.Close(), network.Close())
 	}, nil
 }

@@ -40,6 +40,7 @@ func Proxy(args []string) error {
 
 func listen(args []string) (serve func() error, err error) {
 	flags := flag.NewFlagSet("proxy", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
 	proto := flags.String("proto", "tcp", "")
 	hostIP, containerIP := flags.String("host-ip", "", ""), flags.String("container-ip", "", "")
 	hostPort, containerPort := flags.Int("host-port", 0, ""), flags.Int("container-port", 0, "")
