@@ -10,6 +10,8 @@ PACKAGES = $(shell $(GO) list ./... | grep -v '/e2e$$')
 # flags for the suite, for example ARGS='-ginkgo.label-filter=S1.1'
 ARGS ?=
 PROFILE ?= full
+# how often test-kills kills, at four minutes each
+KILLS ?= 50
 # the Debian package of the kernel for test-kernel
 KERNEL ?= linux-image-amd64
 
@@ -69,8 +71,12 @@ test-kernel: ## run the verifier's tests, and the netem stand-in beside the real
 	$(GO) run ./bpf/kernel -package $(KERNEL)
 
 .PHONY: test-cleanup
-test-cleanup: images ## interrupt and kill real runs at several steps and see that nothing stays behind
-	$(GO) test -tags cleanup -count 1 -timeout 30m -run NothingStaysBehind ./e2e/cmd/e2e
+test-cleanup: images ## interrupt and kill real runs at several steps and see that nothing stays behind; start two at once
+	$(GO) test -tags cleanup -count 1 -timeout 30m -run 'NothingStaysBehind|SecondRunIsBusy' ./e2e/cmd/e2e
+
+.PHONY: test-kills
+test-kills: images ## kill the engine of a run at KILLS random moments; the next run passes each time
+	KILLS=$(KILLS) $(GO) test -tags cleanup -count 1 -timeout 600m -run PassesAfterTheEngineWasKilled -v ./e2e/cmd/e2e
 
 .PHONY: bench
 bench: ## run the benchmarks of the node, side by side with their bare counterparts and with memberlist

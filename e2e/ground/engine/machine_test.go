@@ -60,6 +60,11 @@ func administer(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", command, err, out)
 		}
 	}
+	if _, err := exec.LookPath("nft"); err == nil {
+		if out, err := exec.Command("nft", "add table inet admin; add chain inet admin forward { type filter hook forward priority 0; policy drop; }").CombinedOutput(); err != nil {
+			t.Fatalf("nft: %v\n%s", err, out)
+		}
+	}
 	for file, text := range map[string]string{
 		"/etc/docker/daemon.json":                     `{"userns-remap": "default", "hosts": ["tcp://127.0.0.1:1"], "no-such-option": 1}`,
 		filepath.Join(clientConfig(t), "config.json"): `{"proxies": {"default": {"httpProxy": "http://proxy.invalid:1"}}}`,
@@ -104,9 +109,7 @@ func machine(t *testing.T) map[string][]string {
 	}
 	if _, err := exec.LookPath("nft"); err == nil {
 		commands["nft"] = `nft list ruleset`
-	} else if os.Getenv("CI") != "" {
-		t.Error("nft is not installed")
-	}
+	} // what iptables-save does not show: tables that somebody made with nft itself
 	for what, command := range commands {
 		out, _ := exec.Command("sh", "-c", command+"; true").Output()
 		for line := range strings.Lines(string(out)) {

@@ -13,8 +13,8 @@ import (
 
 func TestProxyRefusesWhatItCannotCarry(t *testing.T) {
 	for want, args := range map[string][]string{
-		"only tcp":                    {"-proto", "udp", "-host-ip", "127.0.0.1", "-host-port", "1", "-container-ip", "192.0.2.1", "-container-port", "1"},
-		"flag provided but not":       {"-no-such-flag"},
+		"only tcp":                       {"-proto", "udp", "-host-ip", "127.0.0.1", "-host-port", "1", "-container-ip", "192.0.2.1", "-container-port", "1"},
+		"flag provided but not":          {"-no-such-flag"},
 		"the machine's network: no such": {"-proto", "tcp", "-host-ip", "127.0.0.1", "-host-port", "0", "-use-listen-fd"}, // outside an enclosure
 	} {
 		if _, err := listen(args); err == nil || !strings.Contains(err.Error(), want) {
