@@ -31,7 +31,8 @@ func Start(ctx context.Context, commands string) (*Engine, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("start a Docker engine: %w; start one yourself (for example: sudo systemctl start docker)", os.ErrPermission)
 	}
-	if err := os.MkdirAll(stateDir, 0o711); err != nil { // apt's own user passes through, to the scratch space
+	// apt's own user passes through, to the scratch space.
+	if err := errors.Join(os.MkdirAll(stateDir, 0o711), os.Chmod(stateDir, 0o711)); err != nil {
 		return nil, err
 	}
 	if err := remember(); err != nil {
