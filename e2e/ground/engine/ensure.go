@@ -43,19 +43,11 @@ func Ensure(ctx context.Context, project string) (_ *Engine, err error) {
 }
 
 func startOwn(ctx context.Context, project string) (*Engine, error) {
-	dir, err := Scratch("engine")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	if err := build(ctx, project, dir); err != nil {
-		return nil, err
-	}
 	// What an engine that was killed left would be in the way of the next.
 	if err := Stop(ctx); err != nil {
 		return nil, fmt.Errorf("clean up after an earlier engine: %w", err)
 	}
-	e, err := Start(ctx, dir)
+	e, err := Start(ctx, project)
 	if err != nil {
 		return nil, errors.Join(err, Stop(context.WithoutCancel(ctx)))
 	}

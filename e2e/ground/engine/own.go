@@ -25,9 +25,9 @@ const (
 )
 
 // Start starts an engine of our own, in an enclosure; log names its log file on errors. It needs root,
-// dockerd, containerd and runc. commands is a directory that holds the project's commands
-// bounded-runtime and enclosure. What an earlier engine left must have been taken away by Stop.
-func Start(ctx context.Context, commands string) (*Engine, error) {
+// dockerd, containerd and runc. project is the root of this project's sources, from which its commands are
+// built. What an earlier engine left must have been taken away by Stop.
+func Start(ctx context.Context, project string) (*Engine, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("start a Docker engine: %w; start one yourself (for example: sudo systemctl start docker)", os.ErrPermission)
 	}
@@ -38,10 +38,8 @@ func Start(ctx context.Context, commands string) (*Engine, error) {
 	if err := remember(); err != nil {
 		return nil, fmt.Errorf("record what the machine is like: %w", err)
 	}
-	for _, name := range []string{"bounded-runtime", "enclosure"} {
-		if err := install(filepath.Join(commands, name), filepath.Join(stateDir, name)); err != nil {
-			return nil, err
-		}
+	if err := build(ctx, project); err != nil {
+		return nil, err
 	}
 	return startOrRebuild(ctx)
 }
@@ -99,16 +97,16 @@ func startOn(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd, release, err := enclosure.Command(filepath.Join(stateDir, "enclosure"), runDir, stateDir, "dockerd",
+	cmd, release, err := enclosure.Command(command("enclosure"), runDir, stateDir, "dockerd",
 		"--config-file", config,
 		"--host", "unix://"+ownSocket(),
 		"--pidfile", filepath.Join(runDir, "dockerd.pid"),
 		"--exec-root", filepath.Join(runDir, "docker"),
 		"--data-root", dataRoot(),
 		"--bridge", "none", // containers of ours are on a network of their own or on none
-		"--userland-proxy-path", filepath.Join(stateDir, "enclosure"),
+		"--userland-proxy-path", command("enclosure"),
 		"--cgroup-parent", "/"+cgroupName, "--exec-opt", "native.cgroupdriver=cgroupfs", // not the administrator's systemd
-		"--add-runtime", "bounded="+filepath.Join(stateDir, "bounded-runtime"),
+		"--add-runtime", "bounded="+command("bounded-runtime"),
 		"--default-runtime", "bounded",
 	)
 	if err != nil {
@@ -177,19 +175,6 @@ func running() bool {
 	return true
 }
 
-// install copies a command to a path that stays for the engine's lifetime.
-func install(from, to string) error {
-	b, err := os.ReadFile(from)
-	if err != nil {
-		return fmt.Errorf("install %s: %w", filepath.Base(to), err)
-	}
-	fresh := to + ".new"
-	if err := os.WriteFile(fresh, b, 0o700); err != nil {
-		return err
-	}
-	return os.Rename(fresh, to) // a running copy keeps its inode
-}
-
 // logTail returns the line of the engine's log that says why it ended: the last error, without the
 // goroutines of a panic.
 func logTail(path string) string {
@@ -205,9 +190,15 @@ func logTail(path string) string {
 	return lastLine(string(b))
 }
 
-// build compiles the project's commands that our engine needs into dir.
-func build(ctx context.Context, project, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", "./e2e/cmd/bounded-runtime", "./e2e/cmd/enclosure")
+// command is the path of one of the project's commands that our engine needs.
+func command(name string) string { return filepath.Join(stateDir, "bin", name) }
+
+// build compiles them, where they are not there as the sources are.
+func build(ctx context.Context, project string) error {
+	if err := os.MkdirAll(command(""), 0o700); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", command("")+"/", "./e2e/cmd/bounded-runtime", "./e2e/cmd/enclosure")
 	cmd.Dir, cmd.Env = project, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the engine's commands: %w: %s", err, lastLine(string(out)))
