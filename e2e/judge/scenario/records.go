@@ -59,7 +59,7 @@ func (r *Run) Records(ctx context.Context) (verify.Verdict, error) {
 			listed[n] = ids
 			mu.Unlock()
 			return r.Mesh.Bodies(gctx, n, acknowledged, func(id string, body []byte) {
-				if !bytes.Equal(body, api.RecordBody(id, sizes[id])) {
+				if !verify.Intact(id, body, sizes[id]) {
 					mu.Lock()
 					changed = append(changed, verify.Defect{ID: id, Node: n})
 					mu.Unlock()

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -19,11 +20,23 @@ type Pace struct {
 	Gap time.Duration
 }
 
-// Paces returns the pace of every client that has ever asked through a Service, from one
-// time to another, sorted by client. A client is one session, or all who write and read
-// records: each of them does one operation after the other.
+// leastJudged is how long a client must have been there for its pace to be told.
+const leastJudged = 5 * time.Second
+
+// served is what a history tells of one client.
+type served struct {
+	begun time.Time   // its first operation
+	gone  time.Time   // when it was told that its session is no more; zero: never
+	good  []time.Time // when its good answers came
+}
+
+// Paces returns the pace of every client that has asked through a Service, from one time to
+// another, sorted by client. A client is one session, or all who write and read records:
+// each of them does one operation after the other. A session that is gone has failed an
+// operation, which ThroughService counts, and its client makes another one: it is judged as
+// long as it was there.
 func Paces(ops []api.Operation, from, to time.Time) []Pace {
-	answered := map[string][]time.Time{}
+	clients := map[string]*served{}
 	for _, o := range ops {
 		if o.Service == "" {
 			continue
@@ -35,23 +48,48 @@ func Paces(ops []api.Operation, from, to time.Time) []Pace {
 				continue // the client that it would have been has no name, and ThroughService counts the failure
 			}
 		}
-		good := answered[client]
-		if o.Result == api.OK && !o.Returned.Before(from) && !o.Returned.After(to) {
-			good = append(good, o.Returned)
+		c := clients[client]
+		if c == nil {
+			c = &served{begun: o.Invoked}
+			clients[client] = c
 		}
-		answered[client] = good
+		if o.Invoked.Before(c.begun) {
+			c.begun = o.Invoked
+		}
+		switch {
+		case o.Result == api.OK:
+			c.good = append(c.good, o.Returned)
+		case o.Op == api.OpSession && (o.Status == http.StatusNotFound || o.Status == http.StatusPreconditionFailed):
+			c.gone = o.Returned
+		}
 	}
 	var paces []Pace
-	for _, c := range slices.Sorted(maps.Keys(answered)) {
-		times := append(answered[c], from, to)
-		slices.SortFunc(times, time.Time.Compare)
-		p := Pace{Client: c, Rate: float64(len(times)-2) / to.Sub(from).Seconds()}
-		for i := range times[1:] {
-			p.Gap = max(p.Gap, times[i+1].Sub(times[i]))
+	for _, name := range slices.Sorted(maps.Keys(clients)) {
+		c := clients[name]
+		start, end := from, to
+		if c.begun.After(start) {
+			start = c.begun
 		}
-		paces = append(paces, p)
+		if !c.gone.IsZero() && c.gone.Before(end) {
+			end = c.gone
+		}
+		if end.Sub(start) >= min(leastJudged, to.Sub(from)) {
+			paces = append(paces, c.pace(name, start, end))
+		}
 	}
 	return paces
+}
+
+// pace is that of a client from one time to another.
+func (c *served) pace(name string, from, to time.Time) Pace {
+	times := slices.DeleteFunc(slices.Clone(c.good), func(t time.Time) bool { return t.Before(from) || t.After(to) })
+	p := Pace{Client: name, Rate: float64(len(times)) / to.Sub(from).Seconds()}
+	times = append(times, from, to)
+	slices.SortFunc(times, time.Time.Compare)
+	for i := range times[1:] {
+		p.Gap = max(p.Gap, times[i+1].Sub(times[i]))
+	}
+	return p
 }
 
 // Slowest returns the lowest rate and the longest gap of several clients.

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -35,18 +36,22 @@ func TestHung(t *testing.T) {
 		hung  string
 		least float64
 	}{
-		"served all the time":           {every("s", 500, 500, 21500), 1, "", 1.9},
-		"hangs to the end":              {every("s", 500, 500, 9000), 1, "session s", .7},
-		"hangs from the start":          {join(every("s", 500, 100, 600), every("s", 500, 9000, 21000)), 1, "session s", 1},
-		"hangs in between":              {join(every("s", 500, 500, 9000), every("s", 500, 12000, 21000)), 1, "session s", 1},
-		"asked before the window only":  {every("s", 500, 100, 900), 1, "session s", 0},
-		"answered once":                 {every("s", 500, 11000, 11000), 1, "session s", 0},
-		"one of two hangs":              {join(every("s", 500, 500, 21500), every("x", 500, 500, 9000)), 2, "session x", .7},
-		"is refused all the time":       {failedEvery("s", 500, 500, 21500), 1, "session s", 0},
-		"could never make its session":  {every(api.NoSession, 500, 500, 21500), 0, "", 0},
-		"not through a Service":         {[]api.Operation{direct}, 0, "", 0},
-		"nobody":                        {nil, 0, "", 0},
-		"as long as the limit, no more": {join(every("s", 500, 500, 9000), every("s", 500, 11000, 21500)), 1, "", 1},
+		"served all the time":                  {every("s", 500, 500, 21500), 1, "", 1.9},
+		"hangs to the end":                     {every("s", 500, 500, 9000), 1, "session s", .7},
+		"hangs from the start":                 {join(every("s", 500, 100, 600), every("s", 500, 9000, 21000)), 1, "session s", 1},
+		"hangs in between":                     {join(every("s", 500, 500, 9000), every("s", 500, 12000, 21000)), 1, "session s", 1.7},
+		"asked before the window only":         {every("s", 500, 100, 900), 1, "session s", 0},
+		"answered once":                        {every("s", 500, 11000, 11000), 1, "session s", 0},
+		"one of two hangs":                     {join(every("s", 500, 500, 21500), every("x", 500, 500, 9000)), 2, "session x", .7},
+		"is refused all the time":              {failedEvery("s", 500, 500, 21500), 1, "session s", 0},
+		"could never make its session":         {every(api.NoSession, 500, 500, 21500), 0, "", 0},
+		"not through a Service":                {[]api.Operation{direct}, 0, "", 0},
+		"gone, and replaced by another":        {join(every("s", 500, 500, 9000), gone("s", 9100), every("x", 500, 9600, 21500)), 2, "", 1.9},
+		"gone before":                          {join(every("s", 500, 100, 600), gone("s", 700), every("x", 500, 900, 21500)), 1, "", 1.9},
+		"made after the window":                {join(every("s", 500, 500, 21500), every("x", 500, 22000, 23000)), 1, "", 1.9},
+		"gone, and replaced by one that hangs": {join(every("s", 500, 500, 9000), gone("s", 9100), every("x", 500, 9600, 11000)), 2, "session x", .2},
+		"nobody":                               {nil, 0, "", 0},
+		"as long as the limit, no more":        {join(every("s", 500, 500, 9000), every("s", 500, 11000, 21500)), 1, "", 1.8},
 	} {
 		paces := Paces(c.ops, at(1000), at(21000))
 		hung := Hung(paces, limit)
@@ -60,6 +65,13 @@ func TestHung(t *testing.T) {
 			t.Errorf("%s: %v a second, want %v or a little more", name, rate, c.least)
 		}
 	}
+}
+
+// gone is how a client learns that its session is no more.
+func gone(id string, ms int) []api.Operation {
+	o := tried(answer(id, 1, "a", "b", ms-10, ms), api.Failed, 1)
+	o.Status = http.StatusNotFound
+	return []api.Operation{o}
 }
 
 func failedEvery(id string, step, from, to int) []api.Operation {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -155,6 +156,11 @@ func Acknowledged(ops []api.Operation, until time.Time) (ids []string, sizes map
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), sizes
+}
+
+// Intact reports whether a record's body is the one that a client gave it, whole.
+func Intact(id string, body []byte, size int) bool {
+	return bytes.Equal(body, api.RecordBody(id, size))
 }
 
 // Last returns when the last operation of a history returned.

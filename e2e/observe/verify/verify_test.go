@@ -2,6 +2,7 @@ package verify
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,5 +132,27 @@ func TestAcknowledged(t *testing.T) {
 	ids, sizes := Acknowledged(ops, epoch.Add(5*time.Second))
 	if !reflect.DeepEqual(ids, []string{"r1", "r2"}) || !reflect.DeepEqual(sizes, map[string]int{"r1": 64, "r2": 256}) {
 		t.Errorf("got %v, %v", ids, sizes)
+	}
+}
+
+func TestIntact(t *testing.T) {
+	body := api.RecordBody("r1", 256)
+	changed := slices.Clone(body)
+	changed[255] ^= 1
+	for name, c := range map[string]struct {
+		body []byte
+		want bool
+	}{
+		"what was acknowledged": {body, true},
+		"cut short":             {body[:255], false},
+		"cut at a line's end":   {api.RecordBody("r1", 128), false},
+		"longer":                {api.RecordBody("r1", 257), false},
+		"empty":                 {nil, false},
+		"one bit is another":    {changed, false},
+		"another record's":      {api.RecordBody("r2", 256), false},
+	} {
+		if got := Intact("r1", c.body, 256); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
