@@ -30,6 +30,10 @@ e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|qui
 # the labels of the scenarios, from their registry: what each describe names
 SCENARIOS := $(shell sed -nE 's/^\tName: "([a-z0-9-]+)",.*/\1/p' e2e/*_test.go)
 
+.PHONY: scenarios
+scenarios: ## print the scenarios' names as a JSON array, nightly ones too
+	@printf '"%s"\n' $(SCENARIOS) | paste -sd, | sed 's/.*/[&]/'
+
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
 	@.bin/e2e run -profile $(PROFILE) -ginkgo.label-filter=$* $(ARGS)
@@ -37,6 +41,7 @@ e2e-%: runner
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector where it works
 	$(GO) test -race $(PACKAGES)
+	$(GO) test -short ./e2e
 	$(GO) test -run BesideMemberlist ./meshnode/internal/detect
 
 .PHONY: test-long

@@ -102,8 +102,7 @@ func judgeDashboard(ctx context.Context, s *scenario.Run, w prom.Window) {
 	verdict.None("panels without numbers", len(blank), 0, "queries", blank)
 }
 
-// judgeLeftBehind takes the faults and the mesh away and looks for what they
-// left.
+// judgeLeftBehind takes the faults and the mesh away and looks for what they left.
 func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 	GinkgoHelper()
 	if s == nil {

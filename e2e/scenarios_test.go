@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -35,6 +37,23 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 func criterion(sc *scenario.Scenario, id, text, bar string, judge func(ctx SpecContext)) {
 	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar})
 	It(id+" "+text, Label(id), judge)
+}
+
+// list writes the registry as JSON: each scenario's name and the ids of its criteria.
+func list(w io.Writer) error {
+	type entry struct {
+		Name     string   `json:"name"`
+		Criteria []string `json:"criteria"`
+	}
+	var all []entry
+	for _, sc := range scenarios {
+		e := entry{Name: sc.Name}
+		for _, c := range sc.Criteria {
+			e.Criteria = append(e.Criteria, c.ID)
+		}
+		all = append(all, e)
+	}
+	return json.NewEncoder(w).Encode(all)
 }
 
 // within writes a bar that is a time.

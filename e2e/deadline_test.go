@@ -1,0 +1,33 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/onsi/ginkgo/v2/types"
+)
+
+// reserve is how long before the test binary's own deadline the suite stops, so that it
+// can still clean up: Go's deadline kills without.
+const reserve = 30 * time.Second
+
+// stopInTime interrupts the suite before its own time limit and Go's, so that
+// it can clean up: Go's kills without, and after Ginkgo's the cleanup of an
+// ordered container that was under way does not run, while after an interrupt
+// it does.
+func stopInTime(t *testing.T, c *types.SuiteConfig) *time.Timer {
+	left := c.Timeout
+	if deadline, ok := t.Deadline(); ok {
+		left = min(left, time.Until(deadline)-reserve)
+	}
+	c.Timeout = 0
+	return time.AfterFunc(left, func() {
+		fmt.Fprintln(os.Stderr, "e2e: the time is nearly up (-test.timeout): stopping now, to clean up")
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: cannot interrupt the suite:", err)
+		}
+	})
+}

@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/fixtures"
+)
+
+//go:generate go test -short -count=1 -run ^TestRegistry$ . -update
+
+var update = flag.Bool("update", false, "with -short: write the README's table of criteria")
+
+// TestRegistry sees that everything that is derived from the registry of scenarios is what
+// the registry says.
+func TestRegistry(t *testing.T) {
+	if !testing.Short() {
+		t.Skip("a run of the suite judges the mesh: -short runs this")
+	}
+	specs := previewed() // builds the tree, which Ginkgo allows once
+	root, err := cluster.Project()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("names, ids and specs", func(t *testing.T) {
+		if err := scenario.Check(scenarios); err != nil {
+			t.Error(err)
+		}
+		if err := registered(specs); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("fixtures", func(t *testing.T) {
+		for _, sc := range scenarios {
+			for _, f := range sc.Fixtures {
+				if _, err := fault.Load(fixtures.FS, f); err != nil {
+					t.Errorf("%s: %v", sc.Name, err)
+				}
+			}
+		}
+	})
+	t.Run("README", func(t *testing.T) { compareReadme(t, filepath.Join(root, "README.md")) })
+	t.Run("make scenarios", func(t *testing.T) {
+		cmd := exec.CommandContext(t.Context(), "make", "--silent", "--no-print-directory", "-C", root, "scenarios")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("make scenarios: %v", err)
+		}
+		var got, want []string
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatalf("make scenarios: %v in %q", err, out)
+		}
+		for _, sc := range scenarios {
+			want = append(want, sc.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("make scenarios has %v, the registry %v: the Makefile reads lines of the form\n\tName: \"…\",", got, want)
+		}
+	})
+}
+
+// Marks of the part of the README that is generated.
+const (
+	criteriaBegin = "<!-- criteria: begin -->\n"
+	criteriaEnd   = "<!-- criteria: end -->"
+)
+
+func compareReadme(t *testing.T, path string) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begun := strings.Cut(string(b), criteriaBegin)
+	table, after, ended := strings.Cut(rest, criteriaEnd)
+	if !begun || !ended {
+		t.Fatalf("%s has no part between %q and %q", path, criteriaBegin, criteriaEnd)
+	}
+	want := scenario.Table(scenarios)
+	if *update {
+		if err := os.WriteFile(path, []byte(before+criteriaBegin+want+criteriaEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if table != want {
+		t.Errorf("the README's table of criteria is not the registry's: run go generate ./e2e\ngot\n%s\nwant\n%s", table, want)
+	}
+}
