@@ -41,6 +41,7 @@ type options struct {
 	mapek                      command.OnOff
 	enrolTimeout               time.Duration
 	drain, reattest            time.Duration
+	quota                      int64
 	logger                     func() *slog.Logger
 }
 
@@ -67,6 +68,7 @@ func (o *options) flags(out io.Writer) *command.Flags {
 	f.StringVar(&o.trustDir, "trust-dir", "", "`directory` of the mesh's trust bundle")
 	f.DurationVar(&o.enrolTimeout, "enrol-timeout", 2*time.Minute, "how long to try to get a certificate")
 	f.StringVar(&o.dataDir, "data-dir", "", "`directory` of records and journal")
+	f.Int64Var(&o.quota, "store-quota", 0, "`bytes` of the store in use from which on new records are refused, well below the size of its volume; 0: none")
 	f.StringVar(&o.apiAddr, "api-listen", ":8443", "`address` of the client API (TLS)")
 	f.StringVar(&o.apiTokenFile, "api-token-file", "", "`file` with the bearer token of the client API")
 	f.StringVar(&o.probeAddr, "metrics-listen", ":8080", "`address` of /metrics, /healthz and /readyz (plain)")
@@ -102,6 +104,9 @@ func runNode(stopped context.Context, args []string, out io.Writer) error {
 	}
 	if o.reattest != 0 && o.reattest < minReattest {
 		return fmt.Errorf("%w: --reattest-interval is %v, want 0 or at least %v", command.ErrUsage, o.reattest, minReattest)
+	}
+	if o.quota < 0 {
+		return fmt.Errorf("%w: --store-quota is %d, want 0 or a number of bytes", command.ErrUsage, o.quota)
 	}
 	logger := o.logger().With("node", o.name)
 	reg := prometheus.NewRegistry()
@@ -204,7 +209,7 @@ func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m me
 	n, err := node.New(node.Config{
 		Identity: m.id, Transport: conn, Gate: kernelGate{m.gate}, Signatures: kernelSignatures{m.gate}, Reports: kernelReports{m.gate},
 		Now: verifier.Now, Dir: o.dataDir, Discover: m.discover, Policy: m.policy, Heal: bool(o.mapek),
-		Group: limits, Registry: m.reg, Logger: m.logger, Version: command.Version(version), Limits: session.Limits{Reattest: o.reattest},
+		Group: limits, Registry: m.reg, Logger: m.logger, Version: command.Version(version), Limits: session.Limits{Reattest: o.reattest}, Quota: o.quota,
 	})
 	if err != nil {
 		return errors.Join(err, conn.Close())

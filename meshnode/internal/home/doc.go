@@ -38,6 +38,11 @@
 // where not all are neighbours (package route: above 12 nodes), a node with too
 // few of them for a majority refuses.
 //
+// A member takes part with its vote: it can claim any session, refuse, or say that it holds
+// what it does not, as any home can. It cannot claim for another, nor so high an epoch that
+// nobody could claim after it: one further ahead than missed claims explain is refused
+// (maxLeap), so that what it took comes back when it has left.
+//
 // This is a register for each session by Lamport's rules ("The part-time
 // parliament", 1998): Propose and its acknowledgement are phase two, Prepare
 // and its promise phase one. That nothing is on disk, and what a node without
