@@ -23,7 +23,23 @@ type mesh struct {
 	jitter  time.Duration
 	cut     func(from, to string) bool
 	stalled map[string]bool
+	clocks  map[string]clock // of nodes whose time is not the mesh's
 	log     []logged
+}
+
+// clock is a machine's time: off by some, and running at a rate of its own.
+type clock struct {
+	start, shown time.Time
+	rate         float64
+}
+
+// at is the time that a node's machine shows.
+func (m *mesh) at(node string) time.Time {
+	c, ok := m.clocks[node]
+	if !ok {
+		return m.now
+	}
+	return c.shown.Add(time.Duration(float64(m.now.Sub(c.start)) * c.rate))
 }
 
 type packet struct {
@@ -83,7 +99,7 @@ func (m *mesh) run(t testing.TB, d time.Duration) {
 				m.queue = append(m.queue, p)
 				continue
 			}
-			out, err := m.nodes[p.to].Receive(m.now, p.from, p.m.Type, p.m.Payload)
+			out, err := m.nodes[p.to].Receive(m.at(p.to), p.from, p.m.Type, p.m.Payload)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +110,7 @@ func (m *mesh) run(t testing.TB, d time.Duration) {
 		}
 		for _, n := range m.names {
 			if !m.stalled[n] {
-				m.handle(n, m.nodes[n].Tick(m.now))
+				m.handle(n, m.nodes[n].Tick(m.at(n)))
 			}
 		}
 	}

@@ -128,3 +128,35 @@ func TestProbeIsForAName(t *testing.T) {
 		}
 	}
 }
+
+// TestClocksOfTheirOwn: nodes whose clocks are up to a day apart and run up to 5 % wrong raise
+// no alarm, and find a node that has died as fast as others do, give or take that rate.
+func TestClocksOfTheirOwn(t *testing.T) {
+	for seed := range uint64(20) {
+		m := newMesh(5, seed)
+		m.clocks = map[string]clock{}
+		for _, n := range m.names {
+			off := time.Duration(m.rng.Int64N(int64(48*time.Hour))) - 24*time.Hour
+			m.clocks[n] = clock{m.now, m.now.Add(off), 0.95 + 0.1*m.rng.Float64()}
+			m.nodes[n] = New(Config{Self: n, Incarnation: m.rng.Uint64() | 1, Rand: rand.New(rand.NewPCG(seed, 9))})
+		}
+		for _, a := range m.names {
+			for _, b := range m.names {
+				m.nodes[a].Add(m.at(a), b)
+			}
+		}
+		m.settle(t)
+		m.stalled["n03"] = true
+		m.run(t, 3*time.Second)
+		found := map[string]bool{}
+		for _, c := range m.changes(Unreachable) {
+			if c.Peer != "n03" {
+				t.Errorf("seed %d: %s lost %s", seed, c.node, c.Peer)
+			}
+			found[c.node] = true
+		}
+		if len(found) != 4 {
+			t.Errorf("seed %d: %d of 4 found the dead node", seed, len(found))
+		}
+	}
+}

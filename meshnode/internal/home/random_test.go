@@ -32,6 +32,9 @@ func TestRandomSchedules(t *testing.T) {
 
 func randomSchedule(t *testing.T, seed uint64) (migrated, acks int) {
 	s := newSim(t, seed, seed%4 != 0, "a", "b", "c", "d", "e")
+	if seed%2 == 1 {
+		s.skew()
+	}
 	s.run(2 * time.Second)
 	var registers []*register
 	for n := range 8 {
@@ -107,7 +110,7 @@ func (s *sim) disturb() {
 		s.look()
 	case 7:
 		if x.up {
-			s.out(n, x.Yield(s.now, !x.yields))
+			s.out(n, x.Yield(s.at(n), !x.yields))
 		}
 	}
 }

@@ -26,6 +26,24 @@ type sim struct {
 	heals    bool // the loop takes lost sessions over
 	migrated int
 	results  map[string]func(Result) // by node, life and ticket
+	rates    map[string]float64      // at which the nodes' clocks run, if not at 1
+}
+
+// skew makes the clocks of the nodes run up to 5 % wrong, each at a rate of its own.
+func (s *sim) skew() {
+	for _, n := range s.names {
+		s.rates[n] = 0.95 + 0.1*s.rng.Float64()
+	}
+}
+
+// at is the time that has passed on a node's machine.
+func (s *sim) at(name string) time.Time {
+	rate, ok := s.rates[name]
+	if !ok {
+		return s.now
+	}
+	start := time.Unix(1e9, 0)
+	return start.Add(time.Duration(float64(s.now.Sub(start)) * rate))
 }
 
 type simNode struct {
@@ -61,7 +79,7 @@ const (
 func newSim(t testing.TB, seed uint64, heals bool, names ...string) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1e9, 0), names: names,
-		nodes: map[string]*simNode{}, cut: map[[2]string]bool{}, heals: heals, results: map[string]func(Result){},
+		nodes: map[string]*simNode{}, cut: map[[2]string]bool{}, heals: heals, results: map[string]func(Result){}, rates: map[string]float64{},
 	}
 	for _, n := range names {
 		s.nodes[n] = &simNode{}
@@ -91,14 +109,14 @@ func (s *sim) run(d time.Duration) {
 func (s *sim) start(name string) {
 	n := s.nodes[name]
 	n.life++
-	n.Table, n.up, n.left = New(s.now, name, Limits{}), true, false
+	n.Table, n.up, n.left = New(s.at(name), name, Limits{}), true, false
 	life := n.life
 	var tick func()
 	tick = func() {
 		if n.life != life || !n.up {
 			return
 		}
-		s.out(name, n.Tick(s.now))
+		s.out(name, n.Tick(s.at(name)))
 		s.after(Tick, tick)
 	}
 	s.after(time.Duration(s.rng.IntN(int(Tick))), tick)
@@ -147,7 +165,7 @@ func (s *sim) see(a, b string, was bool, life int) {
 			}
 		}
 	}
-	s.out(a, n.SetView(s.now, v))
+	s.out(a, n.SetView(s.at(a), v))
 	if !was && s.heals && !s.nodes[b].left {
 		s.try(a, b, life)
 	}
@@ -159,7 +177,7 @@ func (s *sim) try(a, b string, life int) {
 	if !n.up || n.life != life || n.live[b] {
 		return
 	}
-	out, err := n.Migrate(s.now, b)
+	out, err := n.Migrate(s.at(a), b)
 	s.out(a, out)
 	if err != nil || n.Homed(b) > 0 {
 		s.after(300*time.Millisecond, func() { s.try(a, b, life) })
@@ -169,7 +187,7 @@ func (s *sim) try(a, b string, life int) {
 // leave drains a node and then ends it with a goodbye.
 func (s *sim) leave(name string) {
 	n := s.nodes[name]
-	s.out(name, n.Leave(s.now))
+	s.out(name, n.Leave(s.at(name)))
 	for range 40 {
 		if n.Homed(name) == 0 {
 			break
@@ -183,8 +201,8 @@ func (s *sim) leave(name string) {
 			continue
 		}
 		live := slices.DeleteFunc(slices.Sorted(maps.Keys(o.live)), func(x string) bool { return x == name })
-		s.out(p, o.SetView(s.now, View{Known: true, Members: o.view.Members, Live: live}))
-		o.Left(s.now, name)
+		s.out(p, o.SetView(s.at(p), View{Known: true, Members: o.view.Members, Live: live}))
+		o.Left(s.at(p), name)
 	}
 }
 
@@ -203,7 +221,7 @@ func (s *sim) out(from string, out Output) {
 				if to.life != life || !s.reaches(from, m.To) {
 					return
 				}
-				o, err := to.Receive(s.now, from, m.Payload)
+				o, err := to.Receive(s.at(m.To), from, m.Payload)
 				if err != nil {
 					s.t.Errorf("%s from %s: %v", m.To, from, err)
 				}
@@ -235,7 +253,7 @@ func (s *sim) do(name string, r Request, f func(Result)) {
 		s.after(time.Millisecond, func() { f(Result{Code: Busy, Reason: "down"}) })
 		return
 	}
-	ticket, out := n.Do(s.now, r)
+	ticket, out := n.Do(s.at(name), r)
 	s.results[fmt.Sprintf("%s/%d/%d", name, n.life, ticket)] = f
 	s.out(name, out)
 }

@@ -48,6 +48,9 @@ func isCondition(typ string) bool {
 	return typ == metric.Misbehaviour || typ == metric.Isolated || typ == metric.StorageFault || typ == metric.RepairStalled
 }
 
+// Witnessed reports whether a peer counts as behind a failed link: others claim to hear it.
+func (l *Loop) Witnessed(peer string) bool { return l.cases.find(metric.LinkFailure, peer) != nil }
+
 // Severed reports whether an incident of peers that are not reached is open.
 func (l *Loop) Severed() bool {
 	return slices.ContainsFunc(l.cases.open, func(i *Incident) bool { return i.Type == "" || connectivity(i.Type) })

@@ -135,7 +135,7 @@ func (l *manners) rewrite(_ string, t frame.Type, payload []byte) [][]byte {
 // are verified, no honest peer is blocked, and after the liar has left every incident is
 // over within the time after which a member is forgotten.
 func TestRandomLiar(t *testing.T) {
-	seeds := uint64(12)
+	seeds := uint64(8)
 	if os.Getenv("MESH_TEST_LONG") != "" {
 		seeds = 10000
 	}

@@ -46,7 +46,7 @@ const muteAfter = 4 * time.Second
 // goes by relay for them.
 func (n *Node) judgeMute(now time.Time) {
 	for peer, heard := range n.silent {
-		if n.cfg.Heal && now.Sub(heard) >= muteAfter {
+		if n.cfg.Heal && now.Sub(heard) >= muteAfter && n.loop.Witnessed(peer) {
 			n.signals = append(n.signals, mapek.Signal{Kind: mapek.Mute, Peer: peer, Time: now, Since: heard})
 		}
 	}
