@@ -13,11 +13,11 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// works is an Effector whose actions always succeed.
-type works struct{}
+// succeeds is an Effector whose actions always succeed.
+type succeeds struct{}
 
-func (works) Start(Action) error { return nil }
-func (works) Done(Action) bool   { return true }
+func (succeeds) Start(Action) error { return nil }
+func (succeeds) Done(Action) bool   { return true }
 
 func quietLoop(heal bool) *Loop {
 	k, err := LoadKnowledge(nil)
@@ -25,7 +25,7 @@ func quietLoop(heal bool) *Loop {
 		panic(err) // no bytes are no error
 	}
 	return NewLoop(Config{
-		Policy: DefaultPolicy(), Knowledge: k, Effector: works{}, Metrics: metric.New(prometheus.NewRegistry()), Prefix: "t",
+		Policy: DefaultPolicy(), Knowledge: k, Effector: succeeds{}, Metrics: metric.New(prometheus.NewRegistry()), Prefix: "t",
 		Heal: heal, Journal: func(event.Entry) {}, Keep: func(*Knowledge) {}, Clock: time.Now,
 	})
 }
