@@ -27,7 +27,8 @@ func TestNobodyIsBlockedWithoutProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := NewCases("x")
+	cases, v := NewCases("x"), NewView()
+	v.peer("b").Met = true
 	strike := func(i int, proven bool) []Action {
 		now := at(1000 * i)
 		var findings []Finding
@@ -41,7 +42,7 @@ func TestNobodyIsBlockedWithoutProof(t *testing.T) {
 		k.Learn(now, p, findings, nil)
 		later := now.Add(time.Duration(p.Quiet))
 		for _, open := range cases.open {
-			cases.calm(later, p, open) // the session that follows counts anew
+			cases.calm(later, p, v, open) // the session that follows counts anew
 		}
 		return plan
 	}
