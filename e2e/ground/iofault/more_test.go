@@ -106,8 +106,8 @@ func TestDatabaseKeepsWhatItAcknowledgesUnderFaults(t *testing.T) {
 		Action{Type: "latency", Methods: []string{"read"}, Percent: 1, Latency: "1ms"})
 	var kept []uint64
 	failed := 0
-	for after := 0; after < 20; { // records that were kept after the first failure
-		switch line := c.line(t); line {
+	for line := c.say(t, "go"); failed+len(kept) < 100; line = c.line(t) {
+		switch line {
 		case "failed":
 			failed++
 		default:
@@ -116,10 +116,10 @@ func TestDatabaseKeepsWhatItAcknowledgesUnderFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			kept = append(kept, n)
-			if failed > 0 {
-				after++
-			}
 		}
+	}
+	if failed == 0 || len(kept) == 0 {
+		t.Errorf("%d failed, %d were kept", failed, len(kept))
 	}
 	p.recover(t)
 	if err := c.init.Process.Kill(); err != nil {

@@ -203,7 +203,8 @@ func TestDatabaseSurvivesPowerLoss(t *testing.T) {
 		c := start(t, "acknowledger")
 		p := c.inject(t, "--power")
 		p.mustUpdate(t)
-		for range 30 {
+		c.say(t, "go")
+		for range 29 {
 			c.line(t)
 		}
 		loss := p.losePower(t, seed)
@@ -229,7 +230,8 @@ func TestPowerLossFindsAMissingSync(t *testing.T) {
 	c := start(t, "acknowledger", "NOSYNC=1")
 	p := c.inject(t, "--power")
 	p.mustUpdate(t)
-	for range 30 {
+	c.say(t, "go")
+	for range 29 {
 		c.line(t)
 	}
 	if loss := p.losePower(t, 3); loss.Lost+loss.Torn == 0 {
