@@ -18,7 +18,8 @@
 // that is in the cache is not asked for; while a rule concerns a file's reads, what was read is
 // therefore thrown out of the cache again, from mappings too: a page fault then
 // asks, and an error is a SIGBUS, as of a broken disk. What is written through a mapping is asked for when
-// the kernel writes it back. Locks stay with the kernel, and permissions, so the methods getlk, setlk and
+// the kernel writes it back. Bytes of a write that failed are thrown out too, right after the answer: for that
+// moment a mapping shows them. Locks stay with the kernel, and permissions, so the methods getlk, setlk and
 // access do not occur; an action that names nothing else is refused.
 //
 // # Moving

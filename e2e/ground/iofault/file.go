@@ -54,6 +54,13 @@ func (f *file) Read(ctx context.Context, buf []byte, off int64) (fuse.ReadResult
 }
 
 func (f *file) Write(ctx context.Context, data []byte, off int64) (written uint32, errno syscall.Errno) {
+	defer func() {
+		if errno != 0 {
+			// The kernel has put the bytes into its cache before it asked. It does not read them again,
+			// but a mapping shows them until they are thrown out.
+			f.node.layer.forget(f.node, off, int64(len(data)))
+		}
+	}()
 	if errno := f.node.before(ctx, Write); errno != 0 {
 		return 0, errno
 	}

@@ -236,7 +236,7 @@ func keeper(volume string, in *bufio.Reader) error {
 }
 
 // acknowledger puts records into a bbolt database, and says so of each when it is committed, until
-// that fails, or past that. It begins when it is told to.
+// that fails. It begins when it is told to.
 func acknowledger(volume string, in *bufio.Reader) error {
 	db, err := bbolt.Open(filepath.Join(volume, "bolt.db"), 0o600, &bbolt.Options{NoSync: os.Getenv("NOSYNC") != "", NoGrowSync: os.Getenv("NOSYNC") != ""})
 	if err != nil {
@@ -249,9 +249,6 @@ func acknowledger(volume string, in *bufio.Reader) error {
 	for turn := uint64(0); ; turn++ {
 		if err := db.Update(func(tx *bbolt.Tx) error { return record(tx, turn) }); err != nil {
 			fmt.Println("failed")
-			if os.Getenv("GOON") != "" {
-				continue
-			}
 			_, err := in.ReadString('\n')
 			return err
 		}
