@@ -27,15 +27,46 @@ func openWith(dir, node string, clock func() time.Time, random io.Reader, o bbol
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		return openChecked(name, flag, mode, o.Timeout)
 	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(path, node, random, o); err != nil {
+			return nil, at(path, err)
+		}
+	}
 	db, err := bbolt.Open(path, 0o600, &o)
 	if err != nil {
 		return nil, at(path, err)
 	}
 	s := &Store{db: db, node: node, clock: clock, update: db.Update, vector: Vector{}}
-	if err := s.load(random); err != nil {
+	// Everything is read once. A node starts and answers reads also when its disk is full.
+	if err := db.View(s.read); err != nil {
 		return nil, errors.Join(at(path, err), db.Close())
 	}
 	return s, nil
+}
+
+// create makes an empty store under another name and gives it its own when it is
+// whole: of a file that is cut off nobody could tell whether it ever held anything.
+func create(path, node string, random io.Reader, o bbolt.Options) error {
+	made := path + ".new"
+	if err := os.Remove(made); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := bbolt.Open(made, 0o600, &o)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error { return initialize(tx, node, random) })
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(made, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // at names the file in an error.
@@ -45,21 +76,6 @@ func at(path string, err error) error {
 	}
 	return fmt.Errorf("store %s: %w", path, err)
 }
-
-// load reads everything once. It writes only into a new file, so that a node
-// starts and answers reads also when its disk is full.
-func (s *Store) load(random io.Reader) error {
-	err := s.db.View(s.read)
-	if errors.Is(err, errNew) {
-		if err := s.db.Update(func(tx *bbolt.Tx) error { return initialize(tx, s.node, random) }); err != nil {
-			return err
-		}
-		err = s.db.View(s.read)
-	}
-	return err
-}
-
-var errNew = errors.New("nothing is there yet")
 
 func initialize(tx *bbolt.Tx, node string, random io.Reader) error {
 	for _, b := range [][]byte{logBucket, idBucket, metaBucket} {
@@ -76,10 +92,7 @@ func initialize(tx *bbolt.Tx, node string, random io.Reader) error {
 
 func (s *Store) read(tx *bbolt.Tx) error {
 	log, ids, meta := tx.Bucket(logBucket), tx.Bucket(idBucket), tx.Bucket(metaBucket)
-	switch {
-	case log == nil && ids == nil && meta == nil:
-		return errNew
-	case log == nil || ids == nil || meta == nil:
+	if log == nil || ids == nil || meta == nil {
 		return damaged("a bucket is missing")
 	}
 	origin, err := unseal(originKey, meta.Get(originKey))
