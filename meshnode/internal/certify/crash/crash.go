@@ -7,11 +7,12 @@
 // was written to a file since, anything: every single write alone, all but every single
 // one, none, with the last in part. A part is a number of whole sectors of 512 bytes. A
 // file's name and size are as durable as the file's last flush, as on ext4 and XFS; a
-// renamed file has its new name, or its old one.
+// renamed file has its new name, or its old one until its directory was flushed.
 package crash
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 )
 
@@ -128,7 +129,7 @@ func Stops(calls []Call, mine func(path string) bool, yield func(Stop) bool) {
 func flush(flushed Disk, loose []Call, path string) []Call {
 	var rest []Call
 	for _, c := range loose {
-		if c.Path == path || c.To == path {
+		if c.Path == path || c.Kind == "rename" && filepath.Dir(c.To) == path {
 			flushed.apply(c)
 		} else {
 			rest = append(rest, c)

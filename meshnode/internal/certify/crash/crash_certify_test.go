@@ -201,9 +201,9 @@ func (c *crashes) recover(s Stop, who string, d Disk) {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			c.t.Fatal(err)
 		}
-		for _, name := range []string{store.File, "journal.jsonl"} {
-			if b, ok := d[filepath.Join(c.dir, r, name)]; ok {
-				if err := os.WriteFile(filepath.Join(path, name), b, 0o600); err != nil {
+		for from, b := range d {
+			if filepath.Dir(from) == filepath.Join(c.dir, r) {
+				if err := os.WriteFile(filepath.Join(path, filepath.Base(from)), b, 0o600); err != nil {
 					c.t.Fatal(err)
 				}
 			}
