@@ -84,7 +84,7 @@ func (c Certificate) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, c.Name+".json"), append(b, '\n'), 0o644)
+	return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, c.Name+".json"), append(b, '\n'), 0o644))
 }
 
 // Read reads a certificate.

@@ -109,10 +109,11 @@ func (c cuts) connects(size, a, b int) bool {
 	return reached>>b&1 == 1
 }
 
-// diagnosis is what a node should say of a set of cuts: the type, and whom it has lost.
+// diagnosis is what a node should say of a set of cuts: the type, and whom it has lost,
+// which is whom it does not hear. Another that it can ask may hear the one that it lost.
 func (c cuts) diagnosis(size, a int) (typ string, lost []int) {
 	for b := range size {
-		if b != a && !c.hears(size, a, b) {
+		if b != a && c.has(size, b, a) {
 			lost = append(lost, b)
 		}
 	}
@@ -123,7 +124,7 @@ func (c cuts) diagnosis(size, a int) (typ string, lost []int) {
 		return metric.NetworkPartition, lost
 	}
 	for b := range size {
-		if b != a && b != lost[0] && c.hears(size, b, lost[0]) {
+		if b != a && b != lost[0] && !c.has(size, lost[0], b) && c.hears(size, a, b) {
 			return metric.LinkFailure, lost
 		}
 	}
@@ -141,6 +142,7 @@ type certified struct {
 
 	loops atomic.Pointer[string] // the first loop that was seen
 	sent  atomic.Int64           // datagrams at whose sending loops were looked for
+	whole time.Duration          // after a heal, until everything is as before
 }
 
 // names of nodes of a mesh of a size.
@@ -153,7 +155,7 @@ func certifiedNames(size int) []string {
 }
 
 func newCertified(m *testMesh) *certified {
-	c := &certified{testMesh: m, size: len(m.names), marks: make([]uint64, len(m.names))}
+	c := &certified{testMesh: m, size: len(m.names), marks: make([]uint64, len(m.names)), whole: barWhole}
 	for _, name := range m.names {
 		c.at = append(c.at, m.nodes[name])
 		c.addrs = append(c.addrs, m.nodes[name].addr)
@@ -438,8 +440,8 @@ func (c *certified) run(sets ...cuts) verdict {
 	}
 	c.set(0)
 	var err error
-	if v.heal, err = c.until(barWhole, c.changed); err != nil {
-		say("not within %v of the heal: %v", barWhole, err)
+	if v.heal, err = c.until(c.whole, c.changed); err != nil {
+		say("not within %v of the heal: %v", c.whole, err)
 		if _, err := c.until(time.Minute, c.changed); err != nil {
 			say("a minute after the heal: %v", err)
 		}
