@@ -376,7 +376,7 @@ func TestEveryCrashPoint(t *testing.T) {
 	}
 	within := func(s Stop) bool { return s.Point >= from && s.Point <= through }
 	for _, r := range replicas {
-		mine := func(path string) bool { return strings.HasPrefix(path, filepath.Join(dir, r)+"/") }
+		mine := func(path string) bool { return strings.HasPrefix(path+"/", filepath.Join(dir, r)+"/") }
 		Stops(calls, mine, func(s Stop) bool {
 			if within(s) {
 				d := c.others(s.Point)
