@@ -23,7 +23,7 @@ var peerNames = [machinePeers]string{"mesh-b", "mesh-c", "mesh-d"}
 type effects uint8
 
 const (
-	works   effects = iota // the effect is there at once
+	atOnce  effects = iota // the effect is there at once
 	hangs                  // it never comes
 	refuses                // no action can be started
 	endEffects
@@ -260,7 +260,7 @@ func (m *machine) Start(a Action) error {
 }
 
 // Done implements Effector.
-func (m *machine) Done(Action) bool { return m.effects == works }
+func (m *machine) Done(Action) bool { return m.effects == atOnce }
 
 func (m *machine) complain(format string, args ...any) {
 	m.wrong = append(m.wrong, fmt.Sprintf(format, args...))

@@ -51,14 +51,14 @@ func (m *machine) clone() *machine {
 // of the actions of one rule and in what it writes down.
 var stateFields = map[reflect.Type]map[string]bool{
 	reflect.TypeFor[Loop](): {"cfg": false /* the same for all, but Knowledge */, "view": true, "cases": true, "running": true, "failed": true},
-	reflect.TypeFor[View](): {"Peers": true, "samples": true /* the bad ones, see key */, "exhausted": true, "peak": false /* for the records */},
+	reflect.TypeFor[View](): {"Peers": true, "samples": true /* the bad ones, see key */, "exhausted": true, "peak": false /* for the records */, "conditions": false /* none is given */},
 	reflect.TypeFor[PeerView](): {"Met": true, "Suspected": true, "Reachable": true, "Verified": true, "Failures": false /* for the journal */, "slow": true,
-		"trips": false, "up": false, "back": false /* for routes and records, which play no part here */, "failing": true, "session": false /* there are none */},
+		"trips": false, "up": false, "back": false /* for routes and records, which play no part here */, "failing": true, "mute": true, "session": false /* there are none */},
 	reflect.TypeFor[latch](): {"on": true, "turned": false /* none turns halfway here */},
 	reflect.TypeFor[Cases](): {"prefix": false, "count": false, "open": true, "back": true},
 	reflect.TypeFor[Incident](): {"ID": false /* its place in the order */, "Type": true, "Since": false, "Opened": false, "Resolved": false, "Subjects": true, "due": true, "last": true, "told": true,
 		"Actions": false, "Resource": false, "Reason": false, "Peak": false /* for the records */},
-	reflect.TypeFor[Subject](): {"Unreachable": true, "Verified": true, "SeenBy": true /* whether any */, "Failures": true,
+	reflect.TypeFor[Subject](): {"Unreachable": true, "Verified": true, "SeenBy": true /* whether any */, "Failures": true, "Proven": true,
 		"Session": false, "Typical": false, "Episode": false /* for the records */},
 	reflect.TypeFor[Action]():    {"Name": true, "Peer": true, "Incident": true, "Type": false, "Attempt": true, "Started": true, "Deadline": false /* by its name */, "Session": false},
 	reflect.TypeFor[Knowledge](): {"Incidents": false, "Actions": false /* the order of a rule's actions */, "Threats": true, "Latency": false, "Exhaustion": false},
@@ -149,7 +149,7 @@ func (m *machine) encode(order [machinePeers]int) []byte {
 		if v == nil {
 			v = &PeerView{}
 		}
-		b = append(b, bits(l.view.Peers[name] != nil, v.Met, v.Suspected, v.Reachable, v.Verified, v.slow.on, v.failing),
+		b = append(b, bits(l.view.Peers[name] != nil, v.Met, v.Suspected, v.Reachable, v.Verified, v.slow.on, v.failing, v.mute),
 			bits(t.member, t.reachable, t.verified, t.slow, t.missed),
 			byte(min(bad[name], p.RateMin)))
 		badAge := byte(math.MaxUint8)
@@ -197,7 +197,7 @@ func (m *machine) encode(order [machinePeers]int) []byte {
 			if i.Type == metric.VerificationFailed {
 				failures = byte(min(s.Failures, p.Failures+1))
 			}
-			b = append(b, bits(s.Unreachable, s.Verified, i.Type == "" && len(s.SeenBy) > 0), failures)
+			b = append(b, bits(s.Unreachable, s.Verified, i.Type == "" && len(s.SeenBy) > 0, s.Proven), failures)
 		}
 	}
 	do := func(a *Action, age byte) []byte {
