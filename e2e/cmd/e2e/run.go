@@ -190,7 +190,7 @@ func removeKept(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitFailed, err
 	}
-	e, err := engine.Find(ctx)
+	_, err = engine.Find(ctx)
 	switch {
 	case errors.Is(err, engine.ErrNone): // it went with its engine
 		err = errors.Join(engine.Reset(ctx), remains.RemoveDir(ctx, remains.Kept()))
@@ -200,6 +200,7 @@ func removeKept(ctx context.Context) (int, error) {
 	case err != nil:
 		return exitUsage, err
 	default:
+		var e *engine.Engine
 		if e, err = engine.Ensure(ctx, project); err == nil {
 			err = errors.Join(removeFrom(ctx, e, remains.Kept()), e.Release(ctx))
 		}

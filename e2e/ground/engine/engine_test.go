@@ -35,14 +35,6 @@ func ownDirs(t *testing.T) {
 	})
 }
 
-// ownEngine starts an engine of ours in directories of the test's own.
-func ownEngine(t *testing.T) *Engine {
-	t.Helper()
-	needsEngine(t)
-	ownDirs(t)
-	return startEngine(t)
-}
-
 func needsEngine(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
