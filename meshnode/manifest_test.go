@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -131,7 +132,7 @@ func TestManifestsFitTheBinary(t *testing.T) {
 		var out bytes.Buffer
 		for _, e := range c.Env {
 			if strings.HasPrefix(e.Name, "MESH_") {
-				c.Args = append(c.Args, "--"+strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(e.Name, "MESH_"), "_", "-"))+"=x")
+				c.Args = append(c.Args, "--"+strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(e.Name, "MESH_"), "_", "-"))+"="+cmp.Or(e.Value, "x"))
 			}
 		}
 		// --help comes last: what precedes it is parsed first.

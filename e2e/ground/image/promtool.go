@@ -30,6 +30,6 @@ func Promtool(ctx context.Context, project, dir string) (string, error) {
 	if err := syscall.Flock(int(recipe.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("build promtool: lock %s: %w", recipe.Name(), err)
 	}
-	s := &Store{project: project, log: io.Discard}
+	s := &Store{project: project, dir: dir, log: io.Discard}
 	return filepath.Join(dir, promtool.what), s.compile(ctx, promtool, dir, io.Discard)
 }
