@@ -79,7 +79,13 @@ func TestALiarIsBlocked(t *testing.T) {
 		// Its sessions were made with the right key.
 		credential := m.nodes[culprit].cfg.Identity.Credential()
 		right := credential.Key
-		credential.Key = identity.GenerateKey()
+		// Between two signatures, and before the manager takes its lock for the next one.
+		become := func(key *identity.PrivateKey) {
+			synctest.Wait()
+			credential.Key = key
+			m.nodes[culprit].sessions.Sessions()
+		}
+		become(identity.GenerateKey())
 		m.within(time.Minute, "the block", func() error {
 			if v := m.nodes[victim].healed(metric.BlockPeer, metric.OutcomeDone); v != 1 {
 				return fmt.Errorf("%v blocks; invalidated %v", v, m.nodes[victim].healed(metric.InvalidateSession, metric.OutcomeDone))
@@ -87,7 +93,7 @@ func TestALiarIsBlocked(t *testing.T) {
 			return nil
 		})
 		blocked := time.Now()
-		credential.Key = right
+		become(right)
 		standing := func() session.State { return m.nodes[victim].Node.session(culprit).State }
 		time.Sleep(30 * time.Second)
 		if s := standing(); s == session.StateVerified {
