@@ -116,7 +116,11 @@ var _ = describe(scenario.Scenario{
 		judgeAlert(ctx, s, alert.NodeUnreachable, split.Episode, alert.Resolved)
 	})
 
-	criterion(sc, "D1", "every panel of the dashboard shows numbers for every node", "0 blank", func(ctx SpecContext) { judgeDashboard(ctx, s, split.Window) })
+	criterion(sc, "D1", "every panel of the dashboard shows numbers for every node", "0 blank", func(ctx SpecContext) {
+		heal(ctx, split.Episode)
+		verdict.Must(split.AwaitTail(ctx)) // recoveries are counted after the heal
+		judgeDashboard(ctx, s, split.Tailed())
+	})
 
 	diagnosis(sc, func() []scenario.Diagnosis {
 		return []scenario.Diagnosis{split.May(metric.NetworkPartition), link.May(metric.LinkFailure), oneway.May(metric.LinkFailure)}
