@@ -247,13 +247,25 @@ func acknowledger(volume string, in *bufio.Reader) error {
 		return err
 	}
 	for turn := uint64(0); ; turn++ {
-		if err := db.Update(func(tx *bbolt.Tx) error { return record(tx, turn) }); err != nil {
+		if err := commit(db, turn); err != nil {
 			fmt.Println("failed")
 			_, err := in.ReadString('\n')
 			return err
 		}
 		fmt.Println(turn)
 	}
+}
+
+// commit commits one record. bbolt reads its file through a mapping, and a mapping of a disk
+// that has lost its power faults: that is a failure, too, and no end of the process.
+func commit(db *bbolt.DB, turn uint64) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%v", fault)
+		}
+	}()
+	return db.Update(func(tx *bbolt.Tx) error { return record(tx, turn) })
 }
 
 func record(tx *bbolt.Tx, turn uint64) error {
