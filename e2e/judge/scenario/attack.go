@@ -237,19 +237,12 @@ func Rotation(entries []event.Entry, peer string) (time.Time, error) {
 // SessionIDs returns the ids of the sessions between the suspect and each node that gets
 // bad signatures, as both ends tell them: "a→b" is what a says.
 func (a *Attack) SessionIDs(ctx context.Context) (map[string]string, error) {
-	ids := map[string]string{}
-	for _, n := range a.run.Nodes {
-		s, err := a.run.Status(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range s.Peers {
-			if n == a.Suspect || p.Name == a.Suspect {
-				ids[n+"→"+p.Name] = p.SessionID
-			}
-		}
-	}
-	return ids, nil
+	ids, err := a.run.AllSessions(ctx)
+	maps.DeleteFunc(ids, func(way, _ string) bool {
+		from, to, _ := strings.Cut(way, "→")
+		return from != a.Suspect && to != a.Suspect
+	})
+	return ids, err
 }
 
 // Replaced checks that every session with the suspect has another id than before, and the

@@ -79,9 +79,6 @@ func Kind(kind string) Match { return func(e event.Entry) bool { return e.Kind =
 // About matches entries whose subject is a peer.
 func About(peer string) Match { return func(e event.Entry) bool { return e.Subject == peer } }
 
-// Under matches entries of an incident.
-func Under(incident string) Match { return func(e event.Entry) bool { return e.Incident == incident } }
-
 // Kinds says which kinds of entries a journal holds after a time, for messages that
 // something is missing from it.
 func Kinds(entries []event.Entry, after time.Time) string {
