@@ -75,7 +75,15 @@ func (p *PublicKey) Verify(ctx Context, msg, sig []byte) bool {
 	return len(sig) == SignatureSize && mldsa65.Verify(&p.key, msg, []byte(ctx), sig)
 }
 
-// PrivateKey signs. It is made from a seed and never leaves the process but as
+// Signer is a private key as those who sign with it see it.
+type Signer interface {
+	// Public returns the public half.
+	Public() *PublicKey
+	// Sign signs msg for use ctx. It may be called by several goroutines.
+	Sign(ctx Context, msg []byte) []byte
+}
+
+// PrivateKey is a Signer. It is made from a seed and never leaves the process but as
 // that seed.
 type PrivateKey struct {
 	key    *mldsa65.PrivateKey

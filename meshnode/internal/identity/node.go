@@ -17,7 +17,7 @@ type Trust struct {
 // Credential is a node's key, its certificate and the TLS certificate of its
 // client API. It never changes; renewal makes a new one.
 type Credential struct {
-	Key         *PrivateKey
+	Key         Signer
 	Certificate *Certificate
 	TLS         *tls.Certificate // nil where no client API is served
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,27 +66,40 @@ func TestTheInnocentIsNotBlocked(t *testing.T) {
 	}
 }
 
+// liar signs with its own key until it is told to take another one.
+type liar struct {
+	identity.Signer
+	other atomic.Pointer[identity.PrivateKey]
+}
+
+// as makes it sign with another key; nil: with its own.
+func (l *liar) as(key *identity.PrivateKey) { l.other.Store(key) }
+
+func (l *liar) Sign(ctx identity.Context, msg []byte) []byte {
+	if key := l.other.Load(); key != nil {
+		return key.Sign(ctx, msg)
+	}
+	return l.Signer.Sign(ctx, msg)
+}
+
 // TestALiarIsBlocked: a member that signs with another key than its certificate's is
 // blocked for the policy's time, also over a restart, and nobody else is.
 func TestALiarIsBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
-		m.configure = func(_ string, c *Config) {
+		victim, culprit := zoneNames[0], zoneNames[1]
+		var liar liar
+		m.configure = func(name string, c *Config) {
 			c.Policy.Strikes, c.Policy.Block = 1, mapek.Duration(2*time.Minute)
+			if name == culprit {
+				lying := *c.Identity.Credential()
+				liar.Signer, lying.Key = lying.Key, &liar
+				c.Identity = identity.NewNode(&lying, c.Identity.Trust())
+			}
 		}
 		m.up()
 		defer m.down()
-		victim, culprit := zoneNames[0], zoneNames[1]
-		// Its sessions were made with the right key.
-		credential := m.nodes[culprit].cfg.Identity.Credential()
-		right := credential.Key
-		// Between two signatures, and before the manager takes its lock for the next one.
-		become := func(key *identity.PrivateKey) {
-			synctest.Wait()
-			credential.Key = key
-			m.nodes[culprit].sessions.Sessions()
-		}
-		become(identity.GenerateKey())
+		liar.as(identity.GenerateKey())
 		m.within(time.Minute, "the block", func() error {
 			if v := m.nodes[victim].healed(metric.BlockPeer, metric.OutcomeDone); v != 1 {
 				return fmt.Errorf("%v blocks; invalidated %v", v, m.nodes[victim].healed(metric.InvalidateSession, metric.OutcomeDone))
@@ -93,7 +107,7 @@ func TestALiarIsBlocked(t *testing.T) {
 			return nil
 		})
 		blocked := time.Now()
-		become(right)
+		liar.as(nil)
 		standing := func() session.State { return m.nodes[victim].Node.session(culprit).State }
 		time.Sleep(30 * time.Second)
 		if s := standing(); s == session.StateVerified {
