@@ -159,6 +159,7 @@ func (t *Table) won(now time.Time, e *entry, out *Output) {
 		return
 	}
 	c := e.claim
+	t.unclaim(e)
 	t.depose(now, e, c.ballot, out)
 	t.take(e, c.from)
 	t.propose(now, e, out)

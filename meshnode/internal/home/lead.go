@@ -130,6 +130,9 @@ func (t *Table) serve(now time.Time, from string, m *message, out *Output) {
 	case e == nil || e.version == 0 && e.claim == nil:
 		t.reply(now, from, m.Ticket, answer{Code: Missing}, out)
 		return
+	case e.claims(m.Ballot): // who asks has promised it, and is to ask again
+		t.reply(now, from, m.Ticket, answer{Code: Moved, Ballot: m.Ballot}, out)
+		return
 	case e.lead == nil:
 		t.reply(now, from, m.Ticket, answer{Code: Moved, Ballot: e.promised}, out)
 		return

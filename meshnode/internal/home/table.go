@@ -280,21 +280,30 @@ func (t *Table) drop(now time.Time, e *entry, out *Output) {
 }
 
 // depose notes a ballot at least as high as the promised one; whoever was home
-// or about to be under another one is not any more. One that leaps is not believed.
+// or about to be under another one is not any more. One that leaps is not believed, and
+// one that this node claims is no news: peers that promised it tell of it.
 func (t *Table) depose(now time.Time, e *entry, b Ballot, out *Output) {
-	if e.leaps(b) {
+	if e.leaps(b) || e.claims(b) {
 		return
 	}
-	if e.claim != nil {
-		e.claim = nil
-		t.claims--
-	}
+	t.unclaim(e)
 	l := e.lead
 	e.promised, e.lead = b, nil
 	if l != nil {
 		for _, w := range l.waits {
 			t.reply(now, w.from, w.ticket, answer{Code: Moved, Ballot: b}, out)
 		}
+	}
+}
+
+// claims reports whether this node is about to be home under a ballot.
+func (e *entry) claims(b Ballot) bool { return e.claim != nil && e.claim.ballot == b }
+
+// unclaim ends a claim.
+func (t *Table) unclaim(e *entry) {
+	if e.claim != nil {
+		e.claim = nil
+		t.claims--
 	}
 }
 
