@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -20,7 +21,7 @@ import (
 )
 
 var _ = describe(scenario.Scenario{
-	Name: "fault-free", Title: "Without a fault", Quiet: true,
+	Name: "fault-free", Title: "Without a fault", Takes: 80 * time.Second, Quiet: true,
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 

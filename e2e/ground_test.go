@@ -13,6 +13,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -20,6 +21,25 @@ import (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
+	g, err := newGround(ctx)
+	if g != nil { // also if only a part of it was made
+		DeferCleanup(func(ctx SpecContext) { cleaned(g.remove(ctx)) }, NodeTimeout(cleanUpWithin))
+	}
+	verdict.Must(err)
+	suite.env = g.env()
+	DeferCleanup(func(ctx SpecContext) { cleaned("remove meshes that no scenario took", removeMade(ctx)) }, NodeTimeout(cleanUpWithin))
+}, NodeTimeout(setUpWithin))
+
+// ground is what scenarios stand on: a cluster, its Prometheus, and a directory for what
+// a run leaves.
+type ground struct {
+	cluster *cluster.Cluster
+	prom    *prom.Client
+}
+
+// newGround makes the cluster, or opens one, and has it check every fixture. Where it
+// fails after it has made something, it returns what there is.
+func newGround(ctx context.Context) (*ground, error) {
 	c, err := cluster.Up(ctx, cluster.Options{
 		Kubeconfig: suite.options.kubeconfig,
 		Log:        os.Stderr,
@@ -27,46 +47,63 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 			suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: name, Seconds: d.Seconds()})
 		},
 	})
-	if c != nil { // also if only a part of it was made
-		DeferCleanup(func(ctx SpecContext) {
-			if suite.options.keep {
-				cleaned("leave the cluster", c.Leave())
-			} else {
-				cleaned("remove the cluster", c.Down(ctx))
-			}
-		}, NodeTimeout(cleanUpWithin))
+	var g *ground
+	if c != nil {
+		g = &ground{cluster: c}
 	}
 	if errors.Is(err, cluster.ErrUsage) {
 		suite.usage = err
-	} else {
+		return g, err
+	}
+	if suite.dir = inLane(); suite.dir == "" {
 		var dirErr error
 		suite.dir, dirErr = report.NewDir(suite.options.artifacts, suite.started)
-		verdict.Must(dirErr)
+		err = errors.Join(err, dirErr)
 	}
-	verdict.Must(err)
-	verdict.Must(rehearse(ctx, c))
+	if err != nil {
+		return g, err
+	}
+	if g.prom, err = prom.New(c.Config, c.Prometheus); err != nil {
+		return g, err
+	}
+	if err := g.prom.Ready(ctx); err != nil || inLane() != "" { // who has made the lanes has done the rest
+		return g, err
+	}
+	if err := rehearse(ctx, c); err != nil {
+		return g, err
+	}
 	for _, i := range c.Images {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
+	ready := time.Since(commandStarted())
+	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
+	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
+	return g, nil
+}
 
-	p, err := prom.New(c.Config, c.Prometheus)
-	verdict.Must(err)
-	verdict.Must(p.Ready(ctx))
-	DeferCleanup(func(ctx SpecContext) {
-		cleaned("keep a copy of Prometheus' data", p.Dump(ctx, filepath.Join(suite.dir, "prometheus"), suite.started))
-	}, NodeTimeout(cleanUpWithin))
-
-	suite.env = scenario.Env{
-		Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p,
+func (g *ground) env() scenario.Env {
+	e := scenario.Env{
+		Config: g.cluster.Config, Kube: g.cluster.Kubernetes, Client: g.cluster.Client, Prom: g.prom,
 		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Profile: suite.options.profile,
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
 		NodeArgs: []string{"--mapek=" + suite.options.mapek},
 	}
-	DeferCleanup(func(ctx SpecContext) { cleaned("remove meshes that no scenario took", removeMade(ctx)) }, NodeTimeout(cleanUpWithin))
-	ready := time.Since(commandStarted())
-	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
-	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
-}, NodeTimeout(setUpWithin))
+	if inLane() != "" {
+		e.Turns = lane.Open(filepath.Join(suite.dir, turnsFile))
+	}
+	return e
+}
+
+// remove keeps what Prometheus knows and removes the cluster. It returns what it could not do.
+func (g *ground) remove(ctx context.Context) (what string, err error) {
+	if g.prom != nil && suite.dir != "" && inLane() == "" {
+		err = g.prom.Dump(ctx, filepath.Join(suite.dir, "prometheus"), suite.started)
+	}
+	if suite.options.keep {
+		return "leave the cluster", errors.Join(err, g.cluster.Leave())
+	}
+	return "remove the cluster", errors.Join(err, g.cluster.Down(ctx))
+}
 
 // rehearseWithin bounds the dry run of the fixtures.
 const rehearseWithin = time.Minute
@@ -113,19 +150,24 @@ func note() {
 }
 
 var _ = ReportAfterSuite("artefacts", func(r Report) {
-	if suite.dir == "" || suite.usage != nil { // nothing ran
+	if suite.dir == "" || suite.usage != nil || inLane() != "" { // nothing ran, or others write
 		return
 	}
+	suite.summary.Build(r, suite.selected)
+	write(r)
+	// go test must not answer the next time from its cache: it does not keep
+	// the result of a test that looked at a file as young as this one.
+	_, err := os.Stat(filepath.Join(suite.dir, "summary.json"))
+	suite.written = errors.Join(suite.written, err)
+})
+
+// write writes the report of a run whose criteria are in the summary.
+func write(r Report) {
 	s := &suite.summary
 	s.Version, s.Profile, s.Started = report.Version, suite.options.profile.Name, suite.started.UTC()
 	s.Mapek = suite.options.mapek
 	s.WallSeconds = time.Since(suite.started).Seconds()
 	var err error
 	s.Machine, err = report.ThisMachine()
-	s.Build(r, suite.selected)
 	suite.written = errors.Join(err, report.Write(suite.dir, s, r))
-	// go test must not answer the next time from its cache: it does not keep
-	// the result of a test that looked at a file as young as this one.
-	_, err = os.Stat(filepath.Join(suite.dir, "summary.json"))
-	suite.written = errors.Join(suite.written, err)
-})
+}

@@ -20,7 +20,7 @@ const (
 const median = 0.5
 
 var _ = describe(scenario.Scenario{
-	Name: "latency", Title: "Scenario 4: latency injection", Design: "4",
+	Name: "latency", Title: "Scenario 4: latency injection", Takes: 90 * time.Second, Design: "4",
 	Fixtures: []string{latencyFixture, slowFixture, linkFixture}, Probed: true,
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
@@ -70,15 +70,15 @@ var _ = describe(scenario.Scenario{
 		heal(ctx, delay.Episode)
 		verdict.Must(s.AwaitWell(ctx))
 		// Nobody relays while every link is whole: one is cut, and then the relay that serves it is slowed down.
-		link = disturb(ctx, s, s.Partition, linkFixture)
+		link = disturb(ctx, s, s.LongPartition, linkFixture)
 		a, b := link.Cut[0].A, link.Cut[0].B
 		relays := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (map[string]string, error) { return s.Relays(ctx, a, b) })
 		relay := relays[a]
 		slow = disturb(ctx, s, func(ctx context.Context, fixture string) (*scenario.Delay, error) {
 			return s.DelayAt(ctx, fixture, relay)
 		}, slowFixture)
-		took := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (verdict.Times, error) { return slow.Avoided(ctx, a, b) })
-		verdict.Must(slow.StaysAway(ctx, a, b))
+		took := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (verdict.Times, error) { return slow.Avoided(ctx, link) })
+		verdict.Must(slow.StaysAway(ctx, link))
 		verdict.Must(slow.End(ctx))
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return slow.Restored(ctx, a, b) })
 		verdict.Must(link.End(ctx))

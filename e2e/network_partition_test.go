@@ -24,7 +24,7 @@ const (
 )
 
 var _ = describe(scenario.Scenario{
-	Name: "network-partition", Title: "Scenario 1: network partition", Design: "1",
+	Name: "network-partition", Title: "Scenario 1: network partition", Takes: 100 * time.Second, Design: "1",
 	Fixtures: []string{partitionFixture, linkFixture, onewayFixture}, Probed: true,
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
@@ -28,6 +29,7 @@ type options struct {
 	checkOnly   bool
 	list        bool
 	mapek       string
+	lanes       int
 
 	profile   scenario.Profile
 	fixtures  fs.FS
@@ -47,6 +49,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.BoolVar(&o.checkOnly, "check", false, "check the other flags, the fixtures and the kubeconfig, and run nothing")
 	f.BoolVar(&o.list, "scenarios", false, "print every scenario with its criteria as JSON, after the checks, and run nothing")
 	f.StringVar(&o.mapek, "mapek", "on", "`off` runs the nodes without their loop: the control, in which what healing brings about has to fail")
+	f.IntVar(&o.lanes, "lanes", runtime.NumCPU(), "run so many scenarios at a time")
 	f.StringVar(&o.fixtureDir, "fixtures", "", "read the faults from this `directory` instead of the built-in ones")
 }
 
@@ -63,6 +66,9 @@ func (o *options) check() error {
 	}
 	if o.mapek != "on" && o.mapek != "off" {
 		return fmt.Errorf("-mapek %q: on or off", o.mapek)
+	}
+	if o.lanes < 1 {
+		return fmt.Errorf("-lanes %d: at least 1", o.lanes)
 	}
 	root, err := cluster.Project()
 	if err != nil {

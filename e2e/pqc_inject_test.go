@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -20,7 +21,7 @@ const (
 )
 
 var _ = describe(scenario.Scenario{
-	Name: "pqc-inject", Title: "Scenario 2: PQC verification failures, injected by a script", Design: "2",
+	Name: "pqc-inject", Title: "Scenario 2: PQC verification failures, injected by a script", Takes: 50 * time.Second, Design: "2",
 	Labels: []string{"pqc-failures"}, Fixtures: []string{injectFixture, forgeFixture},
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run

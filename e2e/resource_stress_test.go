@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -15,7 +16,7 @@ import (
 const stressFixture = "resource-stress.yaml"
 
 var _ = describe(scenario.Scenario{
-	Name: "resource-stress", Title: "Scenario 5: resource exhaustion", Design: "5",
+	Name: "resource-stress", Title: "Scenario 5: resource exhaustion", Takes: 80 * time.Second, Design: "5",
 	Fixtures: []string{stressFixture},
 	// Nodes attest each other beyond what keeps sessions verified: the low-priority
 	// work that a node in need can shed.

@@ -13,7 +13,7 @@ import (
 )
 
 var _ = describe(scenario.Scenario{
-	Name: "rolling-restart", Title: "A rolling restart, as for an upgrade", Labels: []string{scenario.Nightly},
+	Name: "rolling-restart", Title: "A rolling restart, as for an upgrade", Takes: 120 * time.Second, Labels: []string{scenario.Nightly},
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 	var window prom.Window

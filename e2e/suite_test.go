@@ -81,12 +81,17 @@ func run(m *testing.M) int {
 		}
 		return report.ExitFailed
 	}
-	code := m.Run()
+	code := 0
+	if n := lanes(); n > 1 {
+		code = inLanes(n)
+	} else {
+		code = m.Run()
+	}
 	if suite.usage != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", suite.usage)
 		return report.ExitUsage
 	}
-	if suite.dir == "" || GinkgoParallelProcess() > 1 { // TestE2E did not run, or only dry; or the first process reports for all
+	if suite.dir == "" || GinkgoParallelProcess() > 1 || inLane() != "" { // TestE2E did not run, or only dry; or another process reports for all
 		return code
 	}
 	// After all that Ginkgo has to say: what failed, and why, is read at the end.

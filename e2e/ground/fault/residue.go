@@ -16,7 +16,7 @@ var daemonLabels = client.MatchingLabels{"app.kubernetes.io/component": "chaos-d
 
 // look prints the packet filters and qdiscs of a pod's network namespace, and the
 // programs that its processes hold at tcx egress: such a link lives as long as the
-// file that holds it. It runs in the Chaos Mesh daemon of the pod's node, which sees
+// file that holds it. Then the processes, for a stressor is one. It runs in the Chaos Mesh daemon of the pod's node, which sees
 // the node's processes and brings the very tools that the faults were made with.
 const look = `
 uid=$1; alt=$(echo "$uid" | tr - _)
@@ -39,14 +39,17 @@ for p in $pids; do
     grep -qs 'attach_type:.*egress' "$f" && echo "tcx egress program held by $(cat /proc/$p/comm)"
   done
 done
+echo "== processes"
+for p in $pids; do cat /proc/$p/comm 2>/dev/null || :; done
 echo "== end"
 `
 
-// NetState is what of a pod's network namespace faults may change.
+// NetState is what of a pod faults may change.
 type NetState struct {
-	Rules    []string // of the chains CHAOS-*
-	Qdiscs   []string
-	Programs []string // at tcx egress
+	Rules     []string // of the chains CHAOS-*
+	Qdiscs    []string
+	Programs  []string // at tcx egress
+	Processes []string // their names
 }
 
 // Execer runs a command in a container.
@@ -54,7 +57,7 @@ type Execer interface {
 	ExecInPod(ctx context.Context, namespace, pod, container string, command []string, stdout, stderr *bytes.Buffer) error
 }
 
-// Look reads the state of the pods' network namespaces by pod name.
+// Look reads the state of pods by their names.
 func Look(ctx context.Context, c client.Client, x Execer, pods []corev1.Pod) (map[string]NetState, error) {
 	states := map[string]NetState{}
 	for _, p := range pods {
@@ -74,11 +77,12 @@ func Look(ctx context.Context, c client.Client, x Execer, pods []corev1.Pod) (ma
 func parseLook(out string) (NetState, error) {
 	filters, rest, _ := strings.Cut(out, "== qdisc\n")
 	qdiscs, rest, _ := strings.Cut(rest, "== tc programs\n")
-	programs, _, whole := strings.Cut(rest, "== end\n")
-	if !whole || !strings.Contains(qdiscs, "qdisc ") {
+	programs, rest, _ := strings.Cut(rest, "== processes\n")
+	processes, _, whole := strings.Cut(rest, "== end\n")
+	if !whole || !strings.Contains(qdiscs, "qdisc ") || processes == "" {
 		return NetState{}, fmt.Errorf("the answer is cut short: %q", out)
 	}
-	s := NetState{Qdiscs: lines(qdiscs), Programs: lines(programs)}
+	s := NetState{Qdiscs: lines(qdiscs), Programs: lines(programs), Processes: lines(processes)}
 	for line := range strings.Lines(filters) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-A CHAOS-") {
 			s.Rules = append(s.Rules, line)
@@ -102,13 +106,21 @@ func lines(text string) (all []string) {
 // plainQdisc is what the devices of every pod have, one that has come since too.
 const plainQdisc = "qdisc noqueue 0: "
 
-// Residue tells what faults left in the pods' network namespaces: any rule,
-// and any qdisc or program that was not there before.
+// Residue tells what faults left in the pods: any rule, any qdisc or program that was not
+// there before, and any process of a kind that no pod had.
 func Residue(before, after map[string]NetState) []string {
-	var left []string
+	var left, kinds []string
+	for _, b := range before {
+		kinds = append(kinds, b.Processes...)
+	}
 	for pod, a := range after {
 		for _, r := range a.Rules {
 			left = append(left, fmt.Sprintf("%s: rule %s", pod, r))
+		}
+		for _, p := range a.Processes {
+			if !slices.Contains(kinds, p) {
+				left = append(left, fmt.Sprintf("%s: process %s", pod, p))
+			}
 		}
 		b, seen := before[pod]
 		known := slices.Concat(b.Qdiscs, b.Programs)

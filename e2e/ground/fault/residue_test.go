@@ -17,6 +17,9 @@ COMMIT
 qdisc noqueue 0: dev lo root refcnt 2
 qdisc noqueue 0: dev eth0 root refcnt 2
 == tc programs
+== processes
+pause
+meshnode
 == end
 `
 
@@ -49,8 +52,12 @@ func TestResidue(t *testing.T) {
 			want: []string{"a-0: qdisc netem 1: dev eth0 root refcnt 2 limit 1000 delay 200ms"},
 		},
 		"a program": {
-			out:  strings.Replace(clean, "== end", "tcx egress program held by meshnode\n== end", 1),
+			out:  strings.Replace(clean, "== processes", "tcx egress program held by meshnode\n== processes", 1),
 			want: []string{"a-0: tcx egress program held by meshnode"},
+		},
+		"a stressor": {
+			out:  strings.Replace(clean, "== end", "stress-ng\n== end", 1),
+			want: []string{"a-0: process stress-ng"},
 		},
 	}
 	for name, c := range cases {
@@ -64,7 +71,7 @@ func TestResidue(t *testing.T) {
 }
 
 func TestParseLookRefusesAShortAnswer(t *testing.T) {
-	for _, out := range []string{"", "*filter\n", "*filter\n== qdisc\n", strings.TrimSuffix(clean, "== end\n")} {
+	for _, out := range []string{"", "*filter\n", "*filter\n== qdisc\n", strings.TrimSuffix(clean, "== end\n"), strings.Replace(clean, "pause\nmeshnode\n", "", 1)} {
 		if _, err := parseLook(out); err == nil {
 			t.Errorf("%q was taken for a clean pod", out)
 		}
@@ -72,12 +79,13 @@ func TestParseLookRefusesAShortAnswer(t *testing.T) {
 }
 
 func TestResidueOfAPodThatCameLater(t *testing.T) {
+	before := map[string]NetState{"b-0": state(t, clean)["a-0"]}
 	after := state(t, clean)
-	if left := Residue(nil, after); len(left) > 0 {
+	if left := Residue(before, after); len(left) > 0 {
 		t.Errorf("a plain pod: %v", left)
 	}
 	after = state(t, strings.Replace(clean, "qdisc noqueue 0: dev eth0", "qdisc netem 1: dev eth0", 1))
-	if left := Residue(nil, after); len(left) != 1 {
+	if left := Residue(before, after); len(left) != 1 {
 		t.Errorf("a delayed one: %v", left)
 	}
 }

@@ -72,6 +72,22 @@ func Write(dir string, s *Summary, r types.Report) error {
 	)
 }
 
+// Read reads the report of one suite that Ginkgo wrote.
+func Read(file string) (types.Report, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return types.Report{}, err
+	}
+	var all []types.Report
+	if err := json.Unmarshal(b, &all); err != nil {
+		return types.Report{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(all) != 1 {
+		return types.Report{}, fmt.Errorf("%s: %d suites, not one", file, len(all))
+	}
+	return all[0], nil
+}
+
 // filled returns a copy whose lists are empty rather than null.
 func (s *Summary) filled() *Summary {
 	c := *s

@@ -202,7 +202,7 @@ func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {
 	return took, err
 }
 
-// MigrationsCounted checks that the survivors together count as many migrations as client
+// MigrationsCounted checks that the survivors together count exactly as many migrations as client
 // sessions were at home on the victim. Migrated must have been asked before.
 func (c *Crash) MigrationsCounted(ctx context.Context) error {
 	window := c.Window
@@ -211,7 +211,7 @@ func (c *Crash) MigrationsCounted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if counted < c.homed {
+	if counted != c.homed {
 		return verdict.Shortf("%v sessions were at home on %s, and the survivors count %v migrations", c.homed, c.Victim, counted)
 	}
 	return nil

@@ -157,11 +157,12 @@ func leastDelay(o fault.Object) (time.Duration, error) {
 	return latency - jitter, err
 }
 
-// Avoided waits until two nodes' routes to each other lead through none of the
-// slow pods any more, and returns how long each took from the proof of the delay, the time
-// between two scrapes included.
-func (d *Delay) Avoided(ctx context.Context, a, b string) (verdict.Times, error) {
+// Avoided waits until the routes to each other of two nodes whose link is cut lead through
+// none of the slow pods any more, and returns how long each took from the proof of the
+// delay, the time between two scrapes included.
+func (d *Delay) Avoided(ctx context.Context, cut *Partition) (verdict.Times, error) {
 	took := verdict.Times{}
+	a, b := cut.Cut[0].A, cut.Cut[0].B
 	err := await(ctx, WaitSettle, func(ctx context.Context) error {
 		detours, err := d.run.Detour(ctx, a, b)
 		if err != nil {
@@ -173,6 +174,8 @@ func (d *Delay) Avoided(ctx context.Context, a, b string) (verdict.Times, error)
 			case took[end] > 0:
 			case known && !slices.Contains(d.Slow, hop):
 				took[end] = time.Since(*d.Times.Proven)
+			case !known: // a cut that is over needs no relay
+				return orOver(ctx, cut, verdict.Shortf("%s reaches the other end through no relay", end))
 			default:
 				return verdict.Shortf("%s still goes through %q after %v", end, hop, time.Since(*d.Times.Proven).Round(time.Second))
 			}
@@ -201,12 +204,13 @@ func (d *Delay) Routed(ctx context.Context, a, b string, slow bool) error {
 	return nil
 }
 
-// StaysAway watches for a tail, while the nodes are slow, that two nodes' routes to each
-// other do not come back to them.
-func (d *Delay) StaysAway(ctx context.Context, a, b string) error {
+// StaysAway watches for a tail, while the nodes are slow and a link is cut, that the routes
+// of its ends to each other do not come back to them.
+func (d *Delay) StaysAway(ctx context.Context, cut *Partition) error {
+	a, b := cut.Cut[0].A, cut.Cut[0].B
 	for end := time.Now().Add(Tail); time.Now().Before(end); {
 		if _, err := Read(ctx, func(ctx context.Context) (bool, error) { return true, d.Routed(ctx, a, b, false) }); err != nil {
-			return err
+			return orOver(ctx, cut, err)
 		}
 		t := time.NewTimer(prom.ScrapeInterval)
 		select {
@@ -217,6 +221,14 @@ func (d *Delay) StaysAway(ctx context.Context, a, b string) error {
 		}
 	}
 	return nil
+}
+
+// orOver returns what is wrong beside a cut, which is nothing if the cut is over.
+func orOver(ctx context.Context, cut *Partition, wrong error) error {
+	if err := cut.stands(ctx); err != nil {
+		return err
+	}
+	return wrong
 }
 
 // Restored checks that two nodes may go through the nodes that were slow again: their

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
@@ -25,6 +26,7 @@ type Episode struct {
 
 	run       *Run
 	injection *fault.Injection
+	turn      *lane.Turn
 	lasts     time.Duration
 	proof     proof
 	healed    bool
@@ -35,6 +37,15 @@ type Episode struct {
 // over.
 type proof struct {
 	bites, over func(context.Context) error
+}
+
+// stands checks from outside that the fault is still there: what is judged beside one that
+// has gone proves nothing.
+func (e *Episode) stands(ctx context.Context) error {
+	if err := e.proof.bites(ctx); err != nil {
+		return verdict.Unproven(fmt.Errorf("%s is over too early: %w", e.Name, err))
+	}
+	return nil
 }
 
 // Healed reports whether the fault is over; a fault that never was is not.
@@ -71,11 +82,24 @@ func (r *Run) inject(ctx context.Context, o fault.Object, prove func(*Episode) p
 	if err != nil {
 		return nil, err
 	}
+	return r.injectIn(ctx, disturbance(lasts), o, prove)
+}
+
+// injectIn is inject in a turn of such spans.
+func (r *Run) injectIn(ctx context.Context, spans []lane.Span, o fault.Object, prove func(*Episode) proof) (*Episode, error) {
+	lasts, err := fault.Duration(o)
+	if err != nil {
+		return nil, err
+	}
 	period, err := fault.Period(o)
 	if err != nil {
 		return nil, err
 	}
-	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, lasts: lasts, Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
+	turn, err := r.turn(ctx, "inject "+o.GetName(), spans...)
+	if err != nil {
+		return nil, verdict.Unproven(err)
+	}
+	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, turn: turn, lasts: lasts, Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
 	if r.Baseline.End.IsZero() {
 		r.Baseline.End = e.Window.Start
 	}
@@ -156,6 +180,9 @@ func (e *Episode) withdraw(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	e.injection = nil
+	if err := e.turn.Done(); err != nil {
+		return nil, err
+	}
 	if forced {
 		return []string{"the fault could only be deleted by force"}, nil
 	}

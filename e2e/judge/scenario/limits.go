@@ -82,6 +82,7 @@ const Tail = 10 * time.Second
 // How long the suite waits before it gives up. No verdict is measured against these: they
 // are wide, and only bound a run that is stuck.
 const (
+	WaitTurn     = 5 * time.Minute  // other lanes leave a moment
 	WaitReady    = 3 * time.Minute  // the mesh: pods ready
 	WaitProbes   = time.Minute      // probers running and reporting
 	WaitBaseline = time.Minute      // every session verified, no incident open

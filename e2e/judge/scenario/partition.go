@@ -32,7 +32,17 @@ type Partition struct {
 // Partition cuts the network by a fixture and proves from outside that every
 // way that it should cut is cut, and no other.
 func (r *Run) Partition(ctx context.Context, fixture string) (*Partition, error) {
-	o, err := r.load(fixture)
+	return r.partition(ctx, fixture, AlertFor)
+}
+
+// LongPartition is Partition for what is judged beside another fault: no profile makes it
+// shorter than a minute.
+func (r *Run) LongPartition(ctx context.Context, fixture string) (*Partition, error) {
+	return r.partition(ctx, fixture, time.Minute)
+}
+
+func (r *Run) partition(ctx context.Context, fixture string, least time.Duration) (*Partition, error) {
+	o, err := r.loadFor(fixture, least)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Nightly is the label of scenarios that run only when they are named.
@@ -30,6 +31,8 @@ type Scenario struct {
 	// Quiet is whether its mesh's whole life must be on a quiet machine, so that it
 	// cannot be made while another one goes.
 	Quiet bool
+	// Takes is about how long it takes in the quick profile: in lanes the longest is first.
+	Takes time.Duration
 	// Criteria are what its specs judge, in their order.
 	Criteria []Criterion
 }

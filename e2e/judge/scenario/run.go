@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/e2e-framework/klient"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -35,6 +37,8 @@ type Env struct {
 	Artifacts string // of this run
 	Prefix    string // of namespaces
 	Keep      bool   // leave the namespace of a failed scenario
+	// Turns are the moments in which a lane must be alone; nil where there is one.
+	Turns *lane.Book
 	// NodeArgs are further flags of every node, such as --mapek=off for a
 	// control.
 	NodeArgs []string
@@ -82,7 +86,12 @@ func New(env Env, s *Scenario) (*Run, error) {
 }
 
 // Make makes the mesh as planned, and waits until it is well.
-func (r *Run) Make(ctx context.Context) error {
+func (r *Run) Make(ctx context.Context) (err error) {
+	turn, err := r.turn(ctx, "make the mesh", lane.Span{To: makes})
+	if err != nil {
+		return verdict.Unproven(err)
+	}
+	defer func() { err = errors.Join(err, verdict.Unproven(turn.Done())) }()
 	if err := r.deploy(ctx); err != nil {
 		return verdict.Unproven(err)
 	}
