@@ -10,6 +10,8 @@ PACKAGES = $(shell $(GO) list ./... | grep -v '/e2e$$')
 # flags for the suite, for example ARGS='-ginkgo.label-filter=S1.1'
 ARGS ?=
 PROFILE ?= full
+# how many scenarios run at a time; without it as many as there are cores
+LANES ?=
 # how often test-kills kills, at four minutes each
 KILLS ?= 50
 # the Debian package of the kernel for test-kernel
@@ -24,8 +26,8 @@ help: ## list the targets
 	@printf '  %-24s %s\n' e2e-SCENARIO 'run one scenario: $(SCENARIOS)'
 
 .PHONY: e2e
-e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, ARGS=…)
-	@.bin/e2e run -profile $(PROFILE) $(ARGS)
+e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, ARGS=…)
+	@.bin/e2e run -profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ARGS)
 
 # the labels of the scenarios, from their registry: what each describe names
 SCENARIOS := $(shell sed -nE 's/^\tName: "([a-z0-9-]+)",.*/\1/p' e2e/*_test.go)
@@ -36,7 +38,7 @@ scenarios: ## print the scenarios' names as a JSON array, nightly ones too
 
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
-	@.bin/e2e run -profile $(PROFILE) -ginkgo.label-filter=$* $(ARGS)
+	@.bin/e2e run -profile $(PROFILE) $(addprefix -lanes=,$(LANES)) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector where it works

@@ -173,23 +173,7 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig, dir, report
 	if err != nil {
 		return nil, err
 	}
-	config, _ := GinkgoConfiguration()
-	own := map[string]string{
-		"test.timeout":        "0", // this process sees to it
-		"ginkgo.label-filter": fmt.Sprintf("(%s) && %s", config.LabelFilter, sc.Name),
-		"ginkgo.json-report":  reportAt,
-		flagKubeconfig:        kubeconfig,
-	}
-	var args []string
-	flag.Visit(func(f *flag.Flag) {
-		if _, ok := own[f.Name]; !ok && !slices.Contains(ofTheWhole, f.Name) {
-			args = append(args, "-"+f.Name+"="+f.Value.String())
-		}
-	})
-	for name, value := range own {
-		args = append(args, "-"+name+"="+value)
-	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.CommandContext(ctx, self, laneArgs(sc, kubeconfig, reportAt)...)
 	cmd.Env = append(os.Environ(), laneVariable+"="+suite.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -213,6 +197,38 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig, dir, report
 	}
 	output = out.Bytes()
 	return output, errors.Join(err, os.WriteFile(filepath.Join(dir, "output.log"), output, 0o644))
+}
+
+// laneArgs are the arguments of a lane's process: those of this one, but for one scenario.
+func laneArgs(sc *scenario.Scenario, kubeconfig, reportAt string) []string {
+	config, _ := GinkgoConfiguration()
+	own := map[string]string{
+		"test.timeout":        "0", // this process sees to it
+		"ginkgo.label-filter": fmt.Sprintf("(%s) && %s", config.LabelFilter, only(sc)),
+		"ginkgo.json-report":  reportAt,
+		flagKubeconfig:        kubeconfig,
+	}
+	var args []string
+	flag.Visit(func(f *flag.Flag) {
+		if _, ok := own[f.Name]; !ok && !slices.Contains(ofTheWhole, f.Name) {
+			args = append(args, "-"+f.Name+"="+f.Value.String())
+		}
+	})
+	for name, value := range own {
+		args = append(args, "-"+name+"="+value)
+	}
+	return args
+}
+
+// only is the label filter of one scenario: others may have its name among their labels.
+func only(sc *scenario.Scenario) string {
+	filter := sc.Name
+	for _, other := range scenarios {
+		if other != sc && other.Is(sc.Name) {
+			filter += " && !" + other.Name
+		}
+	}
+	return filter
 }
 
 // ofTheWhole are flags of the whole run, which make no sense for a part of it.

@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/onsi/ginkgo/v2/types"
+
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/fixtures"
 )
@@ -44,6 +47,19 @@ func TestRegistry(t *testing.T) {
 			for _, f := range sc.Fixtures {
 				if _, err := fault.Load(fixtures.FS, f); err != nil {
 					t.Errorf("%s: %v", sc.Name, err)
+				}
+			}
+		}
+	})
+	t.Run("lanes", func(t *testing.T) {
+		for _, sc := range scenarios {
+			matches, err := types.ParseLabelFilter(only(sc))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range specs {
+				if got, want := matches(s.Labels()), report.ScenarioOf(s) == sc.Name; got != want {
+					t.Errorf("the lane of %s runs %q: %t", sc.Name, s.FullText(), got)
 				}
 			}
 		}

@@ -219,8 +219,9 @@ func TestNothingStaysBehind(t *testing.T) {
 		"Ctrl-C while the engine starts":       {"Docker engine ...", unix.SIGINT},
 		"Ctrl-C while the cluster is created":  {"create the kind cluster ...", unix.SIGINT},
 		"Ctrl-C while it is deployed":          {"deploy Chaos Mesh", unix.SIGINT},
+		"Ctrl-C while scenarios run in lanes":  {"pqc-corrupt begins", unix.SIGINT},
 		"kill -9 while the cluster is created": {"create the kind cluster ...", unix.SIGKILL},
-		"kill -9 while a scenario runs":        {"deploy Chaos Mesh, Prometheus and metrics-server: done", unix.SIGKILL},
+		"kill -9 while scenarios run in lanes": {"pqc-corrupt begins", unix.SIGKILL},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd, output := start(t, binary, tc.step)
