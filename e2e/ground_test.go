@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
@@ -141,11 +143,21 @@ func cleaned(what string, err error) {
 	}
 }
 
-// note remembers that a spec of the scenario has failed. It is an AfterEach of
-// each container: a ReportAfterEach of the suite is lost after PreviewSpecs.
-func note() {
-	if r := CurrentSpecReport(); r.Failed() {
-		suite.failed[report.ScenarioOf(r)] = true
+// note remembers that a spec of the scenario has failed, and if the machine was to blame.
+// It is an AfterEach of each container: a ReportAfterEach of the suite is lost after
+// PreviewSpecs.
+func note(ctx SpecContext) {
+	r := CurrentSpecReport()
+	if !r.Failed() {
+		return
+	}
+	suite.failed[report.ScenarioOf(r)] = true
+	judged := slices.ContainsFunc(r.ReportEntries, func(e types.ReportEntry) bool { return e.Name == report.EntryInvalid })
+	if current == nil || judged {
+		return
+	}
+	if why := current.Busy(ctx); why != "" {
+		AddReportEntry(report.EntryInvalid, why+"; otherwise failed: "+r.Failure.Message, ReportEntryVisibilityNever)
 	}
 }
 

@@ -69,6 +69,8 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 	if _, err := serve(ctx, group, *listen, mux, nil, logger); err != nil {
 		return errors.Join(err, history.Close())
 	}
+	witness := client.NewWitness(reg)
 	group.Go(func() error { c.Run(ctx); return nil })
+	group.Go(func() error { witness.Run(ctx); return nil })
 	return errors.Join(group.Wait(), history.Close())
 }

@@ -60,6 +60,7 @@ const (
 const (
 	ClientOperationsTotal = Namespace + "_client_operations_total"
 	ClientLastOK          = Namespace + "_client_last_ok_timestamp_seconds"
+	ClientStallsTotal     = Namespace + "_client_stalls_total"
 )
 
 // Exceptions are the names that the design document fixes although they break

@@ -174,7 +174,7 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 	case spec.State.Is(types.SpecStateInterrupted | types.SpecStateAborted):
 		c.Verdict, c.Detail = Invalid, "interrupted"
 	case invalid != "":
-		c.Verdict, c.Detail = Invalid, invalid
+		c.Verdict, c.Detail = Invalid, brief(invalid)
 	case spec.State.Is(types.SpecStateSkipped) && unsupported != "":
 		c.Verdict, c.Detail = NotSupported, unsupported
 	case spec.State.Is(types.SpecStateSkipped|types.SpecStatePending) && setUp != "":
