@@ -60,8 +60,12 @@ const (
 const (
 	ClientOperationsTotal = Namespace + "_client_operations_total"
 	ClientLastOK          = Namespace + "_client_last_ok_timestamp_seconds"
-	ClientStallsTotal     = Namespace + "_client_stalls_total"
+	ClientStall           = Namespace + "_client_stall_seconds"
 )
+
+// ClientStallLong is a bound of ClientStall's buckets: what is longer does not come but on
+// a machine that has too little time for all.
+const ClientStallLong = 0.2
 
 // Exceptions are the names that the design document fixes although they break
 // Prometheus naming (counters without the suffix _total).

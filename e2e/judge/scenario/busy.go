@@ -9,10 +9,6 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// tolerated is how many stalls of the recording clients are no sign of a busy machine:
-// when pods start beside them, there are some.
-const tolerated = 2
-
 // Busy tells why what was observed says nothing of the mesh: its machine was too busy for
 // anybody. The recording clients are the witness, which have no part in the mesh. Nothing
 // is what it returns on a quiet machine, and where nobody can tell.
@@ -28,16 +24,20 @@ func (r *Run) Busy(ctx context.Context) string {
 	for _, p := range clients {
 		w.Pods = append(w.Pods, p.Name)
 	}
-	stalls, err := r.Prom.Total(metric.ClientStallsTotal, nil, w)(ctx)
+	all, err := r.Prom.Total(metric.ClientStall+"_count", nil, w)(ctx)
 	if err != nil {
 		return ""
 	}
-	return busy(stalls)
+	short, err := r.Prom.Total(metric.ClientStall+"_bucket", prom.Labels{"le": fmt.Sprint(metric.ClientStallLong)}, w)(ctx)
+	if err != nil {
+		return ""
+	}
+	return busy(all - short)
 }
 
 func busy(stalls float64) string {
-	if stalls <= tolerated {
+	if stalls == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the machine was too busy: the recording client was kept from running %v times", stalls)
+	return fmt.Sprintf("the machine was too busy: the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
 }

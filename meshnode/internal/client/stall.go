@@ -17,17 +17,18 @@ const (
 	stallLimit = 50 * time.Millisecond
 )
 
-// Witness counts how often its process was kept from running. It has no part in the
+// Witness measures for how long its process is kept from running. It has no part in the
 // mesh: what it sees is how busy the machine is.
 type Witness struct {
-	stalls prometheus.Counter
+	stalls prometheus.Histogram
 	last   time.Time
 }
 
-// NewWitness registers the count.
+// NewWitness registers the metric.
 func NewWitness(reg prometheus.Registerer) *Witness {
-	w := &Witness{stalls: prometheus.NewCounter(prometheus.CounterOpts{
-		Name: metric.ClientStallsTotal, Help: "Times that the recording client was kept from running for more than 50 ms.",
+	w := &Witness{stalls: prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: metric.ClientStall, Help: "How long the recording client was kept from running, where that was for more than 50 ms.",
+		Buckets: []float64{0.1, metric.ClientStallLong, 0.4, 0.8},
 	})}
 	reg.MustRegister(w.stalls)
 	return w
@@ -48,10 +49,10 @@ func (w *Witness) Run(ctx context.Context) {
 	}
 }
 
-// look counts a stall if this look is much later than the one before it.
+// look observes a stall if this look is much later than the one before it.
 func (w *Witness) look(now time.Time) {
-	if !w.last.IsZero() && now.Sub(w.last) > lookEvery+stallLimit {
-		w.stalls.Inc()
+	if late := now.Sub(w.last) - lookEvery; !w.last.IsZero() && late > stallLimit {
+		w.stalls.Observe(late.Seconds())
 	}
 	w.last = now
 }
