@@ -2,8 +2,10 @@ package prom
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -220,9 +222,18 @@ func TestDump(t *testing.T) {
 	if err := c.Dump(t.Context(), dir, time.Now().Add(-time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "samples.om"))
+	f, err := os.Open(filepath.Join(dir, "samples.om.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
 	if err != nil || string(b) != "up{pod=\"a\"} 1 1.000\n# EOF\n" {
-		t.Fatalf("samples.om: %q, %v", b, err)
+		t.Fatalf("samples.om.gz: %q, %v", b, err)
 	}
 	for _, name := range []string{"README", "alerts.json", "rules.json", "targets.json"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

@@ -2,8 +2,10 @@ package prom
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,10 +21,11 @@ import (
 
 // restore is put beside the samples, so that whoever finds them knows what to
 // do with them.
-const restore = `The samples of this run as the server held them, in OpenMetrics text.
+const restore = `The samples of this run as the server held them, in OpenMetrics text, compressed.
 
 A queryable copy:
 
+	gunzip --keep samples.om.gz
 	promtool tsdb create-blocks-from openmetrics samples.om data
 	prometheus --storage.tsdb.path=data --storage.tsdb.retention.time=100y --config.file=/dev/null
 
@@ -33,7 +36,8 @@ answered at the end of the run.
 
 // Dump writes what the server knows about the run since start into a directory:
 // all series of the mesh, the alerts, the faults, and whether pods were scraped, as
-// OpenMetrics text that promtool turns into a queryable database again.
+// OpenMetrics text that promtool turns into a queryable database again. Compressed, the
+// text has about a fiftieth of its size: each line repeats its series' labels.
 func (c *Client) Dump(ctx context.Context, dir string, start time.Time) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -48,8 +52,9 @@ func (c *Client) Dump(ctx context.Context, dir string, start time.Time) error {
 	if !ok {
 		return fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
 	}
-	if err := writeFile(filepath.Join(dir, "samples.om"), func(w io.Writer) error {
-		return OpenMetrics(w, series)
+	if err := writeFile(filepath.Join(dir, "samples.om.gz"), func(w io.Writer) error {
+		z := gzip.NewWriter(w)
+		return errors.Join(OpenMetrics(z, series), z.Close())
 	}); err != nil {
 		return err
 	}
