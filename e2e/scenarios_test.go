@@ -36,7 +36,7 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 // criterion is an It: what one spec judges, by its id, its promise and its bar.
 func criterion(sc *scenario.Scenario, id, text, bar string, judge func(ctx SpecContext)) {
 	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar})
-	It(id+" "+text, Label(id), judge)
+	It(id+" "+text, Label(id), Offset(1), judge)
 }
 
 // list writes the registry as JSON: each scenario's name and the ids of its criteria.

@@ -95,7 +95,7 @@ func run(m *testing.M) int {
 		return code
 	}
 	// After all that Ginkgo has to say: what failed, and why, is read at the end.
-	if err := errors.Join(suite.written, report.Table(os.Stdout, &suite.summary, suite.dir)); err != nil {
+	if err := errors.Join(suite.written, report.Publish(os.Stdout, &suite.summary, suite.dir, os.Getenv)); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e: the report is not whole:", err)
 		return max(code, report.ExitFailed)
 	}

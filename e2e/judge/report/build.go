@@ -3,6 +3,8 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,7 +19,11 @@ const (
 	EntryNotSupported = "not supported"
 	EntryCleanup      = "cleanup"
 	EntryPhase        = "phase"
+	EntryQueries      = "queries"
 )
+
+// own are the entries that are told elsewhere than among what was observed.
+var own = []string{EntryMeasurement, EntryFault, EntryInvalid, EntryNotSupported, EntryCleanup, EntryPhase, EntryQueries}
 
 // Measurement is what a criterion's spec measured, whether it was enough or not.
 type Measurement struct {
@@ -81,7 +87,13 @@ func (s *Summary) Build(r types.Report, selected []types.SpecReport) {
 			spec.State = types.SpecStateSkipped
 		}
 		c := judge(spec, setUp)
-		c.ID, c.text, c.seconds = ID(preview), spec.LeafNodeText, spec.RunTime.Seconds()
+		c.ID, c.Seconds = ID(preview), spec.RunTime.Seconds()
+		c.Text = strings.TrimSpace(strings.TrimPrefix(spec.LeafNodeText, c.ID))
+		if !spec.StartTime.IsZero() {
+			started := spec.StartTime.UTC()
+			c.Started = &started
+		}
+		c.file, c.line = inRepository(spec.LeafNodeLocation.FileName), spec.LeafNodeLocation.LineNumber
 		sc := s.scenario(ScenarioOf(spec))
 		sc.Criteria = append(sc.Criteria, c)
 	}
@@ -161,15 +173,24 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 			if decode(e, &m) {
 				c.Expected, c.Measured, c.Unit = m.Expected, &m.Measured, m.Unit
 			}
+		case EntryQueries:
+			decode(e, &c.Queries)
 		case EntryInvalid:
 			decode(e, &invalid)
 		case EntryNotSupported:
 			decode(e, &unsupported)
 		}
+		if !slices.Contains(own, e.Name) {
+			c.Observed = append(c.Observed, Observation{Name: e.Name, Value: clip(strings.TrimSpace(e.StringRepresentation()))})
+		}
+	}
+	if c.Measured != nil && (math.IsNaN(*c.Measured) || math.IsInf(*c.Measured, 0)) {
+		invalid = orElse(invalid, fmt.Sprintf("what was measured is no number: %v", *c.Measured))
+		c.Measured = nil
 	}
 	message := brief(spec.Failure.Message + " " + spec.Failure.ForwardedPanic)
 	switch {
-	case spec.State.Is(types.SpecStatePassed):
+	case spec.State.Is(types.SpecStatePassed) && invalid == "":
 		c.Verdict = Passed
 	case spec.State.Is(types.SpecStateInterrupted | types.SpecStateAborted):
 		c.Verdict, c.Detail = Invalid, "interrupted"
@@ -223,12 +244,22 @@ func shareInvalid(criteria []Criterion) {
 const maxDetail = 600
 
 // brief makes one line of a message, which may be Gomega's over many.
-func brief(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
+func brief(s string) string { return clip(strings.Join(strings.Fields(s), " ")) }
+
+// clip bounds a text to maxDetail.
+func clip(s string) string {
 	if len(s) > maxDetail {
 		s = strings.ToValidUTF8(s[:maxDetail], "") + "…"
 	}
 	return s
+}
+
+// inRepository is the path of a spec's file in the repository: all are in one directory.
+func inRepository(file string) string {
+	if file == "" {
+		return ""
+	}
+	return "e2e/" + filepath.Base(file)
 }
 
 func orElse(s, otherwise string) string {

@@ -1,14 +1,18 @@
-// Package report turns a run into what it leaves behind: summary.json,
-// junit.xml, ginkgo.json and the table at the end. It decides the verdicts,
-// and the verdicts decide the exit code.
+// Package report turns a run into what it leaves behind: summary.json, which
+// summary.schema.json describes, junit.xml, ginkgo.json, summary.md, the table at the
+// end, and what GitHub shows of a job. It decides the verdicts, and the verdicts decide
+// the exit code.
 package report
 
 import (
+	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// Version is that of summary.json. It changes when a field changes its meaning
-// or goes away.
+// Version is that of summary.json and its schema. It changes when a field changes its
+// meaning or goes away; fields may be added to a version.
 const Version = "1"
 
 // Verdict is what can be said of a criterion.
@@ -84,18 +88,49 @@ type Fault struct {
 }
 
 // Criterion is one criterion's verdict. Measured is null where nothing could be
-// measured.
+// measured, Started where it was never judged.
 type Criterion struct {
 	ID       string   `json:"id"`
+	Text     string   `json:"text"` // what it proves
 	Verdict  Verdict  `json:"verdict"`
 	Expected string   `json:"expected"`
 	Measured *float64 `json:"measured"`
 	Unit     string   `json:"unit"`
 	// Detail says why a criterion did not pass.
 	Detail string `json:"detail,omitempty"`
+	// Observed is what else was seen, such as the time that each node took.
+	Observed []Observation `json:"observed,omitempty"`
+	// Queries are the PromQL that it was judged by, to paste.
+	Queries []string   `json:"queries,omitempty"`
+	Started *time.Time `json:"started"`
+	Seconds float64    `json:"seconds"` // it took
 
-	text    string  // the spec's own words
-	seconds float64 // it took
+	file string // where its spec is, in the repository
+	line int
+}
+
+// Observation is something that was seen while a criterion was judged.
+type Observation struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // for a person
+}
+
+// Margin is the share of its bar that a criterion has to spare: 0.75 of one that took
+// 0.5 s of 2, and less than 0 of one that did not reach it. There is none where the bar
+// is no number, is 0, or has to be met exactly.
+func (c Criterion) Margin() (share float64, ok bool) {
+	relation, number, _ := strings.Cut(c.Expected, " ")
+	bar, err := strconv.ParseFloat(number, 64)
+	if err != nil || bar <= 0 || math.IsInf(bar, 0) || c.Measured == nil {
+		return 0, false
+	}
+	switch relation {
+	case "≤":
+		return (bar - *c.Measured) / bar, true
+	case "≥":
+		return (*c.Measured - bar) / bar, true
+	}
+	return 0, false
 }
 
 // ExitCode is the exit code that a run deserves. A failure outweighs what is

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -55,7 +56,7 @@ func NewDir(root string, started time.Time) (string, error) {
 	return dir, nil
 }
 
-// Write writes summary.json, junit.xml and ginkgo.json into dir.
+// Write writes summary.json, summary.md, junit.xml and ginkgo.json into dir.
 func Write(dir string, s *Summary, r types.Report) error {
 	b, err := json.MarshalIndent(s.filled(), "", "  ")
 	if err != nil {
@@ -68,7 +69,8 @@ func Write(dir string, s *Summary, r types.Report) error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "summary.json"), append(b, '\n'), 0o644),
 		os.WriteFile(filepath.Join(dir, "junit.xml"), append([]byte(xml.Header), append(j, '\n')...), 0o644),
-		reporters.GenerateJSONReport(r, filepath.Join(dir, "ginkgo.json")),
+		os.WriteFile(filepath.Join(dir, "summary.md"), []byte(Markdown(s)), 0o644),
+		reporters.GenerateJSONReport(encodable(r), filepath.Join(dir, "ginkgo.json")),
 	)
 }
 
@@ -88,6 +90,22 @@ func Read(file string) (types.Report, error) {
 	return all[0], nil
 }
 
+// encodable returns a report of which each entry can be JSON: one that cannot, such as
+// NaN, would cost the whole file. In its place comes what a person would read.
+func encodable(r types.Report) types.Report {
+	r.SpecReports = slices.Clone(r.SpecReports)
+	for i := range r.SpecReports {
+		entries := slices.Clone(r.SpecReports[i].ReportEntries)
+		for j, e := range entries {
+			if _, err := json.Marshal(e.Value); err != nil {
+				entries[j].Value = types.WrapEntryValue(e.StringRepresentation())
+			}
+		}
+		r.SpecReports[i].ReportEntries = entries
+	}
+	return r
+}
+
 // filled returns a copy whose lists are empty rather than null.
 func (s *Summary) filled() *Summary {
 	c := *s
@@ -95,53 +113,6 @@ func (s *Summary) filled() *Summary {
 	c.Phases = append([]Phase{}, s.Phases...)
 	c.Scenarios = append([]Scenario{}, s.Scenarios...)
 	return &c
-}
-
-// junit has one suite per scenario and one case per criterion. What could not
-// be cleaned up is a suite of its own.
-func junit(s *Summary) reporters.JUnitTestSuites {
-	all := reporters.JUnitTestSuites{Time: s.WallSeconds}
-	add := func(suite reporters.JUnitTestSuite) {
-		suite.Timestamp = s.Started.UTC().Format("2006-01-02T15:04:05")
-		suite.Tests = len(suite.TestCases)
-		all.TestSuites = append(all.TestSuites, suite)
-		all.Tests += suite.Tests
-		all.Failures += suite.Failures
-		all.Errors += suite.Errors
-	}
-	for _, sc := range s.Scenarios {
-		suite := reporters.JUnitTestSuite{Name: sc.Name}
-		for _, c := range sc.Criteria {
-			name := c.text
-			if !strings.HasPrefix(name, c.ID) {
-				name = strings.TrimSpace(c.ID + " " + name)
-			}
-			tc := reporters.JUnitTestCase{Name: name, Classname: sc.Name, Status: string(c.Verdict), Time: c.seconds, SystemOut: c.outcome()}
-			switch c.Verdict {
-			case Failed:
-				suite.Failures++
-				tc.Failure = &reporters.JUnitFailure{Type: string(Failed), Message: c.Detail, Description: c.outcome()}
-			case Invalid:
-				suite.Errors++
-				tc.Error = &reporters.JUnitError{Type: string(Invalid), Message: c.Detail, Description: c.outcome()}
-			case NotSupported:
-				suite.Skipped++
-				tc.Skipped = &reporters.JUnitSkipped{Message: c.Detail}
-			}
-			suite.TestCases = append(suite.TestCases, tc)
-			suite.Time += c.seconds
-		}
-		add(suite)
-	}
-	if len(s.Cleanup) > 0 {
-		suite := reporters.JUnitTestSuite{Name: "cleanup", Errors: len(s.Cleanup)}
-		for _, what := range s.Cleanup {
-			suite.TestCases = append(suite.TestCases, reporters.JUnitTestCase{Name: "cleanup", Classname: "cleanup",
-				Error: &reporters.JUnitError{Type: "cleanup", Message: what}})
-		}
-		add(suite)
-	}
-	return all
 }
 
 // outcome tells in one line what was measured.

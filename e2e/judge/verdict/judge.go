@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -68,12 +69,35 @@ func Measured(what string, took time.Duration) {
 	measured("yes", took.Seconds(), "s")
 }
 
+// Amounts are how much each of several, nodes mostly, reached.
+type Amounts map[string]float64
+
+func (a Amounts) String() string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(a)) {
+		lines = append(lines, fmt.Sprintf("%s %.4g", name, a[name]))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// MarshalJSON writes what JSON has no number for, such as NaN, as text: an entry that
+// cannot be encoded would cost the whole report.
+func (a Amounts) MarshalJSON() ([]byte, error) {
+	out := map[string]any{}
+	for name, v := range a {
+		if out[name] = v; math.IsNaN(v) || math.IsInf(v, 0) {
+			out[name] = fmt.Sprint(v)
+		}
+	}
+	return json.Marshal(out)
+}
+
 // AtLeast holds what each of several, nodes mostly, reached against a bar, the least of
 // them counting.
 func AtLeast(what string, reached map[string]float64, bar float64, unit string) {
 	ginkgo.GinkgoHelper()
 	least, err := atLeast(what, reached, bar, unit)
-	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	ginkgo.AddReportEntry(what, Amounts(reached), ginkgo.ReportEntryVisibilityFailureOrVerbose)
 	measured(fmt.Sprintf("≥ %g", bar), least, unit)
 	Must(err)
 }
@@ -98,7 +122,7 @@ func atLeast(what string, reached map[string]float64, bar float64, unit string) 
 func Equal(what string, reached map[string]float64, want float64, unit string) {
 	ginkgo.GinkgoHelper()
 	got, err := equal(what, reached, want, unit)
-	ginkgo.AddReportEntry(what, reached, ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	ginkgo.AddReportEntry(what, Amounts(reached), ginkgo.ReportEntryVisibilityFailureOrVerbose)
 	measured(fmt.Sprintf("= %g", want), got, unit)
 	Must(err)
 }
@@ -118,7 +142,7 @@ func equal(what string, reached map[string]float64, want float64, unit string) (
 // numbers checks that something was measured, and of each of several: NaN is no answer.
 func numbers(what string, reached map[string]float64) error {
 	for _, name := range slices.Sorted(maps.Keys(reached)) {
-		if math.IsNaN(reached[name]) {
+		if math.IsNaN(reached[name]) || math.IsInf(reached[name], 0) {
 			return Unproven(Shortf("%s: what %s has is not a number", what, name))
 		}
 	}

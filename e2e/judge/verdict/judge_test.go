@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -56,6 +57,7 @@ func TestAtLeastAndEqual(t *testing.T) {
 		"NaN alone":              {map[string]float64{"a": nan}, report.Invalid, report.Invalid},
 		"NaN before enough":      {map[string]float64{"a": nan, "b": 1}, report.Invalid, report.Invalid},
 		"NaN after enough":       {map[string]float64{"a": 1, "b": nan}, report.Invalid, report.Invalid},
+		"an infinite one":        {map[string]float64{"a": math.Inf(1)}, report.Invalid, report.Invalid},
 		"NaN beside one of less": {map[string]float64{"a": 0, "b": nan}, report.Invalid, report.Invalid},
 	} {
 		if _, err := atLeast("x", c.reached, 1, "of them"); Of(err) != c.atLeast {
@@ -70,5 +72,13 @@ func TestAtLeastAndEqual(t *testing.T) {
 	}
 	if got, _ := equal("x", map[string]float64{"a": 1, "b": 3}, 1, ""); got != 3 {
 		t.Errorf("measured %v, not the wrong one", got)
+	}
+}
+
+// An entry that JSON cannot encode costs the whole report.
+func TestAmountsCanBeEncoded(t *testing.T) {
+	b, err := json.Marshal(Amounts{"a": math.NaN(), "b": math.Inf(-1), "c": 1.5})
+	if want := `{"a":"NaN","b":"-Inf","c":1.5}`; err != nil || string(b) != want {
+		t.Errorf("got %s, %v; want %s", b, err, want)
 	}
 }
