@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 )
@@ -36,7 +37,23 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 // criterion is an It: what one spec judges, by its id, its promise and its bar.
 func criterion(sc *scenario.Scenario, id, text, bar string, judge func(ctx SpecContext)) {
 	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar})
-	It(id+" "+text, Label(id), Offset(1), judge)
+	It(id+" "+text, Label(id), Offset(1), func(ctx SpecContext) {
+		defer reportQueries(ctx, time.Now())
+		judge(ctx)
+	})
+}
+
+// reportQueries reports what Prometheus has been asked about the scenario since a time. A
+// spec that was given up has no say any more.
+func reportQueries(ctx context.Context, since time.Time) {
+	if current == nil || ctx.Err() != nil {
+		return
+	}
+	var queries []string
+	for _, q := range current.Prom.Asked(current.Mesh.Namespace, since) {
+		queries = append(queries, q.String())
+	}
+	AddReportEntry(report.EntryQueries, queries, ReportEntryVisibilityNever)
 }
 
 // list writes the registry as JSON: each scenario's name and the ids of its criteria.

@@ -18,6 +18,8 @@ func (r *Run) Collect(ctx context.Context) error {
 	r.collected = true
 	dir := filepath.Join(r.env.Artifacts, r.Name)
 	errs := []error{r.Mesh.Collect(ctx, dir)}
+	line, err := r.timeline(ctx)
+	errs = append(errs, err, line.Write(dir))
 	files, err := fault.Snapshot(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), r.Mesh.Namespace)
 	errs = append(errs, err, os.MkdirAll(filepath.Join(dir, "chaos"), 0o755))
 	for name, b := range files {

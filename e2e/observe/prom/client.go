@@ -34,7 +34,7 @@ const (
 
 // Client asks one Prometheus server.
 type Client struct {
-	api promv1.API
+	api *record
 	now func() time.Time
 }
 
@@ -88,7 +88,7 @@ func New(config *rest.Config, service string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: promv1.NewAPI(c), now: time.Now}, nil
+	return &Client{api: &record{API: promv1.NewAPI(c), asked: map[string]Question{}}, now: time.Now}, nil
 }
 
 // API is Prometheus' own client, for what this package does not wrap.

