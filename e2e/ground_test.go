@@ -17,6 +17,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report/page"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
@@ -162,7 +163,11 @@ func note(ctx SpecContext) {
 }
 
 var _ = ReportAfterSuite("artefacts", func(r Report) {
-	if suite.dir == "" || suite.usage != nil || inLane() != "" { // nothing ran, or others write
+	if suite.dir == "" || suite.usage != nil { // nothing ran
+		return
+	}
+	if inLane() != "" {
+		suite.written = report.WriteSuite(laneReport(planned()[0]), r)
 		return
 	}
 	suite.summary.Build(r, suite.selected)
@@ -182,4 +187,6 @@ func write(r Report) {
 	var err error
 	s.Machine, err = report.ThisMachine()
 	suite.written = errors.Join(err, report.Write(suite.dir, s, r))
+	_, err = page.Write(suite.dir)
+	suite.written = errors.Join(suite.written, err)
 }

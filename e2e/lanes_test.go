@@ -39,6 +39,11 @@ const (
 // inLane returns the directory of the run of which this process judges one scenario.
 func inLane() string { return os.Getenv(laneVariable) }
 
+// laneReport is the file in which a scenario's process leaves its report.
+func laneReport(sc *scenario.Scenario) string {
+	return filepath.Join(suite.dir, sc.Name, "ginkgo.json")
+}
+
 // leaveLane gives the lane to the next scenario: what is left to do here is to wait.
 func leaveLane() {
 	if inLane() != "" {
@@ -138,14 +143,12 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave 
 	}
 	began := time.Now()
 	fmt.Fprintf(os.Stderr, "%s begins\n", sc.Name)
-	dir := filepath.Join(suite.dir, sc.Name)
-	at := filepath.Join(dir, "ginkgo.json")
-	output, err := runLane(ctx, sc, kubeconfig, dir, at, leave)
+	output, err := runLane(ctx, sc, kubeconfig, leave)
 	var r laneRun
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() > 0 {
 		r.code, err = exit.ExitCode(), nil
 	}
-	r.report, r.err = report.Read(at)
+	r.report, r.err = report.ReadSuite(laneReport(sc))
 	if r.err = errors.Join(err, r.err); r.err != nil {
 		r.code = max(r.code, report.ExitInvalid)
 	}
@@ -163,9 +166,10 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave 
 
 // runLane runs the process of one scenario to its end and returns what it has printed.
 // When ctx ends it is asked to clean up.
-func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig, dir, reportAt string, leave func()) (output []byte, err error) {
+func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave func()) (output []byte, err error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread
 	defer runtime.UnlockOSThread()
+	dir := filepath.Dir(laneReport(sc))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -173,7 +177,7 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig, dir, report
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, laneArgs(sc, kubeconfig, reportAt)...)
+	cmd := exec.CommandContext(ctx, self, laneArgs(sc, kubeconfig)...)
 	cmd.Env = append(os.Environ(), laneVariable+"="+suite.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -200,12 +204,11 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig, dir, report
 }
 
 // laneArgs are the arguments of a lane's process: those of this one, but for one scenario.
-func laneArgs(sc *scenario.Scenario, kubeconfig, reportAt string) []string {
+func laneArgs(sc *scenario.Scenario, kubeconfig string) []string {
 	config, _ := GinkgoConfiguration()
 	own := map[string]string{
 		"test.timeout":        "0", // this process sees to it
 		"ginkgo.label-filter": fmt.Sprintf("(%s) && %s", config.LabelFilter, only(sc)),
-		"ginkgo.json-report":  reportAt,
 		flagKubeconfig:        kubeconfig,
 	}
 	var args []string
@@ -232,4 +235,4 @@ func only(sc *scenario.Scenario) string {
 }
 
 // ofTheWhole are flags of the whole run, which make no sense for a part of it.
-var ofTheWhole = []string{"test.testlogfile", "test.coverprofile", "test.gocoverdir", "ginkgo.junit-report", "ginkgo.teamcity-report"}
+var ofTheWhole = []string{"test.testlogfile", "test.coverprofile", "test.gocoverdir", "ginkgo.json-report", "ginkgo.junit-report", "ginkgo.teamcity-report"}

@@ -37,6 +37,7 @@ func init() {
 		"up":     {"create the cluster and leave it running", up},
 		"down":   {"remove the cluster of up", down},
 		"clean":  {"remove what any earlier run left", clean},
+		"report": {"make the HTML report of a run again: e2e report [DIRECTORY]", writeReport},
 	}
 }
 

@@ -52,7 +52,7 @@ func junit(s *Summary) reporters.JUnitTestSuites {
 
 func (c Criterion) testCase(scenario string) reporters.JUnitTestCase {
 	tc := reporters.JUnitTestCase{
-		Name: c.title() + " [" + scenario + "]", Classname: scenario, Status: string(c.Verdict),
+		Name: c.Title() + " [" + scenario + "]", Classname: scenario, Status: string(c.Verdict),
 		Time: c.Seconds, SystemOut: c.outcome(), Properties: c.properties(),
 	}
 	switch c.Verdict {
@@ -66,8 +66,8 @@ func (c Criterion) testCase(scenario string) reporters.JUnitTestCase {
 	return tc
 }
 
-// title is the criterion's id and what it proves.
-func (c Criterion) title() string { return strings.TrimSpace(c.ID + " " + c.Text) }
+// Title is the criterion's id and what it proves.
+func (c Criterion) Title() string { return strings.TrimSpace(c.ID + " " + c.Text) }
 
 func (c Criterion) properties() *reporters.JUnitProperties {
 	p := properties("id", c.ID, "verdict", string(c.Verdict), "expected", c.Expected, "unit", c.Unit)

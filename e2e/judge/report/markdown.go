@@ -11,13 +11,13 @@ import (
 // why, then everything.
 func Markdown(s *Summary) string {
 	var b strings.Builder
-	all := s.count()
-	fmt.Fprintf(&b, "## %s\n\n", s.headline())
+	all := s.Count()
+	fmt.Fprintf(&b, "## %s\n\n", s.Headline())
 	fmt.Fprintf(&b, "Profile `%s`, MAPE-K %s, %s, %d cores, %.0f GiB, Linux %s.\n\n", s.Profile, s.Mapek,
 		time.Duration(s.WallSeconds*float64(time.Second)).Round(time.Second), s.Machine.Cores, float64(s.Machine.Memory)/(1<<30), cell(s.Machine.Kernel))
 	b.WriteString("| scenario | passed | failed | invalid | not supported |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, sc := range s.Scenarios {
-		n := sc.count()
+		n := sc.Count()
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", cell(sc.Name), n[Passed], n[Failed], n[Invalid], n[NotSupported])
 	}
 	if all[Passed] < total(all) {
@@ -25,7 +25,7 @@ func Markdown(s *Summary) string {
 		for _, sc := range s.Scenarios {
 			for _, c := range sc.Criteria {
 				if c.Verdict != Passed {
-					fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", cell(c.title()), cell(sc.Name), c.Verdict, cell(c.wanted()), cell(c.got()), cell(c.Detail))
+					fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", cell(c.Title()), cell(sc.Name), c.Verdict, cell(c.Wanted()), cell(c.Got()), cell(c.Detail))
 				}
 			}
 		}
@@ -36,16 +36,16 @@ func Markdown(s *Summary) string {
 	b.WriteString("\n<details><summary>All criteria</summary>\n\n| criterion | scenario | verdict | expected | measured |\n| --- | --- | --- | --- | --- |\n")
 	for _, sc := range s.Scenarios {
 		for _, c := range sc.Criteria {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(c.title()), cell(sc.Name), c.Verdict, cell(c.wanted()), cell(c.got()))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(c.Title()), cell(sc.Name), c.Verdict, cell(c.Wanted()), cell(c.Got()))
 		}
 	}
 	b.WriteString("\n</details>\n")
 	return b.String()
 }
 
-// headline says in a few words how the run went.
-func (s *Summary) headline() string {
-	n := s.count()
+// Headline says in a few words how the run went.
+func (s *Summary) Headline() string {
+	n := s.Count()
 	words := fmt.Sprintf("%d of %d criteria passed", n[Passed], total(n))
 	for _, v := range []Verdict{Failed, Invalid, NotSupported} {
 		if n[v] > 0 {
@@ -58,17 +58,19 @@ func (s *Summary) headline() string {
 	return words
 }
 
-func (s *Summary) count() map[Verdict]int {
+// Count is how many criteria have each verdict.
+func (s *Summary) Count() map[Verdict]int {
 	n := map[Verdict]int{}
 	for _, sc := range s.Scenarios {
-		for v, k := range sc.count() {
+		for v, k := range sc.Count() {
 			n[v] += k
 		}
 	}
 	return n
 }
 
-func (sc Scenario) count() map[Verdict]int {
+// Count is how many criteria have each verdict.
+func (sc Scenario) Count() map[Verdict]int {
 	n := map[Verdict]int{}
 	for _, c := range sc.Criteria {
 		n[c.Verdict]++
@@ -83,10 +85,11 @@ func total(n map[Verdict]int) (sum int) {
 	return sum
 }
 
-// wanted is the bar with its unit, got what was measured with it.
-func (c Criterion) wanted() string { return strings.TrimSpace(c.Expected + " " + c.Unit) }
+// Wanted is the bar with its unit.
+func (c Criterion) Wanted() string { return strings.TrimSpace(c.Expected + " " + c.Unit) }
 
-func (c Criterion) got() string {
+// Got is what was measured with its unit, or nothing.
+func (c Criterion) Got() string {
 	if c.Measured == nil {
 		return ""
 	}

@@ -43,7 +43,7 @@ func annotate(w io.Writer, s *Summary) error {
 				where = fmt.Sprintf("file=%s,line=%d,", property.Replace(c.file), c.line)
 			}
 			title := fmt.Sprintf("%s %s: %s", c.ID, c.Verdict, sc.Name)
-			fmt.Fprintf(&b, "::error %stitle=%s::%s\n", where, property.Replace(title), message.Replace(c.title()+": "+c.outcome()))
+			fmt.Fprintf(&b, "::error %stitle=%s::%s\n", where, property.Replace(title), message.Replace(c.Title()+": "+c.outcome()))
 		}
 	}
 	for _, what := range s.Cleanup {

@@ -20,8 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// latest is the link to the newest run.
-const latest = "latest"
+// latest is the link to the newest run, summaryFile what each run has.
+const (
+	latest      = "latest"
+	summaryFile = "summary.json"
+)
 
 // NewDir makes the directory of a run under root and lets root/latest point to
 // it.
@@ -67,15 +70,20 @@ func Write(dir string, s *Summary, r types.Report) error {
 		return fmt.Errorf("junit.xml: %w", err)
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "summary.json"), append(b, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, summaryFile), append(b, '\n'), 0o644),
 		os.WriteFile(filepath.Join(dir, "junit.xml"), append([]byte(xml.Header), append(j, '\n')...), 0o644),
 		os.WriteFile(filepath.Join(dir, "summary.md"), []byte(Markdown(s)), 0o644),
 		reporters.GenerateJSONReport(encodable(r), filepath.Join(dir, "ginkgo.json")),
 	)
 }
 
-// Read reads the report of one suite that Ginkgo wrote.
-func Read(file string) (types.Report, error) {
+// WriteSuite writes the report of one suite, for ReadSuite.
+func WriteSuite(file string, r types.Report) error {
+	return reporters.GenerateJSONReport(encodable(r), file)
+}
+
+// ReadSuite reads the report of one suite.
+func ReadSuite(file string) (types.Report, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return types.Report{}, err
@@ -88,6 +96,22 @@ func Read(file string) (types.Report, error) {
 		return types.Report{}, fmt.Errorf("%s: %d suites, not one", file, len(all))
 	}
 	return all[0], nil
+}
+
+// Read reads the summary of a run from its directory.
+func Read(dir string) (*Summary, error) {
+	b, err := os.ReadFile(filepath.Join(dir, summaryFile))
+	if err != nil {
+		return nil, err
+	}
+	var s Summary
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", summaryFile, dir, err)
+	}
+	if s.Version != Version {
+		return nil, fmt.Errorf("%s in %s is of version %q, this program reads %s", summaryFile, dir, s.Version, Version)
+	}
+	return &s, nil
 }
 
 // encodable returns a report of which each entry can be JSON: one that cannot, such as

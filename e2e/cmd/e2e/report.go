@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/report/page"
+)
+
+// writeReport makes the report of a run, the latest if none is given, from its artefacts.
+func writeReport(_ context.Context, args []string) (int, error) {
+	dir, err := runDir(args)
+	if err != nil {
+		return exitUsage, err
+	}
+	path, err := page.Write(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return exitUsage, err
+	}
+	if err != nil {
+		return exitFailed, err
+	}
+	fmt.Println(path)
+	return 0, nil
+}
+
+// runDir is the directory of a run that a person names: a path, or the name of one below
+// artifacts; the latest if none is named.
+func runDir(args []string) (string, error) {
+	switch {
+	case len(args) > 1:
+		return "", fmt.Errorf("unexpected argument %q: one run at a time", args[1])
+	case len(args) == 1 && args[0] != "":
+		if _, err := os.Stat(args[0]); err == nil || filepath.IsAbs(args[0]) {
+			return args[0], nil
+		}
+	default:
+		args = []string{"latest"}
+	}
+	project, err := projectRoot()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(project, "artifacts", args[0]), nil
+}

@@ -1,0 +1,204 @@
+package page
+
+import (
+	"encoding/xml"
+	"errors"
+	"html"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onsi/ginkgo/v2/types"
+
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+)
+
+// scenariosOfARun are more than a full run has.
+const scenariosOfARun = 12
+
+func TestOneFileOfASizeToSend(t *testing.T) {
+	dir, _ := made(t, t.TempDir(), "run", scenariosOfARun)
+	p := written(t, dir)
+	if most := 2 << 20; len(p) > most {
+		t.Errorf("%d bytes, at most %d", len(p), most)
+	}
+	t.Logf("%d bytes", len(p))
+	for _, fetched := range []string{"<script", "<link", "<img", "<iframe", "src=", "url(", "@import", "xlink:href", `href="http`} {
+		if strings.Contains(p, fetched) {
+			t.Errorf("the page has %q", fetched)
+		}
+	}
+}
+
+// What the report is for: each thing that has to be in it, as a reader finds it.
+func TestWhatIsInIt(t *testing.T) {
+	root := t.TempDir()
+	for i, of := range []struct {
+		name, mapek string
+		ago         time.Duration
+		verdict     report.Verdict
+	}{{"older", "on", 2 * time.Hour, report.Failed}, {"control", "off", time.Hour, report.Failed}, {"later", "on", -time.Hour, report.Passed}} {
+		s := &report.Summary{Version: report.Version, Profile: "full", Mapek: of.mapek, Started: epoch.Add(-of.ago), Scenarios: []report.Scenario{{Name: "scenario-0",
+			Criteria: []report.Criterion{{ID: "S1.1", Verdict: of.verdict, Expected: "≤ 2", Measured: ref(7.5 + float64(i)), Unit: "s", Started: ref(epoch.Add(-of.ago))}}}}}
+		if err := os.Mkdir(filepath.Join(root, of.name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := report.Write(filepath.Join(root, of.name), s, types.Report{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, _ := made(t, root, "run", 1)
+	p := html.UnescapeString(written(t, dir))
+	for what, want := range map[string]string{
+		"the verdict of the whole":        "9 of 12 criteria passed, 1 failed, 1 invalid, 1 not supported",
+		"the machine":                     "2 cores, 24 GiB, Linux 6.1",
+		"versions":                        "docker.io/prom/prometheus:v3.10.0",
+		"the score of the controls":       "In the last control, of 2029-12-31 23:00:00, in which nothing heals: 1 failed.",
+		"the fault":                       "mesh-network-partition from +0.0 s to +62.0 s in mesh-node-b-0, mesh-node-b-1, injected at +1.0 s, proven at +2.0 s, recovered at +61.0 s",
+		"incidents by phase per node":     "mesh-node-a-0 6 entries, mesh-node-a-1 6 entries",
+		"clients":                         "1286 at once, 213 after a retry, 1 failed",
+		"the outside view":                "at most 5 at once",
+		"a metric of a criterion":         "x0tta6bl4_counted_1_total",
+		"the bar in its chart":            "x0tta6bl4_counted_0_total; bar (long dashes) S1.5: ≥ 6 signatures",
+		"expected":                        "<dd>≤ 2 s</dd>",
+		"measured":                        "<dd>0.5 s</dd>",
+		"the margin":                      "75 % of the bar to spare",
+		"the margin of a failure":         "62 % of the bar beyond it",
+		"what an earlier run found":       `<span class="verdict failed">failed</span> 7.5 s (2029-12-31 22:00)`,
+		"the query":                       `x0tta6bl4_mapek_anomalies_detected{namespace="x-0",type="network_partition"}[342000ms] @ 1795768697.696`,
+		"what was observed instead":       "mesh-node-b-0 took 3.25s, at most 2s is allowed",
+		"the journal around a failure":    "+2.200 s mesh-node-a-0 analyze network_partition peers=mesh-node-a-1 (mesh-node-a-0-1)",
+		"the command that runs it again":  `make e2e PROFILE=full ARGS="-ginkgo.label-filter='scenario-0 && S1.2'"`,
+		"an incident":                     "<td>network_partition</td><td>mesh-node-a-1</td><td>62.8 s</td>",
+		"the axis":                        "seconds since the fault was applied",
+		"a unit":                          "operations / s",
+		"the words of a chart for no eye": `role="img" aria-label="Client operations`,
+	} {
+		if !strings.Contains(p, want) {
+			t.Errorf("%s is not in the report: %q", what, want)
+		}
+	}
+	for what, not := range map[string]string{"a later run": "9.5 s", "a control among the runs like it": "8.5 s"} {
+		if strings.Contains(p, not) {
+			t.Errorf("%s is in the history: %q", what, not)
+		}
+	}
+	if n := strings.Count(p, "The journal around it"); n != 2 {
+		t.Errorf("a journal is around %d criteria, and 2 did not pass", n)
+	}
+}
+
+// What others wrote stays text.
+func TestNothingIsMarkupButOurs(t *testing.T) {
+	dir, _ := made(t, t.TempDir(), "run", 1)
+	p := written(t, dir)
+	if !strings.Contains(p, "&lt;script&gt;alert(1)") || strings.Contains(p, "<script") {
+		t.Error("the detail of a criterion is not escaped")
+	}
+	svg, err := drawn([]panel{faultPanel(clock{zero: epoch, to: 10}, nil, []report.Span{{Name: "x: <b>&", Applied: epoch, Victims: []string{`"><script>`}}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(svg[0].SVG); strings.Contains(s, "<b>") || strings.Contains(s, "<script") {
+		t.Errorf("a chart has markup of others: %s", s)
+	}
+}
+
+var svgs = regexp.MustCompile(`(?s)<svg .*?</svg>`)
+
+// Charts are well-formed, take their colours from the page, and show the same time at the
+// same place.
+func TestCharts(t *testing.T) {
+	dir, s := made(t, t.TempDir(), "run", 1)
+	p := written(t, dir)
+	charts := 0
+	for _, svg := range svgs.FindAllString(p, -1) {
+		d := xml.NewDecoder(strings.NewReader(svg))
+		for {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%v in %.300s", err, svg)
+			}
+		}
+		if colours.MatchString(svg) {
+			t.Errorf("a colour that is not the page's in %.300s", svg)
+		}
+		if strings.Contains(svg, "aria-label") {
+			charts++
+		}
+	}
+	if charts != 12 {
+		t.Errorf("%d charts, not 12", charts)
+	}
+	e, err := readEvidence(filepath.Join(dir, "scenario-0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ok := e.clock(s.Scenarios[0])
+	if !ok || c.from != -60 || c.to != 240 {
+		t.Fatalf("the axis is %+v", c)
+	}
+	panels := e.panels(s.Scenarios[0], c)
+	all, err := drawn(panels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The zero of the axis is a label of each chart.
+	zero := regexp.MustCompile(`<text x="([0-9.]+)"[^>]*>0(\.0+)?</text>`)
+	var at string
+	for _, one := range all {
+		found := zero.FindAllStringSubmatch(string(one.SVG), -1)
+		if len(found) == 0 {
+			t.Fatalf("no zero on the axis of %s", one.Title)
+		}
+		if x := found[0][1]; at == "" {
+			at = x
+		} else if x != at {
+			t.Errorf("%s has its zero at %s, others at %s", one.Title, x, at)
+		}
+	}
+}
+
+// A run that broke off, or that an older suite made, still has a report.
+func TestWhatIsMissing(t *testing.T) {
+	root := t.TempDir()
+	dir, s := made(t, root, "run", 2)
+	if err := os.RemoveAll(filepath.Join(dir, "scenario-0")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "scenario-1", "history.jsonl"), []byte("{\"op\":\"read\"}\n{tru"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "scenario-1", "timeline.json")); err != nil {
+		t.Fatal(err)
+	}
+	p := written(t, dir)
+	if !strings.Contains(p, "Some artefacts could not be read: history.jsonl after 1 lines") {
+		t.Error("it does not say what could not be read")
+	}
+	if n := strings.Count(p, "What happened"); n != 1 {
+		t.Errorf("%d scenarios have charts, not the one with artefacts", n)
+	}
+	empty := &report.Summary{Version: report.Version, Profile: "quick", Mapek: "on", Started: epoch}
+	if err := report.Write(dir, empty, types.Report{}); err != nil {
+		t.Fatal(err)
+	}
+	if p := written(t, dir); !strings.Contains(p, "0 of 0 criteria passed") || !strings.Contains(p, `<h1><span class="verdict invalid">`) {
+		t.Error("a run of nothing has not failed to conclude anything")
+	}
+	s.Version = "2"
+	if err := report.Write(dir, s, types.Report{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), `version "2"`) {
+		t.Errorf("a summary of another version: %v", err)
+	}
+	if _, err := Write(filepath.Join(root, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no run at all: %v", err)
+	}
+}
