@@ -12,6 +12,8 @@ ARGS ?=
 PROFILE ?= full
 # how many scenarios run at a time; without it as many as there are cores
 LANES ?=
+# which defects make mutants and make e2e-mutants try; empty: all
+ONLY ?=
 # how often test-kills kills, at four minutes each
 KILLS ?= 50
 # the Debian package of the kernel for test-kernel
@@ -35,6 +37,10 @@ SCENARIOS := $(shell sed -nE 's/^\tName: "([a-z0-9-]+)",.*/\1/p' e2e/*_test.go)
 .PHONY: scenarios
 scenarios: ## print the scenarios' names as a JSON array, nightly ones too
 	@printf '"%s"\n' $(SCENARIOS) | paste -sd, | sed 's/.*/[&]/'
+
+.PHONY: e2e-mutants
+e2e-mutants: runner ## run scenarios with defects on purpose in the node, each of which its criterion must find (ONLY=names)
+	@.bin/e2e mutants -only '$(ONLY)' $(ARGS)
 
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
@@ -76,6 +82,10 @@ certify-one-way: ## cut one and two directions of links of whole nodes
 .PHONY: certify-check
 certify-check: ## fail if what a certificate is about has changed since it was made
 	MESH_CERTIFY=1 $(GO) test -count 1 -run CertificatesAreFresh ./meshnode/internal/certify
+
+.PHONY: mutants
+mutants: ## build the node with each defect on purpose, and see the cheapest test of each fail (ONLY=names)
+	MESH_MUTANTS='$(or $(ONLY),all)' $(GO) test -count 1 -v -timeout 90m -run 'TestTheCheapestTestFails$$' ./e2e/mutant
 
 .PHONY: test-kernel
 test-kernel: ## run the verifier's tests, and the netem stand-in beside the real one, in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)

@@ -76,12 +76,13 @@ var _ = describe(scenario.Scenario{
 
 	attackLoop(sc, &attack)
 
-	criterion(sc, "S2.6", "the mesh goes on without a verifier that fails, and takes it back: no operation fails, no record is lost", "0", func(ctx SpecContext) {
+	criterion(sc, "S2.6", "the mesh goes on without a verifier that fails, and takes it back: no operation fails, no record or journal is lost", "0", func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified) // the attack's incidents may still be open
 		failure = disturb(ctx, s, s.Fail, failureFixture)
 		heal(ctx, failure.Episode)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
+		verdict.Must(failure.Continued(ctx))
 		judgeAcknowledged(ctx, s, failure.Window)
 		judgeRecords(ctx, s)
 		verdict.Must(failure.AwaitTail(ctx))

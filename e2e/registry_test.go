@@ -16,6 +16,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/mutant"
 	"github.com/x0tta6bl4/mesh/fixtures"
 )
 
@@ -60,6 +61,20 @@ func TestRegistry(t *testing.T) {
 			for _, s := range specs {
 				if got, want := matches(s.Labels()), report.ScenarioOf(s) == sc.Name; got != want {
 					t.Errorf("the lane of %s runs %q: %t", sc.Name, s.FullText(), got)
+				}
+			}
+		}
+	})
+	t.Run("mutants", func(t *testing.T) {
+		for _, m := range mutant.All {
+			i := slices.IndexFunc(scenarios, func(s *scenario.Scenario) bool { return s.Name == m.Scenario })
+			if i < 0 {
+				t.Errorf("%s: there is no scenario %s", m.Name, m.Scenario)
+				continue
+			}
+			for _, id := range append(slices.Clone(m.Also), m.Criterion) {
+				if !slices.ContainsFunc(scenarios[i].Criteria, func(c scenario.Criterion) bool { return c.ID == id }) {
+					t.Errorf("%s: %s has no criterion %s", m.Name, m.Scenario, id)
 				}
 			}
 		}

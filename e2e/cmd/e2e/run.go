@@ -120,21 +120,15 @@ func up(ctx context.Context, _ []string) (int, error) {
 	}
 	defer s.close()
 	code := 0
-	kubeconfig := filepath.Join(s.project, ".bin", "kubeconfig")
 	err = s.prepare(ctx, func(*engine.Engine) error {
-		binary := filepath.Join(s.project, ".bin", "cluster")
-		step := s.progress.Step("build the cluster command")
-		if err := step.End("", s.build(ctx, "build", binary, "./e2e/cmd/cluster")); err != nil {
-			return err
-		}
-		code, err = s.child(ctx, binary, kubeconfig)
+		code, err = s.makeKept(ctx)
 		return err
 	})
 	if err != nil {
 		return s.code(err)
 	}
 	if code == 0 {
-		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept(), kubeconfig)
+		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept(), s.kubeconfig())
 	}
 	return code, nil
 }

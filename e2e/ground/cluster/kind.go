@@ -102,6 +102,5 @@ func writeConfig(project, dir, dnsTag string) (string, error) {
 
 // nodes are the names of the cluster's node containers.
 func (c *Cluster) nodes(ctx context.Context) ([]string, error) {
-	out, err := c.engine.Output(ctx, "ps", "--filter", "label="+remains.ClusterLabel+"="+c.name, "--format", "{{.Names}}")
-	return strings.Fields(out), err
+	return remains.Nodes(ctx, c.engine, c.name)
 }

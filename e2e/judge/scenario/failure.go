@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
 // Failure is a pod that Chaos Mesh makes fail.
@@ -37,6 +40,22 @@ func (r *Run) Fail(ctx context.Context, fixture string) (*Failure, error) {
 		}
 	})
 	return f, err
+}
+
+// Continued checks that the journal of the pod that failed goes on from before it did.
+func (f *Failure) Continued(ctx context.Context) error {
+	entries, err := f.run.Journal(ctx, f.Victim)
+	if err != nil {
+		return err
+	}
+	return continued(f.Victim, entries, f.Window.Start)
+}
+
+func continued(node string, entries []event.Entry, failed time.Time) error {
+	if len(entries) == 0 || !entries[0].Time.Before(failed) {
+		return verdict.Shortf("the journal of %s holds nothing from before it failed at %s", node, failed.UTC().Format(time.TimeOnly))
+	}
+	return nil
 }
 
 // runs checks whether a pod's containers run the images that they were

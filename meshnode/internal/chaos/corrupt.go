@@ -13,6 +13,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/corruptor"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/command"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 const corruptExample = `meshchaos corrupt --interface eth0 --peers mesh-node-b-0.mesh-nodes,10.244.0.7 --rate 1.0 --duration 20s`
@@ -71,11 +72,16 @@ func runCorrupt(ctx context.Context, args []string, out io.Writer) error {
 		line.Peers = append(line.Peers, p.String())
 	}
 	err = watchCorruptor(ctx, c, &line, *duration, out)
-	if err := errors.Join(err, c.Close()); err != nil {
+	if mutant.LeaveProgram {
+		defer c.Close()
+	} else if err := errors.Join(err, c.Close()); err != nil {
 		return err
 	}
 	if err := tell(out, "detached", line); err != nil {
 		return err
+	}
+	if mutant.LeaveProgram {
+		<-ctx.Done()
 	}
 	if line.Corrupted == 0 && ctx.Err() == nil {
 		return fmt.Errorf("nothing was corrupted: of %d signature fragments that left through %s in %v, none was changed", line.Seen, *iface, *duration)

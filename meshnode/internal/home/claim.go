@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // claim is the attempt to become home of a session. This node itself promises
@@ -61,6 +63,9 @@ func (t *Table) enqueue(now time.Time) {
 		t.queue = append(t.queue, id)
 	}
 	slices.Sort(t.queue)
+	if mutant.MigrateAllButOne && len(t.queue) > 0 {
+		t.queue = t.queue[1:]
+	}
 }
 
 // patient reports whether those who came within reach had time to say who is home.

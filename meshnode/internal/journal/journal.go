@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 const (
@@ -56,8 +57,11 @@ func Open(dir, node string, clock func() time.Time, logger *slog.Logger) (*Journ
 	if dir == "" {
 		return j, nil
 	}
-	path := filepath.Join(dir, file)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	path, flags := filepath.Join(dir, file), os.O_RDWR|os.O_CREATE
+	if mutant.ForgetJournal {
+		flags |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -39,7 +40,14 @@ var ErrNoEffect = errors.New("no effect")
 // that go on and those that ended.
 func Execute(now time.Time, e Effector, planned, running []Action) (still []Action, ended []Outcome) {
 	for _, a := range planned {
+		if mutant.PlanWithoutExecute {
+			continue
+		}
 		a.Started = now
+		if mutant.DoneWithoutEffect {
+			ended = append(ended, Outcome{Action: a})
+			continue
+		}
 		if err := e.Start(a); err != nil {
 			ended = append(ended, Outcome{Action: a, Err: err})
 			continue

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -24,6 +25,9 @@ func (c *Cases) failed(now time.Time, p *Policy, s Symptom) []Finding {
 	acting.Subjects[s.Peer].Session = s.Session
 	if sub.Failures == p.Failures {
 		findings = append(findings, Finding{Moment: Repeated, Incident: acting, Peers: []string{s.Peer}})
+		if mutant.RotateDuringAttack {
+			findings = append(findings, Finding{Moment: Quiet, Incident: acting, Peers: []string{s.Peer}})
+		}
 	}
 	return findings
 }
@@ -63,6 +67,9 @@ func (c *Cases) calm(now time.Time, p *Policy, v *View, i *Incident) []Finding {
 				continue
 			}
 			s.Failures, s.Proven = 0, false // those of the session that follows count anew
+			if mutant.RotateDuringAttack {
+				continue
+			}
 			acting.Subjects[peer].Proven = false
 			findings = append(findings, Finding{Moment: Quiet, Incident: acting, Peers: []string{peer}})
 		}
@@ -79,7 +86,7 @@ func (c *Cases) calm(now time.Time, p *Policy, v *View, i *Incident) []Finding {
 // about the peer.
 func (c *Cases) failing(now time.Time, s Symptom) []Finding {
 	i, moment := c.find(metric.HighFailureRate, ""), extended
-	if i == nil {
+	if i == nil || mutant.IncidentPerSample {
 		i, moment = c.add(&Incident{Type: metric.HighFailureRate, Since: s.Since, Opened: now}), Opened
 	}
 	i.Subjects[s.Peer] = &Subject{Session: s.Session, Failures: s.Share.failed}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -191,7 +192,9 @@ func (l *Loop) journalFindings(findings []Finding) {
 		l.describe(e.Detail, f)
 		switch f.Moment {
 		case Opened:
-			l.cfg.Metrics.Detected.WithLabelValues(i.Type).Inc()
+			if !mutant.CountOnOneNode || l.cfg.Prefix < f.Peers[0] {
+				l.cfg.Metrics.Detected.WithLabelValues(i.Type).Inc()
+			}
 			if i.Type == metric.HighFailureRate {
 				l.cfg.Metrics.Anomalies.WithLabelValues(i.Type).Inc()
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // PeerView is what Monitor knows of a peer.
@@ -113,14 +114,14 @@ func (v *View) rates(now time.Time, policy *Policy) []Symptom {
 		p, n := v.Peers[name], shares[name]
 		kind := ""
 		switch {
-		case !p.failing && n.failed >= policy.RateMin && float64(n.failed) > policy.Rate*float64(n.total):
+		case (!p.failing || mutant.IncidentPerSample) && n.failed >= policy.RateMin && float64(n.failed) > policy.Rate*float64(n.total):
 			kind = event.FailuresHigh
 		case p.failing && float64(n.failed) <= policy.Rate/2*float64(n.total):
 			kind = event.FailuresNormal
 		default:
 			continue
 		}
-		p.failing = !p.failing
+		p.failing = kind == event.FailuresHigh
 		symptoms = append(symptoms, Symptom{Kind: kind, Peer: name, Time: now, Since: now, Session: p.session, Share: n})
 	}
 	return symptoms

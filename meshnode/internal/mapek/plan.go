@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -48,6 +49,9 @@ func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, 
 		plan = append(plan, a)
 	}
 	for _, f := range worstFirst(k.relapses(now, p, findings)) {
+		if mutant.OpenWithoutPlan && f.Moment == Opened {
+			continue
+		}
 		on := f.Moment
 		if on == extended {
 			on = Opened
@@ -58,6 +62,9 @@ func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, 
 			}
 			for _, name := range k.order(r.Do) {
 				for _, peer := range f.Peers {
+					if mutant.ReverifyOnePeer && name == metric.ReverifySessions && peer != f.Incident.Peers()[0] {
+						continue
+					}
 					a := Action{Name: name, Peer: peer, Incident: f.Incident.ID, Type: f.Incident.Type, Attempt: 1}
 					if s := f.Incident.Subjects[peer]; s != nil {
 						a.Session = s.Session

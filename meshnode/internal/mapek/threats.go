@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -132,7 +133,7 @@ func (k *Knowledge) learnThreats(now time.Time, p *Policy, findings []Finding, e
 	learned := false
 	for _, f := range findings {
 		high := f.Incident.Type == metric.HighFailureRate && (f.Moment == Opened || f.Moment == extended)
-		if !high && f.Moment != Repeated {
+		if !high && f.Moment != Repeated || mutant.ForgetAttacker {
 			continue
 		}
 		for _, peer := range f.Peers {

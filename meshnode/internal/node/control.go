@@ -11,6 +11,7 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -133,6 +134,9 @@ func (n *Node) handleEvent(e timed) {
 	case session.VerificationFailed:
 		n.metrics.Anomalies.WithLabelValues(metric.VerificationFailed).Inc()
 		signal(mapek.VerificationFailed)
+		if mutant.BadSignatureIsLinkFailure {
+			signal(mapek.Unreachable)
+		}
 	case session.ProvenBad:
 		signal(mapek.ProvenBad)
 	case session.ChallengeOverdue:

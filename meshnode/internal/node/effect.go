@@ -3,11 +3,13 @@ package node
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -24,8 +26,14 @@ func (e effector) Start(a mapek.Action) error {
 		n.detours[a.Peer] = true
 		n.sendRoutes(n.routes.Fail(a.Started, a.Peer))
 	case metric.ReverifySessions:
-		n.sessions.Reverify(peer)
+		if !mutant.NeverReverify {
+			n.sessions.Reverify(peer)
+		}
 	case metric.InvalidateSession:
+		if mutant.InvalidateWrongSession {
+			all := n.sessions.Sessions()
+			peer = all[slices.IndexFunc(all, func(s session.Info) bool { return s.Peer != peer })].Peer
+		}
 		s := n.session(a.Peer)
 		n.applied[a.Name+a.Peer] = s.ID
 		if replaced(a, s) {
@@ -45,6 +53,9 @@ func (e effector) Start(a mapek.Action) error {
 	case metric.UpdateRouteWeights:
 		n.weigh(a.Peer)
 	case metric.ShedLowPriority:
+		if mutant.RecoverByRestart {
+			panic("restart")
+		}
 		n.overload.sheds, n.overload.incident = n.sessions.Shed(), a.Incident
 		n.sessions.SetShedding(true)
 	case metric.YieldSessions:
@@ -52,7 +63,9 @@ func (e effector) Start(a mapek.Action) error {
 		n.clients.Yield(true)
 	case metric.RequestScaleUp:
 		n.overload.nodes = n.met.Load()
-		n.metrics.ScaleRequests.Inc()
+		if !mutant.AskForNothing {
+			n.metrics.ScaleRequests.Inc()
+		}
 	case metric.BlockPeer:
 		return n.sessions.Block(peer, time.Duration(n.cfg.Policy.Block))
 	case metric.MigrateSessions:
@@ -167,7 +180,7 @@ func (n *Node) trust(now time.Time, l detect.Link) float64 {
 // how far that is above what the policy allows.
 func (n *Node) swift(l detect.Link) float64 {
 	limit, rtt := time.Duration(n.cfg.Policy.Latency), max(l.RTT, l.Last)
-	if !n.slow[l.Peer] || rtt <= limit {
+	if !n.slow[l.Peer] || rtt <= limit || mutant.PreferSlowLinks {
 		return 1
 	}
 	return float64(limit) / float64(rtt)

@@ -68,6 +68,8 @@ package route
 import (
 	"slices"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // Tuning. The hop penalty is that of batman-adv in relation to 255.
@@ -262,6 +264,10 @@ func (t *Table) Fail(now time.Time, n string) Output {
 	var out Output
 	l := t.links[n]
 	if l == nil || l.failed {
+		return out
+	}
+	if mutant.RerouteToDeadHop {
+		t.selectAll(now, &out)
 		return out
 	}
 	l.failed = true

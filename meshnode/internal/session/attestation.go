@@ -12,6 +12,7 @@ import (
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -69,12 +70,18 @@ func (m *Manager) sendChallengeOver(now time.Duration, s *session, ways []path, 
 	// The times of a session's challenges lie around a grid, so that one that
 	// goes out late does not make the next ones late.
 	period := m.cfg.Limits.Challenge
+	if mutant.ShedCritical && m.shedding.Load() {
+		period *= 2
+	}
 	if s.slot += period; s.slot <= now || s.slot > now+period+period/4 {
 		s.slot = now + period
 	}
 	s.challenge = s.slot + m.jitter(period) - period
 	if s.backoff > 0 {
 		s.challenge = now + m.backoff(s.backoff+1)
+	}
+	if mutant.ExtendWithoutEnd && s.peer.allowance > 0 {
+		s.challenge = max(s.challenge, deadline)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // Block refuses handshakes with p for d and revokes its sessions, if there are any.
@@ -85,7 +86,11 @@ func (m *Manager) Invalidate(p Peer, reason string) error {
 		s.revoked.Store(true)
 		s.challenges = nil
 		s.retire = s.expires
-		if err := m.cfg.Table.Revoke(s.id); err != nil {
+		var err error
+		if !mutant.KeepOldKeyValid {
+			err = m.cfg.Table.Revoke(s.id)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("revoke session %s with %s: %w", s.id, p, err))
 		}
 		if s == e.current {
@@ -119,6 +124,11 @@ func (m *Manager) Rotate(p Peer, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.peers[p]; e != nil {
+		if s := e.current; mutant.RotateToSameKey && s != nil {
+			s.revoked.Store(false)
+			_ = m.install(m.cfg.Now(), s)
+			return
+		}
 		m.call(m.cfg.Now(), e, reason)
 		m.poke()
 	}
@@ -151,6 +161,9 @@ func (m *Manager) repeat(s *session, c *challenge) {
 // it was sent its deadline has passed for good.
 func (c *challenge) extend(now, by time.Duration) bool {
 	deadline := min(max(c.deadline, now+by), c.limit)
+	if mutant.ExtendWithoutEnd {
+		deadline = max(c.deadline, now+by)
+	}
 	if deadline <= now {
 		return false
 	}

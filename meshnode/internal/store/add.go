@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // Limits of what a record from elsewhere may hold, in bytes.
@@ -80,6 +82,10 @@ func (s *Store) Add(records ...Record) (int, error) {
 			case errors.Is(err, ErrNotFound):
 				ids++
 				err = write(tx, r)
+				if mutant.DoubleOnMerge && err == nil {
+					twice := []byte(r.ID + "@" + r.Node)
+					err = tx.Bucket(idBucket).Put(twice, seal(twice, key(r.Origin, r.Seq)))
+				}
 			case err == nil && earlier(r, &old):
 				err = write(tx, r)
 			case err == nil:

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // Entry describes a record without its body.
@@ -56,6 +58,9 @@ func (s *Store) Entries(after string, max int) (entries []Entry, more bool, err 
 			}
 			if err := json.Unmarshal(b, &r); err != nil {
 				return damaged("record %.*q: %v", maxOrigin, place, err)
+			}
+			if mutant.StalePage && time.Since(r.Time) < time.Minute {
+				continue
 			}
 			entries = append(entries, Entry{r.ID, r.Node, r.Time, int(r.Body)})
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // Peers is the way to the other stores.
@@ -305,6 +306,9 @@ func (r *Replicator) keep(records []received) {
 	plain := make([]Record, len(records))
 	for i := range records {
 		plain[i] = records[i].Record
+		if mutant.ReplaceOnMerge {
+			plain[i].Body = records[0].Body
+		}
 	}
 	n, err := r.store.Add(plain...)
 	if errors.Is(err, ErrInvalid) && len(records) > 1 {

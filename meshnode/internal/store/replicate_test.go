@@ -185,6 +185,9 @@ func TestRepairAfterPartitionAndLoss(t *testing.T) {
 						t.Errorf("seed %d: %s lost %s: %v", seed, name, id, err)
 					}
 				}
+				if listed, more, err := r.store.Entries("", 1000); err != nil || more || len(listed) != 4*100 {
+					t.Errorf("seed %d: %s lists %d records, not each of 400 once: %v", seed, name, len(listed), err)
+				}
 			}
 		})
 	}

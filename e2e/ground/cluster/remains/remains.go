@@ -34,6 +34,12 @@ func ours(name string) string {
 	return name
 }
 
+// Nodes are the names of the node containers of a cluster that runs in e.
+func Nodes(ctx context.Context, e *engine.Engine, cluster string) ([]string, error) {
+	out, err := e.Output(ctx, "ps", "--filter", "label="+ClusterLabel+"="+cluster, "--format", "{{.Names}}")
+	return strings.Fields(out), err
+}
+
 // kindProcess is the file that names the kind command of a cluster, in the cluster's private directory.
 const kindProcess = "kind.process"
 
