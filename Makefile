@@ -99,6 +99,10 @@ test-cleanup: images ## interrupt and kill real runs at several steps and see th
 test-kills: images ## kill the engine of a run at KILLS random moments; the next run passes each time
 	KILLS=$(KILLS) $(GO) test -tags cleanup -count 1 -timeout 600m -run PassesAfterTheEngineWasKilled -v ./e2e/cmd/e2e
 
+.PHONY: compare
+compare: runner ## say which measured values have moved among the runs that were kept, and since which commit
+	@.bin/e2e compare $(ARGS)
+
 .PHONY: bench
 bench: ## run the benchmarks of the node, side by side with their bare counterparts and with memberlist
 	@mkdir -p artifacts/bench

@@ -32,6 +32,7 @@ var commands map[string]command
 func init() {
 	commands = map[string]command{
 		"deps":    {"install what is missing from the distribution", deps},
+		"compare": {"say which values have moved among the runs that were kept", compare},
 		"images":  {"pull or build every image", images},
 		"mutants": {"run scenarios with defects on purpose in the node: e2e mutants [-only names]", mutants},
 		"run":     {"run the suite: e2e run [-profile full|quick] [suite flags]", runSuite},

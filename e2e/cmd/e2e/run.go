@@ -60,7 +60,24 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 			return c, err
 		}
 	}
-	return code, err
+	return code, errors.Join(err, s.keepResults(artifactsOf(s.project, args)))
+}
+
+// artifactsOf is where the suite puts what a run leaves, by its own flags.
+func artifactsOf(project string, args []string) string {
+	for i, a := range args {
+		name, dir, given := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if !given && i+1 < len(args) {
+			dir = args[i+1]
+		}
+		if strings.HasPrefix(a, "-") && name == "artifacts" {
+			if filepath.IsAbs(dir) {
+				return dir
+			}
+			return filepath.Join(project, dir)
+		}
+	}
+	return filepath.Join(project, "artifacts")
 }
 
 // build compiles a program of the project's: verb and args are the go command's.
