@@ -38,6 +38,10 @@ SCENARIOS := $(shell sed -nE 's/^\tName: "([a-z0-9-]+)",.*/\1/p' e2e/*_test.go)
 scenarios: ## print the scenarios' names as a JSON array, nightly ones too
 	@printf '"%s"\n' $(SCENARIOS) | paste -sd, | sed 's/.*/[&]/'
 
+.PHONY: e2e-controls
+e2e-controls: runner ## run scenarios with the loop off, with faults that select nothing, and with a broken harness: no criterion may pass by itself
+	@.bin/e2e controls $(ARGS)
+
 .PHONY: e2e-mutants
 e2e-mutants: runner ## run scenarios with defects on purpose in the node, each of which its criterion must find (ONLY=names)
 	@.bin/e2e mutants -only '$(ONLY)' $(ARGS)

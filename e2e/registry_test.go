@@ -12,6 +12,7 @@ import (
 
 	"github.com/onsi/ginkgo/v2/types"
 
+	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
@@ -75,6 +76,21 @@ func TestRegistry(t *testing.T) {
 			for _, id := range append(slices.Clone(m.Also), m.Criterion) {
 				if !slices.ContainsFunc(scenarios[i].Criteria, func(c scenario.Criterion) bool { return c.ID == id }) {
 					t.Errorf("%s: %s has no criterion %s", m.Name, m.Scenario, id)
+				}
+			}
+		}
+	})
+	t.Run("controls", func(t *testing.T) {
+		for _, sc := range scenarios {
+			if len(sc.Fixtures) == 0 || sc.Is(scenario.Nightly) {
+				continue
+			}
+			for _, c := range sc.Criteria {
+				i := slices.IndexFunc(control.Rows, func(r control.Row) bool { return r.Scenario == sc.Name && r.Criterion == c.ID })
+				if i < 0 {
+					t.Errorf("no control says when %s of %s must not pass", c.ID, sc.Name)
+				} else if holds := c.Bar == "yes"; holds != control.Rows[i].Holds {
+					t.Errorf("%s of %s is of yes or no: %v, its control says %v", c.ID, sc.Name, holds, !holds)
 				}
 			}
 		}
