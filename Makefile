@@ -103,6 +103,10 @@ test-cleanup: images ## interrupt and kill real runs at several steps and see th
 test-kills: images ## kill the engine of a run at KILLS random moments; the next run passes each time
 	KILLS=$(KILLS) $(GO) test -tags cleanup -count 1 -timeout 600m -run PassesAfterTheEngineWasKilled -v ./e2e/cmd/e2e
 
+.PHONY: judge
+judge: ## judge a finished run again from its artefacts, and say what would be another verdict now (RUN=artifacts/latest)
+	@$(GO) test -count 1 -v ./e2e -args -judge '$(abspath $(or $(RUN),artifacts/latest))'
+
 .PHONY: compare
 compare: runner ## say which measured values have moved among the runs that were kept, and since which commit
 	@.bin/e2e compare $(ARGS)

@@ -125,18 +125,12 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 func judgeOperations(ctx context.Context, s *scenario.Run, w prom.Window) {
 	GinkgoHelper()
 	ops := ask(ctx, scenario.WaitSettle, func(ctx context.Context) ([]api.Operation, error) { return s.OperationsUntil(ctx, w.End) })
-	v := verify.ThroughService(ops, w.Start, w.End)
-	paces := verify.Paces(ops, w.Start, w.End)
-	rate, gap := verify.Slowest(paces)
+	v := scenario.Serve(ops, w)
 	AddReportEntry("operations through the Service", fmt.Sprintf("%d of %d clients in %d attempts, of which %d failed; at most %d for one, the slowest took %v; each client at least %.2f a second, at most %v without an answer",
-		v.Operations, len(paces), v.Attempts, v.FailedAttempts, v.Most, v.Slowest.Round(time.Millisecond), rate, gap.Round(time.Millisecond)), ReportEntryVisibilityAlways)
-	if len(paces) == 0 {
-		verdict.Invalidf("no client has asked through the Service: too little traffic")
+		v.Operations, len(v.Paces), v.Attempts, v.FailedAttempts, v.Most, v.Slowest.Round(time.Millisecond), v.Rate, v.Gap.Round(time.Millisecond)), ReportEntryVisibilityAlways)
+	if len(v.Paces) == 0 {
+		verdict.Must(v.Err())
 	}
-	regressed := verify.Regressed(ops)
-	hung := verify.Hung(paces, scenario.BarClientGap)
-	verdict.None("operations", len(v.Failed)+len(regressed)+len(hung), 0, "operations", fmt.Sprint(v.Err(), " ", regressed, " ", hung))
-	if rate < scenario.LeastRate {
-		verdict.Invalidf("a client asked %.2f times a second only, %g are needed: too little traffic", rate, scenario.LeastRate)
-	}
+	verdict.None("operations", v.Defects(), 0, "operations", v.Err())
+	verdict.Must(v.Err())
 }

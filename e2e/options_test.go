@@ -28,6 +28,7 @@ type options struct {
 	fixtureDir  string
 	checkOnly   bool
 	list        bool
+	judge       string
 	mapek       string
 	lanes       int
 
@@ -47,6 +48,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.artifacts, "artifacts", "", "write artefacts below this `directory` (default: artifacts in the repository)")
 	f.StringVar(&o.prefix, "namespace", mesh.Documented, "begin the scenarios' namespaces with this `prefix`")
 	f.BoolVar(&o.checkOnly, "check", false, "check the other flags, the fixtures and the kubeconfig, and run nothing")
+	f.StringVar(&o.judge, "judge", "", "judge the finished run in this `directory` again, from its artefacts and by the bars as they are, and run nothing")
 	f.BoolVar(&o.list, "scenarios", false, "print every scenario with its criteria as JSON, after the checks, and run nothing")
 	f.StringVar(&o.mapek, "mapek", "on", "`off` runs the nodes without their loop: the control, in which what healing brings about has to fail")
 	f.IntVar(&o.lanes, "lanes", runtime.NumCPU(), "run so many scenarios at a time")

@@ -95,6 +95,9 @@ func TestRegistry(t *testing.T) {
 			}
 		}
 	})
+	t.Run("saved runs", savedRuns)
+	t.Run("near misses", nearMisses)
+	t.Run("saved runs without a fault, and without the loop", savedControls)
 	t.Run("README", func(t *testing.T) { compareReadme(t, filepath.Join(root, "README.md")) })
 	t.Run("make scenarios", func(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "make", "--silent", "--no-print-directory", "-C", root, "scenarios")

@@ -10,6 +10,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -70,6 +71,13 @@ func run(m *testing.M) int {
 			return report.ExitFailed
 		}
 		return report.ExitPassed
+	}
+	if suite.options.judge != "" {
+		code, err := judgeRun(context.Background(), os.Stdout, suite.options.judge)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+		}
+		return code
 	}
 	if suite.options.checkOnly {
 		return report.ExitPassed

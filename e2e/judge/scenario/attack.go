@@ -56,7 +56,7 @@ func (r *Run) Corrupt(ctx context.Context, fixture string) (*Attack, error) {
 			},
 		}
 	})
-	return a, err
+	return note(r, a, err)
 }
 
 // Inject starts an attacker in a pod of its own, by a fixture, and proves by what it says
@@ -83,7 +83,7 @@ func (r *Run) Inject(ctx context.Context, fixture string) (*Attack, error) {
 		return err
 	}
 	a.Episode, err = r.inject(ctx, o, func(*Episode) proof { return proof{bites: look, over: look} })
-	return a, err
+	return note(r, a, err)
 }
 
 // told is the last line that meshchaos wrote in a container of a pod.
@@ -92,7 +92,7 @@ func (r *Run) told(ctx context.Context, pod, container string) (line struct {
 	Event string
 	Fault struct{ Seen, Corrupted uint64 }
 }, err error) {
-	log, err := r.Mesh.Log(ctx, pod, container)
+	log, err := r.answers().Log(ctx, pod, container)
 	if err != nil {
 		return line, err
 	}

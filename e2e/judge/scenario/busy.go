@@ -35,9 +35,12 @@ func (r *Run) Busy(ctx context.Context) string {
 	return busy(all - short)
 }
 
+// TooBusy begins what Busy tells.
+const TooBusy = "the machine was too busy"
+
 func busy(stalls float64) string {
 	if stalls == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the machine was too busy: the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
+	return fmt.Sprintf(TooBusy+": the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
 }

@@ -26,6 +26,8 @@ type Crash struct {
 	// the prober in it: on a busy machine a kubelet takes seconds to end a pod
 	// whose deletion was forced, and the node in it goes on until then.
 	KilledAt, DiedAt time.Time
+	// GoneAt is when the mesh lost it: see LostAt.
+	GoneAt time.Time
 
 	killed corev1.Pod // as it was deployed
 	homed  float64    // client sessions that were at home there before
@@ -46,7 +48,7 @@ func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
 			over:  func(ctx context.Context) error { _, err := c.Back(ctx); return err },
 		}
 	})
-	return c, err
+	return note(r, c, err)
 }
 
 // AwaitHomes waits until every node is home to a client session, so that there
@@ -182,24 +184,32 @@ func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {
 			}
 			lost = LostAt(c.KilledAt, c.DiedAt, successor)
 		}
-		ops, err := c.run.Operations(ctx)
-		if err != nil {
-			return err
-		}
-		t := verify.Sessions(ops, c.Victim, lost)
+		c.GoneAt = lost
+		t, err := c.takeover(ctx)
 		for id, d := range t.Took {
 			took[id] = d
 		}
 		c.homed = float64(t.Homed())
-		switch {
-		case t.Homed() == 0:
-			return verdict.Unproven(fmt.Errorf("no client session was at home on %s", c.Victim))
-		case len(t.Silent) > 0:
-			return verdict.Shortf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
-		}
-		return nil
+		return err
 	})
 	return took, err
+}
+
+// takeover returns what became of the client sessions that were at home on the victim when the
+// mesh lost it. That one has not answered elsewhere is a shortfall.
+func (c *Crash) takeover(ctx context.Context) (verify.Takeover, error) {
+	ops, err := c.run.Operations(ctx)
+	if err != nil {
+		return verify.Takeover{}, err
+	}
+	t := verify.Sessions(ops, c.Victim, c.GoneAt)
+	switch {
+	case t.Homed() == 0:
+		return t, verdict.Unproven(fmt.Errorf("no client session was at home on %s", c.Victim))
+	case len(t.Silent) > 0:
+		return t, verdict.Shortf("of %d sessions that were at home on %s these have not answered elsewhere: %v", t.Homed(), c.Victim, t.Silent)
+	}
+	return t, nil
 }
 
 // MigrationsCounted checks that the survivors together count exactly as many migrations as client

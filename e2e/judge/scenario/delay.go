@@ -91,7 +91,7 @@ func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
 		return nil, err
 	}
 	d.Served, err = r.netem(ctx, d.Slow)
-	return d, verdict.Unproven(err)
+	return note(r, d, verdict.Unproven(err))
 }
 
 // roundTrips returns the pairs by how long a round trip takes at least: one delay for each

@@ -25,6 +25,8 @@ func (r *Run) Collect(ctx context.Context) error {
 	for name, b := range files {
 		errs = append(errs, os.WriteFile(filepath.Join(dir, "chaos", name), b, 0o644))
 	}
+	episodes, err := r.save()
+	errs = append(errs, err, os.WriteFile(filepath.Join(dir, episodesFile), episodes, 0o644))
 	return errors.Join(errs...)
 }
 

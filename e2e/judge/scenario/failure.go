@@ -39,7 +39,7 @@ func (r *Run) Fail(ctx context.Context, fixture string) (*Failure, error) {
 			over: func(ctx context.Context) error { return r.runs(ctx, f.Victim, true) },
 		}
 	})
-	return f, err
+	return note(r, f, err)
 }
 
 // Continued checks that the journal of the pod that failed goes on from before it did.

@@ -77,7 +77,7 @@ func (r *Run) partition(ctx context.Context, fixture string, least time.Duration
 		}
 		p.CutAt[n] = CutMoment(losses)
 	}
-	return p, nil
+	return note(r, p, nil)
 }
 
 // seen checks the network with the probers: which pairs answer each other, and what

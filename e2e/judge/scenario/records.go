@@ -16,13 +16,17 @@ import (
 
 // Operations returns what the recording clients have done so far.
 func (r *Run) Operations(ctx context.Context) ([]api.Operation, error) {
-	return Read(ctx, func(ctx context.Context) ([]api.Operation, error) {
-		b, err := r.Mesh.History(ctx)
+	read := func(ctx context.Context) ([]api.Operation, error) {
+		b, err := r.answers().History(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return api.ReadHistory(bytes.NewReader(b))
-	})
+	}
+	if r.artefacts != nil { // to ask again changes nothing
+		return read(ctx)
+	}
+	return Read(ctx, read)
 }
 
 // OperationsUntil returns what the recording clients have done, once they have done

@@ -58,7 +58,7 @@ func (r *Run) Replay(ctx context.Context, fixture string) (*Replay, error) {
 	if p.Episode != nil {
 		p.aside = true
 	}
-	return p, err
+	return note(r, p, err)
 }
 
 // told returns what was captured from, or sent again to, each peer, by its address.

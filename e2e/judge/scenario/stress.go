@@ -81,7 +81,7 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 			},
 		}
 	})
-	return s, err
+	return note(r, s, err)
 }
 
 // Only narrows a window to the victim.

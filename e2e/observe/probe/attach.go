@@ -23,8 +23,8 @@ import (
 const (
 	// Image is the prober's image.
 	Image = "x0tta6bl4/probe:dev"
-	// container is the name of the ephemeral container.
-	container = "outside-probe"
+	// Container is the name of the ephemeral container.
+	Container = "outside-probe"
 
 	pollEvery   = 250 * time.Millisecond
 	reopenAfter = 500 * time.Millisecond
@@ -66,6 +66,15 @@ func Attach(ctx context.Context, k kubernetes.Interface, pods []corev1.Pod) (*Pr
 	return probes, nil
 }
 
+// Read returns what probers in pods have said in their logs, which are over.
+func Read(pods []string, logs ...io.Reader) *Probes {
+	p := &Probes{View: NewView(pods), stop: func() {}}
+	for _, l := range logs {
+		p.read(l)
+	}
+	return p
+}
+
 // Close stops following the probers.
 func (p *Probes) Close() {
 	p.stop()
@@ -80,7 +89,7 @@ func inject(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, pods []
 			return err
 		}
 		for _, e := range current.Spec.EphemeralContainers {
-			if e.Name == container {
+			if e.Name == Container {
 				return nil
 			}
 		}
@@ -100,7 +109,7 @@ func ephemeral(pod corev1.Pod, pods []corev1.Pod) corev1.EphemeralContainer {
 	}
 	yes, no, nobody := true, false, int64(65532)
 	return corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-		Name:            container,
+		Name:            Container,
 		Image:           Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Args:            []string{"-pod", pod.Name, "-peers", strings.Join(peers, ",")},
@@ -126,7 +135,7 @@ func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) er
 		}
 		for _, s := range current.Status.EphemeralContainerStatuses {
 			switch {
-			case s.Name != container:
+			case s.Name != Container:
 			case s.State.Running != nil:
 				return true, nil
 			case s.State.Waiting != nil:
@@ -152,7 +161,7 @@ func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) er
 func (p *Probes) follow(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		stream, err := k.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name,
-			&corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
+			&corev1.PodLogOptions{Container: Container, Follow: true}).Stream(ctx)
 		if err != nil {
 			return
 		}
