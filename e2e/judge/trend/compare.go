@@ -20,7 +20,7 @@ import (
 // on each side.
 const (
 	Chance    = 0.01
-	Least     = 0.10
+	Least     = 0.15
 	Beyond    = 0.05
 	Alike     = 0.20
 	LeastRuns = 3
