@@ -1,7 +1,3 @@
-// Command meshnode is a node of the x0tta6bl4 mesh, its certificate authority,
-// its recording client, and a tool to look at a node.
-//
-// Exit codes: 0 done, 1 failed, 2 usage.
 package main
 
 import (

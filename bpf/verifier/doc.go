@@ -25,6 +25,14 @@
 //
 // It needs Linux 5.15 or later (tcx: 6.6; generic XDP: the kernel's type information,
 // CONFIG_DEBUG_INFO_BTF), and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+//
+// # Map
+//
+//	verifier, attach, driver  loading, and the ways to attach
+//	sessions                  the session tables, whose only writer is here
+//	events, counters          what the program tells: signatures, reports, counts
+//	probe                     what the kernel lacks, in one line
+//	bpf_bpfel                 generated from verifier.c
 package verifier
 
 //go:generate go tool bpf2go -target bpfel -no-global-types -type frame_header -type frame_constant -type frame_class -type verdict -type counter -type session -type session_state -type replay_window -type signature_event -type drop_event -cflags "-O2 -g -Wall -Wextra -Werror -mcpu=v3 -I../headers -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" bpf verifier.c

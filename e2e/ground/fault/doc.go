@@ -9,6 +9,27 @@
 //
 // Faults that Chaos Mesh has no kind for are a Job, or a Pod that holds nothing but
 // an ephemeral container, which is added to the pod of that name.
+//
+// # Map
+//
+// From YAML to an object that may be applied:
+//
+//	decode, lines        strict decoding, with the line of what is wrong
+//	kinds, schema        the kinds of Chaos Mesh, and what their CRDs say of them
+//	validate, recurring  what Chaos Mesh would refuse, or never inject
+//	served               what a cluster adds to what it serves, and a fixture must not have
+//	provable*            what can be proven from outside and judged
+//	retarget, aim        into a scenario's namespace; onto one pod
+//	duration, direction  how long it lasts; in which directions it acts on packets
+//	dryrun               the API server's own check
+//
+// In the cluster:
+//
+//	injection            a fault's life: applied, injected, recovered, deleted
+//	chaos, schedule, job, container, pods
+//	                     the same for each kind of object
+//	snapshot, residue, stressor
+//	                     what is kept for the report; what a fault did, and left behind
 package fault
 
 import (

@@ -1,5 +1,3 @@
-// Package image gets every container image that the suite needs, by pulling what is
-// published where the engine can pull, and otherwise by building it from source.
 package image
 
 import (

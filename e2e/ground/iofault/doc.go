@@ -50,4 +50,13 @@
 // With --power the layer remembers of each page what is durable, and the method lose_power puts
 // that back for a part of the pages (power), as a seed wills. From then on every call fails, until the
 // container is started anew on what was durable.
+//
+// # Map
+//
+//	main, guard, serve, enter, served   the processes: who starts, guards and serves
+//	action, method, rule                what is to be injected, and where
+//	layer, node, file                   the file system
+//	volume, exchange, move, holding, tracee
+//	                                    processes' open files and mappings, onto the layer and back
+//	power                               what a power loss takes
 package iofault

@@ -17,4 +17,13 @@
 // What is delayed is what the device sends of IPv4 and IPv6: unlike the kernel's netem, not ARP. The
 // loopback device is a device of its own. It needs nf_tables with queue or
 // xt_NFQUEUE, nfnetlink_queue, and Linux 5.12; for senders that do not feel the queue also dup (see rule).
+//
+// # Map
+//
+//	main, invocation, options   tc's command line
+//	process, state              the process that serves a device, and its file
+//	rule, expression, message, queue
+//	                            nf_tables and the netfilter queue
+//	delayer, line, model        which packet is held for how long
+//	server                      who serves a device: the kernel, or this
 package netem

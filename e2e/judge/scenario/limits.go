@@ -1,7 +1,3 @@
-// Package scenario is the life of one scenario: a fresh mesh, probers in its
-// pods, a look at it without a fault, the fault, the proof that it bites, the
-// heal, what is collected, and the way back. The spec files say what is judged
-// in between.
 package scenario
 
 import (
@@ -66,8 +62,10 @@ const (
 // What a scenario must have seen before anything can be concluded.
 const (
 	// LeastObservations are critical verifications of each node in the baseline, where
-	// latencies are compared; LeastCompared where verifications per second are.
-	LeastObservations, LeastCompared = 40, 60
+	// latencies are compared.
+	LeastObservations = 40
+	// LeastCompared are the same where verifications per second are compared.
+	LeastCompared = 60
 	// LeastBurnt is the share of a container's CPU limit that stressors must use before
 	// they count as stress: beside busier processes they get less than they ask for.
 	LeastBurnt = 0.5

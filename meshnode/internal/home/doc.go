@@ -51,4 +51,12 @@
 // few and small (see Limits), and any survivor can take over.
 //
 // Table is a state machine without clock, goroutine or network; Keeper runs it.
+//
+// # Map
+//
+//	table, operation, message   the state machine, what clients ask, what members say
+//	lead, replica               a home's side of an update, and a member's
+//	claim, rank                 who takes a session over
+//	recover                     what a node without memory does first
+//	keeper                      clock and network
 package home

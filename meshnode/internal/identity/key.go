@@ -1,6 +1,3 @@
-// Package identity gives mesh nodes their names: ML-DSA-65 key pairs (FIPS
-// 204), certificates signed by the mesh's root, and the authority that issues
-// them to pods that prove themselves with a service-account token.
 package identity
 
 import (

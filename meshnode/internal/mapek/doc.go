@@ -10,6 +10,18 @@
 // Incidents are edge-triggered: an episode opens one incident, whatever number
 // of samples it lasts. An action counts as done only when its effect was
 // observed, and as failed when its deadline passes first.
+//
+// # Map
+//
+//	monitor, level             signals to symptoms; what must hold whatever was missed
+//	analyze, incident          symptoms to incidents
+//	failures, latency, exhaustion, condition, mute
+//	                           the same for one sort of trouble each
+//	plan, policy               incidents to actions, by data
+//	execute                    actions, and what they came to
+//	knowledge, pattern, threats, uptime
+//	                           what is kept
+//	loop, report               all of it in a row; what people read of it
 package mapek
 
 import (

@@ -1,9 +1,3 @@
-// Package node assembles a mesh node: sessions, failure detector, routes, the
-// control loop, journal and store around one control goroutine.
-//
-// What arrives is queued; the control goroutine alone feeds the detector, the
-// routing table and the MAPE-K loop, which are plain state machines. Records
-// have a goroutine of their own, for they wait for the disk.
 package node
 
 import (

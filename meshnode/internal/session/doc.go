@@ -125,4 +125,15 @@
 // for none and answers one per peer and Limits.Challenge; what it turns away is
 // counted. A peer that calls all its challenges critical still gets one signature
 // at a time.
+//
+// # Map
+//
+//	api, manager, operations, peer   what callers see; the sessions of a node, by peer
+//	initiate, respond, contact, cookie, transcript, wire
+//	                                 handshakes
+//	session, window, send, receive   sealed frames
+//	attestation, proof, reattest, estimator
+//	                                 challenges, their answers and deadlines
+//	relaying, relay_limit            frames that others pass on
+//	schedule                         what is due when
 package session

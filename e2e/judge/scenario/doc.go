@@ -1,0 +1,18 @@
+// Package scenario is the life of one scenario: a fresh mesh, probers in its
+// pods, a look at it without a fault, the fault, the proof that it bites, the
+// heal, what is collected, and the way back. The spec files say what is judged
+// in between.
+//
+// # Map
+//
+//	registry, limits      scenarios as values; every bar and every wait
+//	run, end              a scenario's life, from the mesh to its removal
+//	episode, tail         a fault's life, and the windows in which it is judged
+//	partition, delay, crash, hold, failure, attack, replay, stress, scaling
+//	                      each sort of fault: how it is proven, and what is asked about it
+//	loop, cells, diagnosis
+//	                      what the nodes' loops should, and should not, have done
+//	ask, records, roster  what is read of nodes, clients and pods
+//	turn                  what scenarios that run at once do one after the other
+//	compare, wait         arithmetic of series; waiting with a deadline
+package scenario

@@ -1,0 +1,10 @@
+// Command meshnode is a node of the x0tta6bl4 mesh, its certificate authority,
+// its recording client, and a tool to look at a node.
+//
+// Exit codes: 0 done, 1 failed, 2 usage.
+//
+// # Map
+//
+//	main, run, ca, client, status   the subcommands
+//	serve, trust, kernel            servers, the trust bundle, and the verifier as the node sees it
+package main
