@@ -142,11 +142,20 @@ cluster-down: runner ## remove the cluster of cluster-up
 generate: ## regenerate committed code: eBPF objects (needs clang), Chaos Mesh's manifests
 	$(GO) generate ./...
 
+# tools of lint that are Go programs: their versions stand in tools/go.mod
+TOOL = $(GO) tool -modfile=tools/go.mod
+C_FILES = $(shell git ls-files '*.c' '*.h')
+SCRIPTS = $(shell git ls-files '*.sh') .ci/run
+
 .PHONY: lint
-lint: ## format, vet, static analysis, and the workflows' linter
+lint: ## format, static analysis, names, unchecked errors, dead code, C, scripts and workflows (needs what make deps installs)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files' >&2; exit 1; }
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(TOOL) golangci-lint run
+	@# an example without an output is compiled, and called by nobody
+	@dead="$$($(TOOL) deadcode -test -tags cleanup ./... | sed '/_test[.]go:.*: Example/d')"; test -z "$$dead" || { echo "$$dead"; echo 'nothing calls these: remove them' >&2; exit 1; }
+	@for tool in shellcheck clang-format-14; do command -v $$tool >/dev/null || { echo "$$tool is missing: make deps installs it" >&2; exit 1; }; done
+	shellcheck $(SCRIPTS)
+	clang-format-14 --dry-run --Werror $(C_FILES)
 	$(GO) tool actionlint
 
 .PHONY: clean

@@ -3,6 +3,7 @@
 # source, compiles it, and requires that the named test then fails. Needs clang (or
 # BPF2GO_CC=clang-14), libbpf's headers and what the tests need. Prints a line per
 # mutation; fails if one survives.
+# shellcheck disable=SC2016 # the dollars are perl's
 set -eu
 cd "$(dirname "$0")"
 work=$(mktemp -d)

@@ -47,7 +47,7 @@ func laneReport(sc *scenario.Scenario) string {
 // leaveLane gives the lane to the next scenario: what is left to do here is to wait.
 func leaveLane() {
 	if inLane() != "" {
-		os.NewFile(laneFile, "lane").Close()
+		_ = os.NewFile(laneFile, "lane").Close()
 	}
 }
 
@@ -158,7 +158,7 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave 
 		how = "did not pass"
 	}
 	if r.code != 0 || reporter.Verbosity().GTE(types.VerbosityLevelVerbose) {
-		os.Stderr.Write(output)
+		_, _ = os.Stderr.Write(output)
 	}
 	fmt.Fprintf(os.Stderr, "%s %s after %s\n", sc.Name, how, time.Since(began).Round(time.Second))
 	return r
@@ -191,10 +191,10 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 	defer read.Close()
 	cmd.ExtraFiles = []*os.File{write} // laneFile
 	err = cmd.Start()
-	write.Close()
+	_ = write.Close()
 	if err == nil {
 		go func() {
-			read.Read(make([]byte, 1)) // until it is closed there, at the latest by the process's end
+			_, _ = read.Read(make([]byte, 1)) // until it is closed there, at the latest by the process's end
 			leave()
 		}()
 		err = cmd.Wait()

@@ -57,10 +57,10 @@ enum packet_kind {
 	PACKET_MALFORMED,
 };
 
-#define PACKET_AT(p, off, type)                                                           \
-	({                                                                                \
-		type *_at = (p)->data + (off);                                            \
-		(void *)(_at + 1) <= (p)->data_end ? _at : (type *)0;                     \
+#define PACKET_AT(p, off, type)                                       \
+	({                                                            \
+		type *_at = (p)->data + (off);                        \
+		(void *)(_at + 1) <= (p)->data_end ? _at : (type *)0; \
 	})
 
 /* What a packet is whose header of size bytes at off cannot be read: not mesh if

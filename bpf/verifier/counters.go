@@ -15,9 +15,6 @@ var verdicts = [bpfVerdictVERDICT_COUNT]string{
 	bpfVerdictVERDICT_RATE_LIMITED: "rate_limited",
 }
 
-// Verdicts lists the labels of all verdicts.
-func Verdicts() []string { return verdicts[:] }
-
 // Counters returns how many packets got each verdict since Open, over all CPUs.
 func (v *Verifier) Counters() (map[string]uint64, error) {
 	counts := make(map[string]uint64, len(verdicts))

@@ -90,7 +90,7 @@ func start(t *testing.T, binary, until string) (*exec.Cmd, *bytes.Buffer) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
+	_ = w.Close()
 	output := &bytes.Buffer{}
 	reached := make(chan bool, 1)
 	go func() {

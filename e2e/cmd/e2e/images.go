@@ -65,7 +65,7 @@ func deps(ctx context.Context, _ []string) (int, error) {
 		return exitFailed, err
 	}
 	defer s.close()
-	return s.code(s.install(ctx))
+	return s.code(s.install(ctx, true))
 }
 
 // code is exitUsage for what a person has to change and exitFailed for other errors.
@@ -80,14 +80,15 @@ func (s *session) code(err error) (int, error) {
 	}
 }
 
-// install brings in packages; an engine is only installed where none answers.
-func (s *session) install(ctx context.Context) error {
+// install brings in packages, with checks those of tests and linters too; an engine is only installed
+// where none answers.
+func (s *session) install(ctx context.Context, checks bool) error {
 	_, err := engine.Find(ctx)
 	if err != nil && !errors.Is(err, engine.ErrNone) {
 		return err
 	}
 	step := s.progress.Step("requirements")
-	return step.End("", host.Ensure(ctx, err != nil, io.MultiWriter(s.log, step), step.Detail))
+	return step.End("", host.Ensure(ctx, host.Purpose{Engine: err != nil, Checks: checks}, io.MultiWriter(s.log, step), step.Detail))
 }
 
 // withEngine calls f with an engine that answers and gives the engine up afterwards.
@@ -151,7 +152,7 @@ func (s *session) prepare(ctx context.Context, then func(*engine.Engine) error) 
 			return err
 		}
 	}
-	if err := s.install(ctx); err != nil {
+	if err := s.install(ctx, false); err != nil {
 		return err
 	}
 	return s.withEngine(ctx, func(e *engine.Engine) error {

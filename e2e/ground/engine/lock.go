@@ -29,15 +29,15 @@ func Acquire(name string) (*Lock, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		holder := make([]byte, 20)
 		n, _ := f.Read(holder)
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("%w (process %s): wait for its end", ErrBusy, strings.TrimSpace(string(holder[:n])))
 	}
 	if err := f.Truncate(0); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return &Lock{f}, nil
@@ -91,7 +91,7 @@ func flock(f *os.File, how int) error {
 			return nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			f.Close()
+			_ = f.Close()
 			return fmt.Errorf("%w: %s is locked: %w", ErrBusy, f.Name(), err)
 		}
 	}

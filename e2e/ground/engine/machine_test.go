@@ -231,5 +231,5 @@ func TestPublishedPortOfSomebodyElseIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.Close()
+	_ = again.Close()
 }

@@ -171,7 +171,7 @@ func running() bool {
 	if err != nil || fd < 0 {
 		return false
 	}
-	unix.Close(fd)
+	_ = unix.Close(fd)
 	return true
 }
 

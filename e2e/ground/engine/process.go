@@ -55,7 +55,7 @@ func openProcess(file string) (fd int, err error) {
 	}
 	// Only now: the process that is looked at is the one that the descriptor holds.
 	if now, err := startTime(pid); err != nil || now != started || ended(fd, 0) {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return -1, nil
 	}
 	return fd, nil

@@ -84,7 +84,7 @@ func use(t *testing.T, e *Engine) string {
 		response, err := direct.Get("http://127.0.0.1:" + port)
 		if err == nil {
 			text, err := io.ReadAll(response.Body)
-			response.Body.Close()
+			_ = response.Body.Close()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func freePort(t *testing.T) string {
 			t.Fatal(err)
 		}
 		err = unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		if err == nil {
 			return strconv.Itoa(port)
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,12 @@ const installLock = "packages"
 // requirement is a command and the Debian package that has it.
 type requirement struct{ path, pkg string }
 
-// engine is needed where no Docker engine answers; build where images are built from source.
+// Purpose says what this machine is to be ready for, besides building images from source.
+type Purpose struct {
+	Engine bool // to start a Docker engine
+	Checks bool // to run the tests and the linters
+}
+
 var (
 	engineNeeds = []requirement{
 		{"dockerd", "docker.io"}, {"docker", "docker.io"}, {"containerd", "containerd"}, {"runc", "runc"}, {"iptables", "iptables"},
@@ -36,16 +42,25 @@ var (
 		{"gcc", "gcc"}, {"/usr/include/stdlib.h", "libc6-dev"}, {"/usr/include/seccomp.h", "libseccomp-dev"},
 		{"pkg-config", "pkg-config"}, {"mmdebstrap", "mmdebstrap"},
 	}
+	// clang-format by its version: each lays lines out a little differently
+	checkNeeds = []requirement{{"strace", "strace"}, {"shellcheck", "shellcheck"}, {"clang-format-14", "clang-format-14"}}
 )
 
-// Ensure installs, as root on Debian and Ubuntu, the packages that are missing;
-// elsewhere the error names them and wraps ErrMissing. withEngine says whether an
-// engine has to be started here. Output of apt goes to log.
-func Ensure(ctx context.Context, withEngine bool, log io.Writer, say func(string, ...any)) error {
-	needs := buildNeeds
-	if withEngine {
-		needs = append(append([]requirement(nil), engineNeeds...), buildNeeds...)
+func (p Purpose) needs() []requirement {
+	needs := slices.Clone(buildNeeds)
+	if p.Engine {
+		needs = append(needs, engineNeeds...)
 	}
+	if p.Checks {
+		needs = append(needs, checkNeeds...)
+	}
+	return needs
+}
+
+// Ensure installs, as root on Debian and Ubuntu, the packages that are missing;
+// elsewhere the error names them and wraps ErrMissing. Output of apt goes to log.
+func Ensure(ctx context.Context, purpose Purpose, log io.Writer, say func(string, ...any)) error {
+	needs := purpose.needs()
 	packages := missing(needs)
 	if len(packages) == 0 {
 		return nil

@@ -15,6 +15,16 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+func TestNeeds(t *testing.T) {
+	for p, want := range map[Purpose][3]bool{{}: {true}, {Engine: true}: {true, true}, {Checks: true}: {true, false, true}, {true, true}: {true, true, true}} {
+		for i, one := range []requirement{{"gcc", "gcc"}, {"dockerd", "docker.io"}, {"shellcheck", "shellcheck"}} {
+			if got := slices.Contains(p.needs(), one); got != want[i] {
+				t.Errorf("%+v needs %s: %v, want %v", p, one.pkg, got, want[i])
+			}
+		}
+	}
+}
+
 func TestCheckDisk(t *testing.T) {
 	if err := checkDisk(t.TempDir(), 1); err != nil {
 		t.Errorf("one byte: %v", err)

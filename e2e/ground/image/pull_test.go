@@ -95,7 +95,7 @@ func testRegistry(t *testing.T) string {
 	for {
 		response, err := http.Get("http://" + address + "/v2/")
 		if err == nil {
-			response.Body.Close()
+			_ = response.Body.Close()
 			return address
 		}
 		if time.Now().After(deadline) {
@@ -138,7 +138,7 @@ func pullStore(t *testing.T, e *engine.Engine, r registry) *Store {
 		t.Fatal(err)
 	}
 	p := progress.New(null)
-	t.Cleanup(func() { p.Close(); null.Close() })
+	t.Cleanup(func() { p.Close(); _ = null.Close() })
 	s := &Store{project: "../../..", dir: t.TempDir(), engine: e, progress: p, log: io.Discard, registry: r}
 	archives, err := s.chaosArchives()
 	if err != nil {

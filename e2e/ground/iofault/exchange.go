@@ -78,7 +78,6 @@ func freeze(ours []int) (frozen []*tracee, err error) {
 				return nil, errors.Join(err, e)
 			}
 		}
-		frozen = nil
 		time.Sleep(freezeTimeout / 10)
 	}
 	return nil, err

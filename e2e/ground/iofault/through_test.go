@@ -142,7 +142,7 @@ func (w *twin) step() {
 		w.both("rename", func(i int) outcome {
 			delete(w.open[i], other) // it stays open, without a name
 			err := os.Rename(w.file(i, name).Name(), filepath.Join(w.roots[i], other))
-			w.closeOne(i, name)
+			_ = w.closeOne(i, name)
 			return outcome{err: err}
 		})
 	case 16:

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// UserspaceVariable, if it is set, makes the stand-in serve netem itself without
+// UserspaceVariable makes, if it is set, the stand-in serve netem itself without
 // asking the kernel first, so that both can be compared on one machine.
 const UserspaceVariable = "X0TTA6BL4_TC_USERSPACE"
 

@@ -18,6 +18,7 @@ const Version = "1"
 // Verdict is what can be said of a criterion.
 type Verdict string
 
+// The verdicts.
 const (
 	Passed Verdict = "passed"
 	Failed Verdict = "failed"

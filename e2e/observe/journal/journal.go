@@ -175,11 +175,11 @@ func (i Incident) Ordered() error {
 		if n < 0 {
 			return fmt.Errorf("incident %s has no entry of phase %s", i, p)
 		}
-		if e := i.Entries[n]; k > 0 && e.Seq < last.Seq {
+		e := i.Entries[n]
+		if k > 0 && e.Seq < last.Seq {
 			return fmt.Errorf("incident %s: %s/%s came before %s/%s", i, e.Phase, e.Kind, last.Phase, last.Kind)
-		} else {
-			last = e
 		}
+		last = e
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func TestSlowWritersKeepNobodyWaiting(t *testing.T) {
 	var slow []net.Conn
 	defer func() {
 		for _, c := range slow {
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	start := time.Now()
@@ -46,7 +46,7 @@ func TestSlowWritersKeepNobodyWaiting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		if resp.StatusCode != http.StatusCreated {
 			t.Fatalf("an honest client's record %d: %s", i, resp.Status)
 		}

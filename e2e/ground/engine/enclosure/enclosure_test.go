@@ -45,7 +45,7 @@ func pair(t *testing.T) (a, b *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	t.Cleanup(func() { _, _ = dialed.Close(), accepted.Close() })
 	return dialed.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
@@ -77,7 +77,7 @@ func TestHalfClosedConnectionIsCarriedOn(t *testing.T) {
 	if _, err := server.Write([]byte("answer")); err != nil {
 		t.Fatal(err)
 	}
-	server.Close()
+	_ = server.Close()
 	if n, err := client.Read(buffer); err != nil || string(buffer[:n]) != "answer" {
 		t.Errorf("%q, %v", buffer[:n], err)
 	}

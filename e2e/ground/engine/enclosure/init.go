@@ -46,7 +46,7 @@ func Command(binary, run, state string, args ...string) (cmd *exec.Cmd, release 
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		network.Close()
+		_ = network.Close()
 		return nil, nil, err
 	}
 	cmd = exec.Command(binary, append([]string{"init", run, state}, args...)...)

@@ -25,7 +25,7 @@ func start(t *testing.T, ctx context.Context, name string, conn *net.UDPConn, pe
 		if err := p.Run(ctx, conn); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		w.Close()
+		_ = w.Close()
 	}()
 	lines := make(chan Line, 1024)
 	go func() {
