@@ -158,6 +158,18 @@ lint: ## format, static analysis, names, unchecked errors, dead code, C, scripts
 	clang-format-14 --dry-run --Werror $(C_FILES)
 	$(GO) tool actionlint
 
+.PHONY: release
+release: ## build what a release publishes into .bin/release: VERSION=vX.Y.Z, which CHANGELOG.md has a section of
+	@[[ '$(VERSION)' =~ ^v[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo 'say which version: make release VERSION=vX.Y.Z' >&2; exit 1; }
+	@grep -qF '## [$(VERSION:v%=%)]' CHANGELOG.md || { echo 'CHANGELOG.md has no section [$(VERSION:v%=%)]' >&2; exit 1; }
+	@rm -rf .bin/release && mkdir -p .bin/release
+	@awk -v version='[$(VERSION:v%=%)]' '/^## / { on = $$2 == version; next } on' CHANGELOG.md >.bin/release/NOTES.md
+	for package in meshnode meshnode/cmd/meshchaos; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' \
+			-o .bin/release/$${package##*/}-linux-amd64 ./$$package; done
+	cd .bin/release && sha256sum mesh*-linux-* >SHA256SUMS
+	test "$$(.bin/release/meshnode-linux-amd64 version)" = '$(VERSION)'
+
 .PHONY: clean
 clean: runner ## remove everything a run may have left: clusters, engine, artifacts; images stay
 	@.bin/e2e clean
