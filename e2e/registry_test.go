@@ -23,7 +23,7 @@ import (
 
 //go:generate go test -short -count=1 -run ^TestRegistry$ . -update
 
-var update = flag.Bool("update", false, "with -short: write the README's table of criteria")
+var update = flag.Bool("update", false, "with -short: write the tables of scenarios and criteria into the READMEs")
 
 // TestRegistry sees that everything that is derived from the registry of scenarios is what
 // the registry says.
@@ -98,7 +98,10 @@ func TestRegistry(t *testing.T) {
 	t.Run("saved runs", savedRuns)
 	t.Run("near misses", nearMisses)
 	t.Run("saved runs without a fault, and without the loop", savedControls)
-	t.Run("README", func(t *testing.T) { compareReadme(t, filepath.Join(root, "README.md")) })
+	t.Run("README", func(t *testing.T) {
+		compare(t, filepath.Join(root, "README.md"), "scenarios", scenario.Index(scenarios))
+		compare(t, filepath.Join(root, "e2e", "README.md"), "criteria", scenario.Table(scenarios))
+	})
 	t.Run("make scenarios", func(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "make", "--silent", "--no-print-directory", "-C", root, "scenarios")
 		out, err := cmd.Output()
@@ -118,30 +121,26 @@ func TestRegistry(t *testing.T) {
 	})
 }
 
-// Marks of the part of the README that is generated.
-const (
-	criteriaBegin = "<!-- criteria: begin -->\n"
-	criteriaEnd   = "<!-- criteria: end -->"
-)
-
-func compareReadme(t *testing.T, path string) {
+// compare sees that the part of a file between the marks of a name is as it is generated.
+func compare(t *testing.T, path, name, want string) {
+	t.Helper()
+	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, begun := strings.Cut(string(b), criteriaBegin)
-	table, after, ended := strings.Cut(rest, criteriaEnd)
+	before, rest, begun := strings.Cut(string(b), begin)
+	got, after, ended := strings.Cut(rest, end)
 	if !begun || !ended {
-		t.Fatalf("%s has no part between %q and %q", path, criteriaBegin, criteriaEnd)
+		t.Fatalf("%s has no part between %q and %q", path, begin, end)
 	}
-	want := scenario.Table(scenarios)
 	if *update {
-		if err := os.WriteFile(path, []byte(before+criteriaBegin+want+criteriaEnd+after), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if table != want {
-		t.Errorf("the README's table of criteria is not the registry's: run go generate ./e2e\ngot\n%s\nwant\n%s", table, want)
+	if got != want {
+		t.Errorf("the %s of %s are not the registry's: run go generate ./e2e\ngot\n%s\nwant\n%s", name, path, got, want)
 	}
 }

@@ -85,19 +85,35 @@ func Check(all []*Scenario) error {
 	return nil
 }
 
-// Table is the criteria of scenarios as a table in Markdown, as the README has it.
+// Index is the scenarios as a table in Markdown, as the README has it.
+func Index(all []*Scenario) string {
+	var b strings.Builder
+	b.WriteString("| scenario | what it is | criteria |\n| --- | --- | --- |\n")
+	for _, s := range all {
+		fmt.Fprintf(&b, "| %s | %s | %d |\n", s.heading(), s.Title, len(s.Criteria))
+	}
+	return b.String()
+}
+
+// Table is the criteria of scenarios as a table in Markdown, as the suite's README has it.
 func Table(all []*Scenario) string {
 	var b strings.Builder
 	b.WriteString("| scenario | id | proves | bar |\n| --- | --- | --- | --- |\n")
 	for _, s := range all {
-		name := "`" + s.Name + "`"
-		if s.Is(Nightly) {
-			name += " (nightly)"
-		}
+		name := s.heading()
 		for _, c := range s.Criteria {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, c.ID, c.Text, c.Bar)
 			name = ""
 		}
 	}
 	return b.String()
+}
+
+// heading is the scenario's name in Markdown, and whether it runs only when it is named.
+func (s *Scenario) heading() string {
+	name := "`" + s.Name + "`"
+	if s.Is(Nightly) {
+		name += " (nightly)"
+	}
+	return name
 }

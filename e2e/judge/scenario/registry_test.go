@@ -30,12 +30,22 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestTable(t *testing.T) {
-	got := Table([]*Scenario{
-		{Name: "a", Criteria: []Criterion{{"S1.1", "it holds", "≤ 2 s"}, {"F1", "nothing is left", "0"}}},
-		{Name: "b", Labels: []string{Nightly}, Criteria: []Criterion{{"R1", "x", "yes"}}},
-	})
-	want := `| scenario | id | proves | bar |
+func TestTables(t *testing.T) {
+	all := []*Scenario{
+		{Name: "a", Title: "one", Criteria: []Criterion{{"S1.1", "it holds", "≤ 2 s"}, {"F1", "nothing is left", "0"}}},
+		{Name: "b", Title: "two", Labels: []string{Nightly}, Criteria: []Criterion{{"R1", "x", "yes"}}},
+	}
+	got := Index(all)
+	want := `| scenario | what it is | criteria |
+| --- | --- | --- |
+| ` + "`a`" + ` | one | 2 |
+| ` + "`b`" + ` (nightly) | two | 1 |
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	got = Table(all)
+	want = `| scenario | id | proves | bar |
 | --- | --- | --- | --- |
 | ` + "`a`" + ` | S1.1 | it holds | ≤ 2 s |
 |  | F1 | nothing is left | 0 |
