@@ -1,6 +1,3 @@
-// Command e2e is what make calls: it gets this machine ready, runs the suite, and
-// leaves nothing behind. Exit codes: 0 done or all passed, 1 a criterion or a step failed,
-// 2 usage or a missing requirement, 3 invalid (nothing can be concluded).
 package main
 
 import (

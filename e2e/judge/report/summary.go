@@ -1,7 +1,3 @@
-// Package report turns a run into what it leaves behind: summary.json, which
-// summary.schema.json describes, junit.xml, ginkgo.json, summary.md, the table at the
-// end, and what GitHub shows of a job. It decides the verdicts, and the verdicts decide
-// the exit code.
 package report
 
 import (

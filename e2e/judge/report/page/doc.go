@@ -5,4 +5,11 @@
 // panels.go draw, view.go says what stands where, and page.html is how it looks. The
 // charts are SVG by gonum/plot. Nothing is fetched when the page is opened, and no script
 // is in it.
+//
+// # Map
+//
+//	view, criterion       what the page shows
+//	evidence, history     what it is read from
+//	panels, traffic, curve, chart
+//	                      its charts
 package page

@@ -1,0 +1,12 @@
+// Command e2e is what make calls: it gets this machine ready, runs the suite, and
+// leaves nothing behind. Exit codes: 0 done or all passed, 1 a criterion or a step failed,
+// 2 usage or a missing requirement, 3 invalid (nothing can be concluded).
+//
+// # Map
+//
+//	main, run, kept       subcommands; a run of the suite; the cluster that stays
+//	images                requirements, engine and images
+//	controls, mutants     runs in which the mesh cannot pass
+//	compare, finished, report
+//	                      what is made of runs that are over
+package main
