@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"image/color"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -72,6 +74,7 @@ func newPlot(c clock, bands []band) *plot.Plot {
 			s.Color, s.Font.Variant, s.Font.Size = tone(toneInk), "Sans", fontSize
 		}
 	}
+	p.X.Tick.Marker = plot.TickerFunc(wholeSeconds)
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = tone(toneGrid), tone(toneGrid)
 	for _, b := range bands {
@@ -79,6 +82,23 @@ func newPlot(c clock, bands []band) *plot.Plot {
 	}
 	p.Add(grid)
 	return p
+}
+
+// wholeSeconds are ticks of an axis at round times, zero among them.
+func wholeSeconds(from, to float64) []plot.Tick {
+	const most = 12
+	step := 600.0
+	for _, s := range []float64{1, 2, 5, 10, 15, 20, 30, 60, 120, 300} {
+		if (to-from)/s <= most {
+			step = s
+			break
+		}
+	}
+	var ticks []plot.Tick
+	for at := math.Ceil(from/step) * step; at <= to; at += step {
+		ticks = append(ticks, plot.Tick{Value: at, Label: strconv.FormatFloat(at+0, 'f', 0, 64)}) // + 0: there is no -0
+	}
+	return ticks
 }
 
 // band is a stretch of time, over the whole height.
@@ -123,6 +143,7 @@ func drawn(panels []panel) ([]chart, error) {
 var (
 	standIn = regexp.MustCompile(`#([0-9A-F]{2})` + marker)
 	colours = regexp.MustCompile(`#[0-9A-Fa-f]{6}\b`)
+	digits  = regexp.MustCompile(`\d+\.\d\d+`)
 	root    = regexp.MustCompile(`(?s)^.*?<svg[^>]*?viewBox="([^"]*)"[^>]*>`)
 	fonts   = regexp.MustCompile(`font-family:[^;"]*;font-variant:[^;"]*;font-weight:[^;"]*;font-style:[^;"]*;`)
 )
@@ -144,6 +165,11 @@ func inlined(svg, words string) (template.HTML, error) {
 	if left := colours.FindString(svg); left != "" {
 		return "", fmt.Errorf("colour %s is none of the page's", left)
 	}
+	// A tenth of a pixel is enough, and the digits are most of the file.
+	svg = digits.ReplaceAllStringFunc(svg, func(s string) string {
+		v, _ := strconv.ParseFloat(s, 64) // a number, by the pattern
+		return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
+	})
 	svg = strings.Join(strings.Fields(svg), " ")
 	return template.HTML(fmt.Sprintf(`<svg viewBox="%s" role="img" aria-label="%s">%s`, box[1], template.HTMLEscapeString(words), svg)), nil
 }

@@ -46,6 +46,7 @@ func (e evidence) curvePanel(c clock, bands []band, curve report.Curve, bars []b
 		for _, v := range curve.Pods[name] {
 			points = append(points, plotter.XY{X: start + v[0], Y: v[1]})
 		}
+		points = extremes(points)
 		if len(points) == 0 {
 			continue
 		}
@@ -66,6 +67,35 @@ func (e evidence) curvePanel(c clock, bands []band, curve report.Curve, bars []b
 		title += "; bar (long dashes) " + b.id
 	}
 	return panel{title, strings.Join(words, ", "), chartHeight, p}
+}
+
+// mostPoints is how many points of a line are drawn, about: the page has room for no more.
+const mostPoints = 150
+
+// extremes returns a line of at most mostPoints points with the shape of another: of each
+// stretch of it the least and the most, and its ends.
+func extremes(points plotter.XYs) plotter.XYs {
+	if len(points) <= mostPoints {
+		return points
+	}
+	kept := plotter.XYs{points[0]}
+	inner := points[1 : len(points)-1]
+	for part := range slices.Chunk(inner, 1+(len(inner)-1)/(mostPoints/2-1)) {
+		least, most := 0, 0
+		for i, p := range part {
+			if p.Y < part[least].Y {
+				least = i
+			}
+			if p.Y >= part[most].Y {
+				most = i
+			}
+		}
+		kept = append(kept, part[min(least, most)])
+		if least != most {
+			kept = append(kept, part[max(least, most)])
+		}
+	}
+	return append(kept, points[len(points)-1])
 }
 
 // lineOf is which line a pod has, the same in every chart of the scenario.

@@ -86,7 +86,7 @@ func faultPanel(c clock, bands []band, faults []report.Span) panel {
 			what  string
 			t     *time.Time
 			shape draw.GlyphDrawer
-		}{{"injected", f.Injected, draw.PyramidGlyph{}}, {"proven", f.Proven, draw.CircleGlyph{}}, {"recovered", f.Recovered, draw.SquareGlyph{}}} {
+		}{{"injected", f.Injected, draw.PyramidGlyph{}}, {"proven", f.Proven, draw.CircleGlyph{}}, {"recovered", f.Recovered, draw.BoxGlyph{}}} {
 			if at.t != nil {
 				words = append(words, fmt.Sprintf("%s at %+.1f s", at.what, c.at(*at.t)))
 				p.Add(marks(at.shape, toneInk, plotter.XYs{{X: c.at(*at.t), Y: y}}))
@@ -113,7 +113,7 @@ var phases = []struct {
 }{
 	{event.Monitor, draw.CircleGlyph{}, "●"},
 	{event.Analyze, draw.PyramidGlyph{}, "▲"},
-	{event.Plan, draw.SquareGlyph{}, "■"},
+	{event.Plan, draw.BoxGlyph{}, "■"},
 	{event.Execute, draw.CrossGlyph{}, "×"},
 	{event.Knowledge, draw.RingGlyph{}, "○"},
 }
