@@ -28,8 +28,16 @@ help: ## list the targets
 	@printf '  %-24s %s\n' e2e-SCENARIO 'run one scenario: $(SCENARIOS)'
 
 .PHONY: e2e
-e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, ARGS=…)
-	@.bin/e2e run -profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ARGS)
+e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, ARGS=…; DRY=1 only says what would run)
+	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ARGS)
+
+.PHONY: e2e-new
+e2e-new: runner ## write the two files of a new scenario (NAME=slow-disk)
+	@.bin/e2e new $(NAME)
+
+.PHONY: triage
+triage: runner ## pack what a bug report about a run needs, without secrets (RUN=directory or its name in artifacts; the latest)
+	@.bin/e2e triage $(RUN)
 
 # the labels of the scenarios, from their registry: what each describe names
 SCENARIOS := $(shell sed -nE 's/^\tName: "([a-z0-9-]+)",.*/\1/p' e2e/*_test.go)
@@ -48,7 +56,7 @@ e2e-mutants: runner ## run scenarios with defects on purpose in the node, each o
 
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
-	@.bin/e2e run -profile $(PROFILE) $(addprefix -lanes=,$(LANES)) -ginkgo.label-filter=$* $(ARGS)
+	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector where it works
@@ -110,6 +118,14 @@ judge: ## judge a finished run again from its artefacts, and say what would be a
 .PHONY: compare
 compare: runner ## say which measured values have moved among the runs that were kept, and since which commit
 	@.bin/e2e compare $(ARGS)
+
+.PHONY: test-report
+test-report: ## see the HTML report in a headless browser, on a phone and a desktop (needs chromium); screenshots go to artifacts/report
+	REPORT_SCREENSHOTS="$(CURDIR)/artifacts/report" $(GO) test -tags browser -count 1 -timeout 15m -run Browser ./e2e/judge/report/page
+
+.PHONY: report
+report: runner ## make the HTML report of a run again (RUN=directory or its name in artifacts; the latest)
+	@.bin/e2e report $(RUN)
 
 .PHONY: bench
 bench: ## run the benchmarks of the node, side by side with their bare counterparts and with memberlist

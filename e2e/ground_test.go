@@ -79,7 +79,7 @@ func newGround(ctx context.Context) (*ground, error) {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
 	ready := time.Since(commandStarted())
-	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: "from the command to the first spec", Seconds: ready.Seconds()})
+	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: report.FirstSpec, Seconds: ready.Seconds()})
 	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
 	return g, nil
 }

@@ -56,15 +56,22 @@ func reportQueries(ctx context.Context, since time.Time) {
 	AddReportEntry(report.EntryQueries, queries, ReportEntryVisibilityNever)
 }
 
-// list writes the registry as JSON: each scenario's name and the ids of its criteria.
+// list writes the registry as JSON: each scenario's name, the ids of its criteria, how many
+// of them the filters select, and its fixtures.
 func list(w io.Writer) error {
 	type entry struct {
 		Name     string   `json:"name"`
 		Criteria []string `json:"criteria"`
+		Selected int      `json:"selected"`
+		Fixtures []string `json:"fixtures"`
+	}
+	selected := map[string]int{}
+	for _, s := range suite.selected {
+		selected[report.ScenarioOf(s)]++
 	}
 	var all []entry
 	for _, sc := range scenarios {
-		e := entry{Name: sc.Name}
+		e := entry{Name: sc.Name, Selected: selected[sc.Name], Fixtures: sc.Fixtures}
 		for _, c := range sc.Criteria {
 			e.Criteria = append(e.Criteria, c.ID)
 		}

@@ -32,12 +32,14 @@ func init() {
 		"compare":  {"say which values have moved among the runs that were kept", compare},
 		"images":   {"pull or build every image", images},
 		"mutants":  {"run scenarios with defects on purpose in the node: e2e mutants [-only names]", mutants},
-		"run":      {"run the suite: e2e run [-profile full|quick] [suite flags]", runSuite},
+		"run":      {"run the suite: e2e run [-dry] [-profile full|quick] [suite flags]; -dry only says what would run", runSuite},
 		"up":       {"create the cluster and leave it running", up},
 		"down":     {"remove the cluster of up", down},
 		"clean":    {"remove what any earlier run left", clean},
 		"report":   {"make the HTML report of a run again: e2e report [DIRECTORY]", writeReport},
 		"controls": {"run scenarios in which the mesh cannot pass: e2e controls [-cells O,E,H]", controls},
+		"new":      {"write the two files of a new scenario: e2e new NAME", newScenario},
+		"triage":   {"pack what a bug report about a run needs, without secrets: e2e triage [DIRECTORY]", pack},
 	}
 }
 

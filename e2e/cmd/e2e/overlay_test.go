@@ -79,7 +79,9 @@ func TestAScenarioIsTwoFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := suiteWith(t, project, map[string][]byte{"e2e/added_test.go": []byte(added), "fixtures/added.yaml": fixture})
+	further := made(t, "slow-disk") // what make e2e-new writes is a scenario as well
+	further["e2e/added_test.go"], further["fixtures/added.yaml"] = []byte(added), fixture
+	binary := suiteWith(t, project, further)
 	ask := func(defect string, args ...string) (stdout, stderr string, code int) {
 		t.Helper()
 		var out, errOut strings.Builder
@@ -110,6 +112,9 @@ func TestAScenarioIsTwoFiles(t *testing.T) {
 	}
 	if _, errOut, code := ask("", "-check", "-ginkgo.label-filter=added"); code != 0 {
 		t.Errorf("-check: exit code %d: %s", code, errOut)
+	}
+	if _, errOut, code := ask("", "-check", "-ginkgo.label-filter=slow-disk && X1.1"); code != 0 {
+		t.Errorf("-check of a scenario that was just made: exit code %d: %s", code, errOut)
 	}
 	for defect, c := range map[string]struct{ filter, want string }{
 		"plain":    {"", `"An added scenario is in no registry" is no criterion of a scenario`},

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report/page"
 )
 
@@ -45,4 +47,25 @@ func runDir(args []string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(project, "artifacts", args[0]), nil
+}
+
+// pack writes the archive of a run for a bug report beside the run's directory.
+func pack(_ context.Context, args []string) (int, error) {
+	dir, err := runDir(args)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return exitUsage, err
+	}
+	path := dir + ".triage.tar.gz"
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return exitFailed, err
+	}
+	if err := errors.Join(report.Pack(f, dir, time.Now()), f.Close()); err != nil {
+		return exitFailed, errors.Join(err, os.Remove(path))
+	}
+	fmt.Printf("%s\nSecrets of the forms that are known have been removed: look into it before you send it.\n", path)
+	return 0, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -38,13 +39,16 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 		return exitFailed, err
 	}
 	defer s.close()
-	if err := engine.Free("images", remains.Run()); err != nil {
+	if err := engine.Free("images", remains.Run()); err != nil && !slices.Contains(args, "-dry") {
 		return s.code(err)
 	}
 	step := s.progress.Step("build the suite")
 	binary := filepath.Join(s.project, ".bin", "e2e.test")
 	if err := step.End("", s.build(ctx, "test", binary, "-c", "./e2e")); err != nil {
 		return s.code(err)
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return a == "-dry" || a == "--dry" }); i >= 0 {
+		return s.plan(ctx, binary, slices.Delete(slices.Clone(args), i, i+1))
 	}
 	// Wrong flags are found before anything is installed or built.
 	if code, err := s.test(ctx, binary, append([]string{"-check"}, args...)); err != nil || code != 0 {

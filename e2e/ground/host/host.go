@@ -89,6 +89,9 @@ func Ensure(ctx context.Context, purpose Purpose, log io.Writer, say func(string
 	return nil
 }
 
+// Missing returns the packages that Ensure would install, or ask for.
+func Missing(purpose Purpose) []string { return missing(purpose.needs()) }
+
 // missing returns the packages of the needs that this machine does not meet.
 func missing(needs []requirement) []string {
 	var packages []string

@@ -100,6 +100,21 @@ func stateDir() (string, error) {
 // Find returns the set if nothing has to be pulled or built but the project's own
 // images, which take seconds. The error wraps ErrMissing.
 func (s *Store) Find(ctx context.Context) (Set, error) {
+	set, err := s.find(ctx)
+	if err != nil {
+		return Set{}, err
+	}
+	return s.withProject(ctx, set)
+}
+
+// Lacking is the error of Find, which it tells without making anything.
+func (s *Store) Lacking(ctx context.Context) error {
+	_, err := s.find(ctx)
+	return err
+}
+
+// find returns the set without the project's own images.
+func (s *Store) find(ctx context.Context) (Set, error) {
 	set := Set{Node: Node, Built: true, DNSTag: CoreDNSTag}
 	want, err := s.nodeHash()
 	if err != nil {
@@ -114,7 +129,7 @@ func (s *Store) Find(ctx context.Context) (Set, error) {
 	} else if set, ok = s.pulledBefore(ctx); !ok {
 		return Set{}, fmt.Errorf("%w: run `make images` (about 15 minutes on 2 cores the first time, seconds after that)", ErrMissing)
 	}
-	return s.withProject(ctx, set)
+	return set, nil
 }
 
 // Ensure returns the set after pulling or building what is missing.
