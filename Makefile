@@ -166,7 +166,7 @@ SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 .PHONY: lint
 lint: ## format, static analysis, names, unchecked errors, dead code, C, scripts and workflows (needs what make deps installs)
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files' >&2; exit 1; }
-	$(TOOL) golangci-lint run
+	$(TOOL) golangci-lint run --allow-parallel-runners
 	@# an example without an output is compiled, and called by nobody
 	@dead="$$($(TOOL) deadcode -test -tags cleanup ./... | sed '/_test[.]go:.*: Example/d')"; test -z "$$dead" || { echo "$$dead"; echo 'nothing calls these: remove them' >&2; exit 1; }
 	@for tool in shellcheck clang-format-14; do command -v $$tool >/dev/null || { echo "$$tool is missing: make deps installs it" >&2; exit 1; }; done
