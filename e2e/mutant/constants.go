@@ -1,13 +1,6 @@
 package mutant
 
-import (
-	"errors"
-	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-)
+import "fmt"
 
 //go:generate go run generate.go
 
@@ -46,24 +39,4 @@ func init() {
 `, m.Tag(), m.Const(), m.Bug, Announcement)
 	}
 	return files
-}
-
-// Write writes the generated files into dir, and removes those that are not generated any
-// more.
-func Write(dir string) error {
-	files := Files()
-	old, err := filepath.Glob(filepath.Join(dir, "*_o[nf]*.go"))
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, path := range old {
-		if _, ok := files[filepath.Base(path)]; !ok {
-			errs = append(errs, os.Remove(path))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		errs = append(errs, os.WriteFile(filepath.Join(dir, name), []byte(files[name]), 0o644))
-	}
-	return errors.Join(errs...)
 }

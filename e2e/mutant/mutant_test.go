@@ -65,7 +65,7 @@ func TestFilesAreGenerated(t *testing.T) {
 		}
 		if text, ok := want[e.Name()]; ok && text == string(b) {
 			delete(want, e.Name())
-		} else if e.Name() != "mutant.go" {
+		} else if e.Name() != "mutant.go" && e.Name() != "doc.go" {
 			t.Errorf("%s is not what the table makes of it: run go generate ./e2e/mutant", e.Name())
 		}
 	}

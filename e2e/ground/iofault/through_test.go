@@ -149,8 +149,7 @@ func (w *twin) step() {
 		w.both("close", func(i int) outcome { return outcome{err: w.closeOne(i, name)} })
 	case 17:
 		w.both("seek", func(i int) outcome {
-			n, err := unix.Seek(fd(i), off, []int{unix.SEEK_DATA, unix.SEEK_HOLE, unix.SEEK_END}[size%3])
-			return outcome{n: n, err: err}
+			return seek(fd(i), off, []int{unix.SEEK_DATA, unix.SEEK_HOLE, unix.SEEK_END}[size%3])
 		})
 	case 18:
 		w.both("fsync", func(i int) outcome { return outcome{err: unix.Fsync(fd(i))} })
@@ -166,6 +165,33 @@ func (w *twin) step() {
 			return outcome{n: int64(n) + st.Size, err: err}
 		})
 	}
+}
+
+// seek seeks. Where a file has holes is its file system's affair, and may differ from one
+// moment to the next: what it calls none of the data has to read as zeros.
+func seek(fd int, off int64, whence int) outcome {
+	n, err := unix.Seek(fd, off, whence)
+	size, serr := unix.Seek(fd, 0, unix.SEEK_END)
+	if whence == unix.SEEK_END || off >= size || serr != nil {
+		return outcome{n: n, err: errors.Join(err, serr)}
+	}
+	from, to := off, n // where there is no data
+	switch {
+	case whence == unix.SEEK_DATA && errors.Is(err, unix.ENXIO):
+		to = size
+	case err != nil:
+		return outcome{err: err}
+	case whence == unix.SEEK_HOLE:
+		from, to = n, min(size, n+1)
+	}
+	b := make([]byte, to-from)
+	if _, err := unix.Pread(fd, b, from); err != nil {
+		return outcome{err: err}
+	}
+	if len(bytes.Trim(b, "\x00")) > 0 {
+		return outcome{err: fmt.Errorf("no data from %d to %d, but not zeros", from, to)}
+	}
+	return outcome{}
 }
 
 // mapped writes through a mapping, and reads what that did with a read.
