@@ -68,7 +68,7 @@ type Run struct {
 	before    map[string]fault.NetState
 	episodes  []*Episode
 	roster    *roster
-	faults    []any         // what the episodes are of; see note
+	faults    []disturbed   // what the episodes are of; see note
 	skew      time.Duration // what Skew found last
 	artefacts *artefacts    // of a finished run, which is judged again; nil while it lives
 	collected bool

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"reflect"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
@@ -82,40 +83,34 @@ type savedEpisode struct {
 	Fault json.RawMessage
 }
 
-// kinds are the types that an episode can be of.
-var kinds = map[string]func() (any, **Episode){
-	"partition": func() (any, **Episode) { f := &Partition{}; return f, &f.Episode },
-	"attack":    func() (any, **Episode) { f := &Attack{}; return f, &f.Episode },
-	"crash":     func() (any, **Episode) { f := &Crash{}; return f, &f.Episode },
-	"delay":     func() (any, **Episode) { f := &Delay{}; return f, &f.Episode },
-	"stress":    func() (any, **Episode) { f := &Stress{}; return f, &f.Episode },
-	"failure":   func() (any, **Episode) { f := &Failure{}; return f, &f.Episode },
-	"replay":    func() (any, **Episode) { f := &Replay{}; return f, &f.Episode },
+// disturbed is what this package knows of a fault: it embeds the fault's episode.
+type disturbed interface{ episode() *Episode }
+
+func (e *Episode) episode() *Episode { return e }
+
+// kinds are the types that an episode can be of, by the names that they are saved under.
+var kinds = map[string]func() disturbed{
+	"partition": func() disturbed { return &Partition{} },
+	"attack":    func() disturbed { return &Attack{} },
+	"crash":     func() disturbed { return &Crash{} },
+	"delay":     func() disturbed { return &Delay{} },
+	"stress":    func() disturbed { return &Stress{} },
+	"failure":   func() disturbed { return &Failure{} },
+	"replay":    func() disturbed { return &Replay{} },
 }
 
-// kindOf is the name of a fault's type and its episode.
-func kindOf(f any) (string, *Episode) {
-	switch f := f.(type) {
-	case *Partition:
-		return "partition", f.Episode
-	case *Attack:
-		return "attack", f.Episode
-	case *Crash:
-		return "crash", f.Episode
-	case *Delay:
-		return "delay", f.Episode
-	case *Stress:
-		return "stress", f.Episode
-	case *Failure:
-		return "failure", f.Episode
-	case *Replay:
-		return "replay", f.Episode
+// kindOf is the name of a fault's type.
+func kindOf(f disturbed) string {
+	for name, empty := range kinds {
+		if reflect.TypeOf(empty()) == reflect.TypeOf(f) {
+			return name
+		}
 	}
-	return "", nil
+	return ""
 }
 
 // note remembers a fault for who judges the run again.
-func note[F any](r *Run, f F, err error) (F, error) {
+func note[F disturbed](r *Run, f F, err error) (F, error) {
 	if err == nil {
 		r.faults = append(r.faults, f)
 	}
@@ -126,12 +121,11 @@ func note[F any](r *Run, f F, err error) (F, error) {
 func (r *Run) save() ([]byte, error) {
 	s := saved{Nodes: r.Nodes, Baseline: r.Baseline, Skew: r.skew}
 	for _, f := range r.faults {
-		kind, e := kindOf(f)
 		b, err := json.Marshal(f)
 		if err != nil {
 			return nil, err
 		}
-		s.Episodes = append(s.Episodes, savedEpisode{Kind: kind, Aside: e.aside, Fault: b})
+		s.Episodes = append(s.Episodes, savedEpisode{Kind: kindOf(f), Aside: f.episode().aside, Fault: b})
 	}
 	return json.MarshalIndent(s, "", " ")
 }
@@ -148,19 +142,20 @@ func Reopen(sc *Scenario, files fs.FS) (*Run, error) {
 	}
 	r := &Run{Scenario: sc, Nodes: s.Nodes, Baseline: s.Baseline, skew: s.Skew, artefacts: &artefacts{files}}
 	for _, saved := range s.Episodes {
-		make, ok := kinds[saved.Kind]
+		empty, ok := kinds[saved.Kind]
 		if !ok {
 			return nil, fmt.Errorf("%s: there is no fault of kind %q", episodesFile, saved.Kind)
 		}
-		f, e := make()
+		f := empty()
 		if err := json.Unmarshal(saved.Fault, f); err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", episodesFile, saved.Kind, err)
 		}
-		if *e == nil {
+		e := f.episode()
+		if e == nil {
 			return nil, fmt.Errorf("%s: a %s without an episode", episodesFile, saved.Kind)
 		}
-		(*e).run, (*e).aside, (*e).healed = r, saved.Aside, !(*e).Window.End.IsZero()
-		r.faults, r.episodes = append(r.faults, f), append(r.episodes, *e)
+		e.run, e.aside, e.healed = r, saved.Aside, !e.Window.End.IsZero()
+		r.faults, r.episodes = append(r.faults, f), append(r.episodes, e)
 	}
 	logs, err := fs.Glob(files, "pods/*."+probe.Container+".log")
 	if err != nil || len(logs) == 0 {
