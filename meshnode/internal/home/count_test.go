@@ -19,22 +19,10 @@ func TestEveryMigrationIsCounted(t *testing.T) {
 	for seed := range seeds {
 		s := newSim(t, uint64(seed), true, "a", "b", "c", "d", "e")
 		s.run(2 * time.Second)
-		var registers []*register
-		for n := range 12 {
-			s.create(n)
-			registers = append(registers, &register{id: id(n), acked: 1, newest: 1, bodies: map[uint64][]byte{1: []byte("new")}})
+		registers := s.open(12)
+		for range 10 {
+			s.work(registers, 4, 20*time.Millisecond)
 		}
-		work := func(rounds int) {
-			for range rounds {
-				for _, r := range registers {
-					if !r.working && s.rng.IntN(4) == 0 {
-						s.client(r)
-					}
-				}
-				s.run(20 * time.Millisecond)
-			}
-		}
-		work(10)
 		homed := 0
 		for _, r := range registers {
 			if e := s.nodes["c"].entries[r.id]; e != nil && e.lead != nil {
@@ -43,7 +31,9 @@ func TestEveryMigrationIsCounted(t *testing.T) {
 		}
 		s.migrated = 0
 		s.crash("c")
-		work(100)
+		for range 100 {
+			s.work(registers, 4, 20*time.Millisecond)
+		}
 		s.run(time.Second)
 		if s.migrated != homed {
 			t.Errorf("seed %d: %d sessions were at home on the dead node, %d are counted as migrated", seed, homed, s.migrated)

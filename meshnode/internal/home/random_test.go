@@ -36,21 +36,12 @@ func randomSchedule(t *testing.T, seed uint64) (migrated, acks int) {
 		s.skew()
 	}
 	s.run(2 * time.Second)
-	var registers []*register
-	for n := range 8 {
-		s.create(n)
-		registers = append(registers, &register{id: id(n), acked: 1, newest: 1, bodies: map[uint64][]byte{1: []byte("new")}})
-	}
+	registers := s.open(8)
 	s.loss = float64(seed%3) * 0.05
 	for range 60 {
 		s.disturb()
 		for range 5 {
-			for _, r := range registers {
-				if !r.working && s.rng.IntN(2) == 0 {
-					s.client(r)
-				}
-			}
-			s.run(60 * time.Millisecond)
+			s.work(registers, 2, 60*time.Millisecond)
 		}
 	}
 	s.loss = 0

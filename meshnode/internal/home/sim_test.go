@@ -301,6 +301,27 @@ type register struct {
 	acks    int
 }
 
+// open makes so many sessions, for clients to work on.
+func (s *sim) open(count int) []*register {
+	var registers []*register
+	for n := range count {
+		s.create(n)
+		registers = append(registers, &register{id: id(n), acked: 1, newest: 1, bodies: map[uint64][]byte{1: []byte("new")}})
+	}
+	return registers
+}
+
+// work has each client without an operation begin one with a chance of one in so many, and
+// lets time pass.
+func (s *sim) work(registers []*register, oneIn int, d time.Duration) {
+	for _, r := range registers {
+		if !r.working && s.rng.IntN(oneIn) == 0 {
+			s.client(r)
+		}
+	}
+	s.run(d)
+}
+
 // client updates and reads one session through random nodes, one operation at a
 // time, and checks every answer.
 func (s *sim) client(r *register) {
