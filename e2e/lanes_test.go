@@ -19,6 +19,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
+
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 )
@@ -135,8 +136,9 @@ type laneRun struct {
 	err    error // why there is no report, or not the whole
 }
 
-// judge runs one scenario in a process of its own, and calls leave when that needs its lane no more. Its output is kept, and shown if it is
-// of interest: those of several at a time cannot be read.
+// judge runs one scenario in a process of its own, and calls leave when that needs its
+// lane no more. Its output is kept, and shown if it is of interest: those of several at a
+// time cannot be read.
 func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave func()) laneRun {
 	if ctx.Err() != nil {
 		return laneRun{code: report.ExitInvalid, err: context.Cause(ctx)}
@@ -152,8 +154,8 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave 
 	if r.err = errors.Join(err, r.err); r.err != nil {
 		r.code = max(r.code, report.ExitInvalid)
 	}
-	how := "passed"
 	_, reporter := GinkgoConfiguration()
+	how := "passed"
 	if r.code != 0 {
 		how = "did not pass"
 	}
