@@ -8,7 +8,7 @@
 // was silent for the suspicion time becomes suspect, and up to Indirect other
 // peers are asked whether they hear it (SWIM: Das, Gupta and Motivala, DSN
 // 2002). If it stays silent for ProbeTimeout more, it is unreachable; the
-// Change says whether another peer still hears it. The first echo makes it
+// Change says whether another peer still hears it, and not its successor. The first echo makes it
 // reachable again: an echo proves both directions.
 //
 // The suspicion time adapts to what each peer's link has shown lately:

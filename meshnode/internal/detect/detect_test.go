@@ -203,6 +203,36 @@ func TestLinkFailureIsSeenByWitnesses(t *testing.T) {
 	}
 }
 
+// TestSuccessorIsNoWitness: who has not met a dead peer's successor yet is told by the
+// others that they hear that one, which is no sign of life of the peer: it has died, and no
+// link has failed.
+func TestSuccessorIsNoWitness(t *testing.T) {
+	m := newMesh(5, 7)
+	m.settle(t)
+	m.nodes["n01"] = New(Config{Self: "n01", Incarnation: 2})
+	for _, n := range m.names {
+		m.nodes["n01"].Add(m.now, n)
+	}
+	m.cut = func(x, y string) bool { return x+y == "n00n01" || x+y == "n01n00" } // not met
+	m.run(t, 3*time.Second)
+	for _, n := range m.names[2:] {
+		if s := m.nodes[n].Status("n01"); s != Reachable {
+			t.Fatalf("%s sees the successor %v: the test proves nothing", n, s)
+		}
+	}
+	lost := 0
+	for _, c := range m.changes(Unreachable) {
+		if c.node == "n00" && c.Peer == "n01" {
+			if lost++; len(c.SeenBy) > 0 {
+				t.Errorf("the successor is a witness of the dead one's life: %v", c.SeenBy)
+			}
+		}
+	}
+	if lost == 0 {
+		t.Error("the dead one was not missed")
+	}
+}
+
 func TestOneWayCutDoesNotReturn(t *testing.T) {
 	m := newMesh(3, 8)
 	m.settle(t)

@@ -98,7 +98,7 @@ func TestOnlyWhoWasAskedIsAWitness(t *testing.T) {
 		}
 	}
 	say := func(from string, id uint64, when time.Time) {
-		p := probe{id: id, reachable: true, target: "n01"}
+		p := probe{id: id, incarnation: 1, target: "n01"}
 		if _, err := d.Receive(when, from, frame.ProbeReply, p.encode()); err != nil {
 			t.Fatal(err)
 		}

@@ -53,30 +53,27 @@ func (h *heartbeat) decode(b []byte) error {
 
 // probe is the payload of ProbeRequest and ProbeReply:
 //
-//	id u64, reachable u8 (0 in requests), target name
+//	id u64, incarnation u64 (that was heard; 0 in requests), target name
 type probe struct {
-	id        uint64
-	reachable bool
-	target    string
+	id, incarnation uint64
+	target          string
 }
 
-const probeLen = 9
+const probeLen = 16
 
 func (p *probe) encode() []byte {
 	b := make([]byte, probeLen, probeLen+len(p.target))
 	binary.BigEndian.PutUint64(b, p.id)
-	if p.reachable {
-		b[8] = 1
-	}
+	binary.BigEndian.PutUint64(b[8:], p.incarnation)
 	return append(b, p.target...)
 }
 
 func (p *probe) decode(b []byte) error {
-	if len(b) <= probeLen || !identity.ValidName(string(b[probeLen:])) || b[8] > 1 {
+	if len(b) <= probeLen || !identity.ValidName(string(b[probeLen:])) {
 		return fmt.Errorf("%w: probe of %d bytes", errMessage, len(b))
 	}
 	p.id = binary.BigEndian.Uint64(b)
-	p.reachable = b[8] == 1
+	p.incarnation = binary.BigEndian.Uint64(b[8:])
 	p.target = string(b[probeLen:])
 	return nil
 }

@@ -56,7 +56,7 @@ func (d *Detector) Receive(now time.Time, from string, t frame.Type, payload []b
 			break
 		}
 		d.heard(now, p, &out)
-		if s := d.peers[r.target]; s != nil && s.status == Suspect && s.probeID == r.id && r.reachable &&
+		if s := d.peers[r.target]; s != nil && s.status == Suspect && s.probeID == r.id && s.lives(r.incarnation) &&
 			slices.Contains(s.asked, from) && now.Sub(s.suspectAt) <= d.cfg.ProbeTimeout && !slices.Contains(s.seenBy, from) {
 			s.seenBy = append(s.seenBy, from)
 		}
@@ -110,7 +110,7 @@ func (d *Detector) heard(now time.Time, p *peer, out *Output) {
 			d.beat(now, p, heartbeat{}, out)
 		}
 	}
-	d.answerRelayed(now, p.name, out)
+	d.answerRelayed(now, p.name, p.incarnation, out)
 }
 
 // echo handles the echo of one of our heartbeats.
@@ -179,6 +179,13 @@ type relayedProbe struct {
 	deadline          time.Time
 }
 
+// lives reports whether who is heard in an incarnation, 0 if that is not known, is the p
+// that this node knows. Another one is the successor of a p that is dead, which this node
+// has not met yet: that it lives says nothing of the link.
+func (p *peer) lives(incarnation uint64) bool {
+	return incarnation != 0 && (p.incarnation == 0 || p.incarnation == incarnation)
+}
+
 // maxRelayed bounds the questions kept at a time.
 const maxRelayed = 256
 
@@ -193,14 +200,14 @@ func (d *Detector) probeFor(now time.Time, requester string, r probe, out *Outpu
 	d.beat(now, p, heartbeat{}, out)
 }
 
-// answerRelayed answers the questions about a peer that was just heard.
-func (d *Detector) answerRelayed(now time.Time, target string, out *Output) {
+// answerRelayed answers the questions about a peer that was just heard in an incarnation.
+func (d *Detector) answerRelayed(now time.Time, target string, heard uint64, out *Output) {
 	d.relayed = slices.DeleteFunc(d.relayed, func(r relayedProbe) bool {
 		if r.target != target {
 			return now.After(r.deadline)
 		}
 		if !now.After(r.deadline) {
-			answer := probe{id: r.id, reachable: true, target: target}
+			answer := probe{id: r.id, incarnation: heard, target: target}
 			out.Send = append(out.Send, Message{To: r.requester, Type: frame.ProbeReply, Payload: answer.encode()})
 		}
 		return true

@@ -299,7 +299,7 @@ func TestEveryFieldHostile(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Second)
-		probe := append(make([]byte, 9), zoneNames[1]...)
+		probe := append(make([]byte, 16), zoneNames[1]...)
 		h.mu.Lock()
 		said[frame.ProbeRequest] = map[string][]byte{"": probe}
 		said[frame.ProbeReply] = map[string][]byte{"": probe}

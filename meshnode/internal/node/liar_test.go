@@ -24,15 +24,20 @@ func TestLyingWitness(t *testing.T) {
 		m.up()
 		defer m.down()
 		h.mu.Lock()
+		life := make([]byte, 8) // the dead node's incarnation, which everybody hears
 		h.hears = func(from string, typ frame.Type, payload []byte) {
-			if typ == frame.ProbeRequest {
-				payload[8] = 1
+			switch {
+			case typ == frame.Heartbeat && from == dead:
+				copy(life, payload)
+			case typ == frame.ProbeRequest:
+				copy(payload[8:], life)
 				if err := h.send(from, frame.ProbeReply, payload); err != nil {
 					t.Error(err)
 				}
 			}
 		}
 		h.mu.Unlock()
+		time.Sleep(time.Second) // heartbeats
 		var ids []string
 		for len(ids) < 20 {
 			s, err := m.nodes[zoneNames[0]].CreateSession(t.Context(), []byte("state"))
