@@ -30,6 +30,7 @@ func runCA(ctx context.Context, args []string, out io.Writer) error {
 	headless := f.String("nodes-service", "mesh-nodes", "headless `Service` of the nodes, for their TLS names")
 	shared := f.String("api-service", "mesh-api", "`Service` of the client API, for the nodes' TLS names")
 	hosts := f.String("hosts", "", "comma-separated further `names` or addresses of the authority's own certificate")
+	tokenSecret := f.String("api-token-secret", "", "`Secret` to give a bearer token of the client API, if it has none; empty: somebody else does")
 	publish := f.Duration("publish-timeout", time.Minute, "how long to try to publish the trust bundle")
 	newLogger := f.LogLevel()
 	if err := f.Parse(args); err != nil {
@@ -81,7 +82,7 @@ func runCA(ctx context.Context, args []string, out io.Writer) error {
 		limit, cancel := context.WithTimeout(ctx, *publish)
 		defer cancel()
 		for {
-			err := ca.Publish(limit, kube)
+			err := provide(limit, ca, kube, *tokenSecret)
 			if err == nil {
 				published.Store(true)
 				logger.Info("trust bundle published", "namespace", namespace, "configmap", identity.TrustConfigMap)
@@ -98,4 +99,15 @@ func runCA(ctx context.Context, args []string, out io.Writer) error {
 		}
 	})
 	return group.Wait()
+}
+
+// provide publishes all that nodes and clients wait for: a token for the client API, if the
+// Secret lacks one, and the trust bundle.
+func provide(ctx context.Context, ca *identity.CA, kube *identity.Kube, tokenSecret string) error {
+	if tokenSecret != "" {
+		if err := ca.ProvideAPIToken(ctx, kube, tokenSecret); err != nil {
+			return err
+		}
+	}
+	return ca.Publish(ctx, kube)
 }

@@ -49,7 +49,7 @@ func objects(t *testing.T) map[string]any {
 				"StatefulSet": &appsv1.StatefulSet{}, "Role": &rbacv1.Role{}, "RoleBinding": &rbacv1.RoleBinding{},
 				"ClusterRole": &rbacv1.ClusterRole{}, "ClusterRoleBinding": &rbacv1.ClusterRoleBinding{},
 				"PodDisruptionBudget": &policyv1.PodDisruptionBudget{}, "NetworkPolicy": &networkingv1.NetworkPolicy{},
-				"Namespace": &corev1.Namespace{}, "HorizontalPodAutoscaler": &autoscalingv2.HorizontalPodAutoscaler{},
+				"Namespace": &corev1.Namespace{}, "Secret": &corev1.Secret{}, "HorizontalPodAutoscaler": &autoscalingv2.HorizontalPodAutoscaler{},
 			}[head.Kind]
 			if !ok {
 				t.Errorf("%s: unexpected kind %q", f, head.Kind)

@@ -241,11 +241,15 @@ func (m *Mesh) open(ctx context.Context, node string) (func(path string) ([]byte
 		return nil, err
 	}
 	context.AfterFunc(ctx, c.CloseIdleConnections)
+	token, err := m.apiToken(ctx)
+	if err != nil {
+		return nil, err
+	}
 	addr, err := m.forward(ctx, node, api.Port)
 	if err != nil {
 		return nil, err
 	}
-	return func(path string) ([]byte, error) { return fetch(ctx, c, "https://"+addr+path, m.token) }, nil
+	return func(path string) ([]byte, error) { return fetch(ctx, c, "https://"+addr+path, token) }, nil
 }
 
 // fetch gets a URL. An answer that is a problem document becomes the error.

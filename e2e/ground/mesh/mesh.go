@@ -3,13 +3,12 @@ package mesh
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -25,7 +24,7 @@ import (
 
 // Names in the manifests that the suite relies on.
 const (
-	tokenSecret = "mesh-api-token" // made by the suite, referenced by the manifests
+	tokenSecret = "mesh-api-token" // filled by the CA
 	tokenKey    = "token"
 	trustMap    = "mesh-trust" // published by the CA
 	trustAPICA  = "api-ca.pem"
@@ -50,7 +49,9 @@ type Mesh struct {
 	config *rest.Config
 	kube   kubernetes.Interface
 	client client.Client
-	token  string
+
+	mu    sync.Mutex
+	token string // of the client API, once it was read
 }
 
 // New returns a handle on the mesh of a namespace; Deploy makes it.
@@ -58,11 +59,23 @@ func New(config *rest.Config, kube kubernetes.Interface, c client.Client, namesp
 	return &Mesh{Namespace: namespace, config: config, kube: kube, client: c}
 }
 
-// Deploy creates the namespace, the API token and everything of the manifests,
-// and gives the nodes further flags. What mounts the trust bundle comes once the CA has
-// published it: such pods would wait by themselves, but the kubelet looks for it ever
-// more rarely. For nothing else does it wait.
+// Deploy creates the namespace and everything of the manifests, and gives the nodes
+// further flags. What mounts the trust bundle comes once the CA has published it: such
+// pods would wait by themselves, but the kubelet looks for it ever more rarely. For
+// nothing else does it wait. What is there already is an error.
 func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) error {
+	return m.deploy(ctx, manifests, nodeArgs, m.client.Create)
+}
+
+// Complete is Deploy of a mesh of which a part, or all, may be there already, and stays
+// as it is.
+func (m *Mesh) Complete(ctx context.Context, manifests fs.FS, nodeArgs ...string) error {
+	return m.deploy(ctx, manifests, nodeArgs, func(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+		return client.IgnoreAlreadyExists(m.client.Create(ctx, o, opts...))
+	})
+}
+
+func (m *Mesh) deploy(ctx context.Context, manifests fs.FS, nodeArgs []string, create func(context.Context, client.Object, ...client.CreateOption) error) error {
 	objects, err := Load(ctx, manifests, m.Namespace)
 	if err != nil {
 		return err
@@ -70,18 +83,8 @@ func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) 
 	if err := addNodeArgs(objects, nodeArgs); err != nil {
 		return err
 	}
-	m.token, err = newToken()
-	if err != nil {
-		return err
-	}
 	labels := map[string]string{OwnerLabel: m.Namespace}
-	setUp := []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace, Labels: labels}},
-		&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: tokenSecret, Labels: labels},
-			StringData: map[string]string{tokenKey: m.token},
-		},
-	}
+	setUp := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace, Labels: labels}}}
 	for _, o := range objects {
 		setUp = append(setUp, o)
 	}
@@ -91,7 +94,7 @@ func (m *Mesh) Deploy(ctx context.Context, manifests fs.FS, nodeArgs ...string) 
 				return err
 			}
 		}
-		if err := m.client.Create(ctx, o); err != nil {
+		if err := create(ctx, o); err != nil {
 			return fmt.Errorf("create %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
 		}
 	}
@@ -117,13 +120,24 @@ func (m *Mesh) awaitTrust(ctx context.Context) error {
 	return err
 }
 
-// newToken returns 32 random bytes in hexadecimal.
-func newToken() (string, error) {
-	b := make([]byte, 32)
-	if _, err := rand.Read(b); err != nil {
-		return "", fmt.Errorf("API token: %w", err)
+// apiToken returns the bearer token of the client API, which the CA has made. It stays the
+// same as long as the mesh is there.
+func (m *Mesh) apiToken(ctx context.Context) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.token != "" {
+		return m.token, nil
 	}
-	return hex.EncodeToString(b), nil
+	s, err := m.kube.CoreV1().Secrets(m.Namespace).Get(ctx, tokenSecret, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("API token of the mesh: %w", err)
+	}
+	token := strings.TrimSpace(string(s.Data[tokenKey])) // as the nodes read it
+	if token == "" {
+		return "", fmt.Errorf("the CA of %s has not filled Secret %s yet", m.Namespace, tokenSecret)
+	}
+	m.token = token
+	return token, nil
 }
 
 // WaitReady waits until every pod of every workload is ready. The error tells
@@ -340,6 +354,16 @@ func (m *Mesh) awaitNoPods(ctx context.Context) {
 		err := m.client.List(ctx, &pods, client.InNamespace(m.Namespace))
 		return err == nil && len(pods.Items) == 0, nil
 	})
+}
+
+// Owner says whether there is a mesh in the namespace, and whether Deploy made it.
+func (m *Mesh) Owner(ctx context.Context) (there, ours bool, err error) {
+	var ns corev1.Namespace
+	err = m.client.Get(ctx, client.ObjectKey{Name: m.Namespace}, &ns)
+	if apierrors.IsNotFound(err) {
+		return false, false, nil
+	}
+	return err == nil, ns.Labels[OwnerLabel] == m.Namespace, err
 }
 
 // Left names what of the mesh is still in the cluster.

@@ -28,12 +28,11 @@ func TestDeployAndDelete(t *testing.T) {
 	if err := m.Deploy(t.Context(), fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}); err != nil {
 		t.Fatal(err)
 	}
-	var secret corev1.Secret
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "s1", Name: tokenSecret}, &secret); err != nil {
-		t.Fatal(err)
+	if err := m.Deploy(t.Context(), fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}); err == nil {
+		t.Error("a mesh is deployed into the place of another")
 	}
-	if len(secret.StringData[tokenKey]) != 64 {
-		t.Errorf("token of %d characters", len(secret.StringData[tokenKey]))
+	if err := m.Complete(t.Context(), fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}); err != nil {
+		t.Errorf("a mesh that is whole cannot be completed: %v", err)
 	}
 	other := New(nil, fake.NewClientset(), c, "s2")
 	if err := other.Deploy(t.Context(), fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}); err != nil {
@@ -53,6 +52,61 @@ func TestDeployAndDelete(t *testing.T) {
 	}
 	if left, err := other.Left(t.Context()); err != nil || len(left) != 4 {
 		t.Fatalf("the other mesh: %v, %v", left, err)
+	}
+}
+
+// TestHalfAMeshIsCompleted: what is there stays as it is, and the rest comes.
+func TestHalfAMeshIsCompleted(t *testing.T) {
+	c := crfake.NewClientBuilder().Build()
+	m := New(nil, fake.NewClientset(), c, "s1")
+	fsys := fstest.MapFS{"mesh.yaml": {Data: []byte(manifests)}}
+	if err := m.Deploy(t.Context(), fsys); err != nil {
+		t.Fatal(err)
+	}
+	key := client.ObjectKey{Namespace: "s1", Name: "mesh-node-a"}
+	var set appsv1.StatefulSet
+	if err := c.Get(t.Context(), key, &set); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(t.Context(), &set); err != nil {
+		t.Fatal(err)
+	}
+	var ns corev1.Namespace
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "s1"}, &ns); err != nil {
+		t.Fatal(err)
+	}
+	ns.Annotations = map[string]string{"mine": "kept"}
+	if err := c.Update(t.Context(), &ns); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Complete(t.Context(), fsys); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Get(t.Context(), key, &set); err != nil {
+		t.Errorf("what was missing: %v", err)
+	}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "s1"}, &ns); err != nil || ns.Annotations["mine"] != "kept" {
+		t.Errorf("what was there: %v, %v", ns.Annotations, err)
+	}
+}
+
+// TestToken: it is what the CA put into the Secret, and nothing before that.
+func TestToken(t *testing.T) {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "s1", Name: tokenSecret}}
+	k := fake.NewClientset(secret)
+	m := New(nil, k, nil, "s1")
+	if _, err := m.apiToken(t.Context()); err == nil || !strings.Contains(err.Error(), "has not filled") {
+		t.Errorf("an empty Secret: %v", err)
+	}
+	secret.Data = map[string][]byte{tokenKey: []byte("abc\n")}
+	if _, err := k.CoreV1().Secrets("s1").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.apiToken(t.Context()); err != nil || got != "abc" {
+		t.Errorf("token %q, %v", got, err)
+	}
+	if _, err := New(nil, k, nil, "s2").apiToken(t.Context()); err == nil {
+		t.Error("another mesh has this one's token")
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,6 +113,19 @@ func (ca *CA) TLSConfig() (*tls.Config, error) {
 // Publish writes the trust bundle into the CA's namespace.
 func (ca *CA) Publish(ctx context.Context, k *Kube) error {
 	return k.PutConfigMap(ctx, ca.cfg.Namespace, TrustConfigMap, ca.cfg.Authority.TrustFiles())
+}
+
+// apiTokenKey is the key of the Secret that holds the bearer token of the client API.
+const apiTokenKey = "token"
+
+// ProvideAPIToken sees that a Secret of the CA's namespace holds a bearer token of the client API:
+// the one that it has, or 32 random bytes in hexadecimal. The Secret has to be there.
+func (ca *CA) ProvideAPIToken(ctx context.Context, k *Kube, secret string) error {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return fmt.Errorf("API token: %w", err)
+	}
+	return k.FillSecret(ctx, ca.cfg.Namespace, secret, apiTokenKey, []byte(hex.EncodeToString(b)))
 }
 
 // Handler serves POST /v1/enrol.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -375,6 +377,45 @@ func TestPublishTrust(t *testing.T) {
 	}
 	if _, err := ParseTrust([]byte(e.api.data[TrustRootFile]), []byte(e.api.data[TrustAPICAFile])); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAPITokenIsProvided: the CA fills the Secret of the manifests once, and makes none.
+func TestAPITokenIsProvided(t *testing.T) {
+	e := newEnrolment(t)
+	provide := func() error { return e.ca.ProvideAPIToken(t.Context(), e.kube, "mesh-api-token") }
+	if err := provide(); err == nil || !strings.Contains(err.Error(), "Secret mesh/mesh-api-token is not there") {
+		t.Errorf("without the Secret: %v", err)
+	}
+
+	e.api.secret = map[string][]byte{"other": []byte("kept")}
+	if err := provide(); err != nil {
+		t.Fatal(err)
+	}
+	token := string(e.api.secret["token"])
+	if b, err := hex.DecodeString(token); err != nil || len(b) != 32 || string(e.api.secret["other"]) != "kept" {
+		t.Errorf("the Secret has a token of %d characters and other=%s, %v", len(token), e.api.secret["other"], err)
+	}
+	if err := provide(); err != nil || string(e.api.secret["token"]) != token {
+		t.Errorf("a token that is there was changed, %v", err)
+	}
+	if got := fmt.Sprint(e.api.methods); got != "[PATCH]" {
+		t.Errorf("requests %s, want one change", got)
+	}
+
+	e.api.secret = map[string][]byte{}
+	if err := provide(); err != nil || string(e.api.secret["token"]) == token {
+		t.Errorf("another mesh has the same token, %v", err)
+	}
+
+	// Somebody else fills it between the question and the change.
+	e.api.secret = map[string][]byte{}
+	e.api.meddle = func() { e.api.secret, e.api.version = map[string][]byte{"token": []byte("theirs")}, e.api.version+1 }
+	if err := provide(); err == nil || !strings.Contains(err.Error(), "409") || strings.Contains(err.Error(), "theirs") {
+		t.Errorf("after a change in between: %v", err)
+	}
+	if got := string(e.api.secret["token"]); got != "theirs" {
+		t.Errorf("the token of somebody else became %q", got)
 	}
 }
 

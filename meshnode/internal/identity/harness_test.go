@@ -5,15 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
 
-// apiServer is a Kubernetes API server that knows tokens and one ConfigMap.
+// apiServer is a Kubernetes API server that knows tokens, one ConfigMap and one Secret.
 type apiServer struct {
 	t      *testing.T
 	tokens map[string]string // token to the review's status
@@ -22,6 +24,9 @@ type apiServer struct {
 	data    map[string]string
 	methods []string
 	down    bool
+	secret  map[string][]byte // nil: it is not there
+	meddle  func()            // after the Secret was read
+	version int               // of the Secret
 }
 
 const (
@@ -68,6 +73,30 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.data = m.Data
+	case "GET /api/v1/namespaces/mesh/secrets/mesh-api-token":
+		if s.secret == nil {
+			http.Error(w, "not found", http.StatusNotFound)
+			return
+		}
+		answer := map[string]any{"metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "data": s.secret}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			s.t.Error(err)
+		}
+		if s.meddle != nil {
+			s.meddle()
+		}
+	case "PATCH /api/v1/namespaces/mesh/secrets/mesh-api-token":
+		s.methods = append(s.methods, r.Method)
+		var patch secret
+		if err := json.NewDecoder(r.Body).Decode(&patch); err != nil || r.Header.Get("Content-Type") != "application/merge-patch+json" {
+			s.t.Errorf("patch of type %s: %v", r.Header.Get("Content-Type"), err)
+		}
+		if patch.Metadata.ResourceVersion != strconv.Itoa(s.version) {
+			http.Error(w, "conflict", http.StatusConflict)
+			return
+		}
+		maps.Copy(s.secret, patch.Data)
+		s.version++
 	default:
 		s.t.Errorf("unexpected request %s %s", r.Method, r.URL.Path)
 	}

@@ -150,11 +150,47 @@ func (k *Kube) PutConfigMap(ctx context.Context, namespace, name string, data ma
 	return nil
 }
 
-// do sends in as JSON and decodes a successful answer into out, if not nil.
+// secret is what is read of a Secret, and what of it is changed.
+type secret struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Data map[string][]byte `json:"data"`
+}
+
+// FillSecret gives a Secret that is there a key, unless the Secret has it. It makes no Secret
+// and changes no key that has content. Of two that fill it at once one fails.
+func (k *Kube) FillSecret(ctx context.Context, namespace, name, key string, content []byte) error {
+	path := "/api/v1/namespaces/" + namespace + "/secrets/" + name
+	var s secret
+	code, err := k.do(ctx, http.MethodGet, path, nil, &s)
+	if err == nil && code == http.StatusOK {
+		if len(s.Data[key]) > 0 {
+			return nil
+		}
+		s.Data = map[string][]byte{key: content}
+		// With the version that was read: a change in between is a conflict.
+		code, err = k.do(ctx, http.MethodPatch, path, &s, nil)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("Secret %s/%s: %w", namespace, name, err)
+	case code == http.StatusNotFound:
+		return fmt.Errorf("Secret %s/%s is not there: it comes with the mesh's manifests", namespace, name)
+	case code != http.StatusOK:
+		return fmt.Errorf("Secret %s/%s: the API server answered %d", namespace, name, code)
+	}
+	return nil
+}
+
+// do sends in, if not nil, as JSON and decodes a successful answer into out, if not nil. What is
+// patched is merged (RFC 7396).
 func (k *Kube) do(ctx context.Context, method, path string, in, out any) (code int, err error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return 0, err
+	var body []byte
+	if in != nil {
+		if body, err = json.Marshal(in); err != nil {
+			return 0, err
+		}
 	}
 	token, err := os.ReadFile(k.TokenFile)
 	if err != nil {
@@ -165,6 +201,9 @@ func (k *Kube) do(ctx context.Context, method, path string, in, out any) (code i
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	resp, err := k.Client.Do(req)
 	if err != nil {
