@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -45,6 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("probe", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	pod := fs.String("pod", "", "name of this pod")
+	port := fs.Uint("port", echo.Port, "UDP `port` of all probers")
 	list := fs.String("peers", "", "pods to probe, as `name=ip,…`")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -52,7 +54,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
-	peers, err := parsePeers(*list)
+	peers, err := parsePeers(*list, uint16(*port))
+	if err == nil && (*port == 0 || *port > math.MaxUint16) {
+		err = fmt.Errorf("-port: %d is no port", *port)
+	}
 	if err == nil && *pod == "" {
 		err = errors.New("-pod is missing: give the name of this pod")
 	}
@@ -60,9 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "probe:", err)
 		return 2
 	}
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: echo.Port})
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(*port)})
 	if err != nil {
-		fmt.Fprintf(stderr, "probe: cannot listen on UDP port %d: %v\n", echo.Port, err)
+		fmt.Fprintf(stderr, "probe: cannot listen on UDP port %d: %v\n", *port, err)
 		return 1
 	}
 	p := &echo.Prober{Pod: *pod, Peers: peers, Out: stdout}
@@ -73,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func parsePeers(list string) ([]echo.Peer, error) {
+func parsePeers(list string, port uint16) ([]echo.Peer, error) {
 	var peers []echo.Peer
 	for item := range strings.SplitSeq(list, ",") {
 		name, ip, ok := strings.Cut(item, "=")
@@ -84,7 +89,7 @@ func parsePeers(list string) ([]echo.Peer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("-peers: %s: %q is not an IP address", name, ip)
 		}
-		peers = append(peers, echo.Peer{Name: name, Addr: netip.AddrPortFrom(addr, echo.Port)})
+		peers = append(peers, echo.Peer{Name: name, Addr: netip.AddrPortFrom(addr, port)})
 	}
 	return peers, nil
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/x0tta6bl4/mesh/e2e/observe/probe/echo"
 )
 
 func TestParsePeers(t *testing.T) {
-	peers, err := parsePeers("a=10.0.0.1,b=2001:db8::1")
+	peers, err := parsePeers("a=10.0.0.1,b=2001:db8::1", echo.Port)
 	if err != nil || len(peers) != 2 || peers[0].Name != "a" || peers[1].Addr.String() != "[2001:db8::1]:26971" {
 		t.Fatalf("got %v, %v", peers, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,20 +50,21 @@ func Attach(ctx context.Context, k kubernetes.Interface, pods []corev1.Pod) (*Pr
 		}
 		names = append(names, p.Name)
 	}
+	round := roundOf(pods)
 	for _, p := range pods {
-		if err := inject(ctx, k, p, pods); err != nil {
+		if err := inject(ctx, k, p, ephemeral(p, pods, round)); err != nil {
 			return nil, fmt.Errorf("put a prober into pod %s: %w", p.Name, err)
 		}
 	}
 	for _, p := range pods {
-		if err := waitRunning(ctx, k, p); err != nil {
+		if err := waitRunning(ctx, k, p, nameOf(round)); err != nil {
 			return nil, err
 		}
 	}
 	followCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	probes := &Probes{View: NewView(names), stop: stop}
 	for _, p := range pods {
-		probes.done.Go(func() { probes.follow(followCtx, k, p) })
+		probes.done.Go(func() { probes.follow(followCtx, k, p, nameOf(round)) })
 	}
 	return probes, nil
 }
@@ -81,15 +84,38 @@ func (p *Probes) Close() {
 	p.done.Wait()
 }
 
-func inject(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, pods []corev1.Pod) error {
-	c := ephemeral(pod, pods)
+// nameOf is the name of the probers of a round: the first, or one after pods were replaced.
+func nameOf(round int) string {
+	if round == 0 {
+		return Container
+	}
+	return Container + "-" + strconv.Itoa(round+1)
+}
+
+// roundOf is the first round whose probers, where there are any, probe these pods. Those of
+// an earlier one do not know the address of a pod that has come since, and cannot be taken
+// out of their pods: the next have a port of their own.
+func roundOf(pods []corev1.Pod) int {
+	for round := 0; ; round++ {
+		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool {
+			want := ephemeral(p, pods, round)
+			return slices.ContainsFunc(p.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool {
+				return c.Name == want.Name && !slices.Equal(c.Args, want.Args)
+			})
+		}) {
+			return round
+		}
+	}
+}
+
+func inject(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, c corev1.EphemeralContainer) error {
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		current, err := k.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		for _, e := range current.Spec.EphemeralContainers {
-			if e.Name == Container {
+			if e.Name == c.Name {
 				return nil
 			}
 		}
@@ -100,19 +126,23 @@ func inject(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, pods []
 }
 
 // ephemeral is the prober's container: no privilege at all.
-func ephemeral(pod corev1.Pod, pods []corev1.Pod) corev1.EphemeralContainer {
+func ephemeral(pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralContainer {
 	var peers []string
 	for _, p := range pods {
 		if p.Name != pod.Name {
 			peers = append(peers, p.Name+"="+p.Status.PodIP)
 		}
 	}
+	args := []string{"-pod", pod.Name, "-peers", strings.Join(peers, ",")}
+	if round > 0 {
+		args = append(args, "-port", strconv.Itoa(echo.Port+round))
+	}
 	yes, no, nobody := true, false, int64(65532)
 	return corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-		Name:            Container,
+		Name:            nameOf(round),
 		Image:           Image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            []string{"-pod", pod.Name, "-peers", strings.Join(peers, ",")},
+		Args:            args,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: &no,
 			ReadOnlyRootFilesystem:   &yes,
@@ -125,7 +155,7 @@ func ephemeral(pod corev1.Pod, pods []corev1.Pod) corev1.EphemeralContainer {
 	}}
 }
 
-func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) error {
+func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, container string) error {
 	state := "not started"
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
 		current, err := k.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
@@ -135,7 +165,7 @@ func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) er
 		}
 		for _, s := range current.Status.EphemeralContainerStatuses {
 			switch {
-			case s.Name != Container:
+			case s.Name != container:
 			case s.State.Running != nil:
 				return true, nil
 			case s.State.Waiting != nil:
@@ -158,10 +188,10 @@ func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) er
 // follow reads a prober's log until the context ends. A stream that breaks is
 // opened again from the beginning: the View ignores what it knows. A prober
 // that cannot be read falls silent in the View, which then proves nothing.
-func (p *Probes) follow(ctx context.Context, k kubernetes.Interface, pod corev1.Pod) {
+func (p *Probes) follow(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, container string) {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		stream, err := k.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name,
-			&corev1.PodLogOptions{Container: Container, Follow: true}).Stream(ctx)
+			&corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
 		if err != nil {
 			return
 		}
