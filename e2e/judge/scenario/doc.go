@@ -7,6 +7,7 @@
 //
 //	registry, limits      scenarios as values; every bar and every wait
 //	run, end              a scenario's life, from the mesh to its removal
+//	join                  a run in a mesh that was there before and stays
 //	episode, tail         a fault's life, and the windows in which it is judged
 //	partition, delay, crash, hold, failure, attack, replay, stress, scaling
 //	                      each sort of fault: how it is proven, and what is asked about it

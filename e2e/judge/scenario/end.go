@@ -68,10 +68,7 @@ func (r *Run) withdraw(ctx context.Context) (left []string, err error) {
 // Remove deletes the mesh and everything with it and tells what is left. It
 // can be called again.
 func (r *Run) Remove(ctx context.Context) ([]string, error) {
-	if r.Probes != nil {
-		r.Probes.Close()
-	}
-	r.roster.close()
+	r.Close()
 	forced, err := r.withdraw(ctx)
 	if err = errors.Join(err, r.Mesh.Delete(ctx)); err != nil {
 		return forced, err

@@ -48,6 +48,9 @@ func (e *Episode) stands(ctx context.Context) error {
 	return nil
 }
 
+// Lasts is how long the fault is to last; 0: until it is taken back.
+func (e *Episode) Lasts() time.Duration { return e.lasts }
+
 // Healed reports whether the fault is over; a fault that never was is not.
 func (e *Episode) Healed() bool { return e != nil && e.healed }
 

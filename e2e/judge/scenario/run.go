@@ -82,10 +82,7 @@ func New(env Env, s *Scenario) (*Run, error) {
 		return nil, err
 	}
 	namespace := env.Prefix + "-" + s.Name + "-" + hex.EncodeToString(suffix)
-	return &Run{
-		Scenario: s, env: env, Prom: env.Prom,
-		Mesh: mesh.New(env.Config, env.Kube, env.Client.Resources().GetControllerRuntimeClient(), namespace),
-	}, nil
+	return Join(env, s, namespace), nil
 }
 
 // Make makes the mesh as planned, and waits until it is well.
@@ -117,6 +114,11 @@ func (r *Run) deploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return r.meet(ctx)
+}
+
+// meet gets to know the pods of the nodes, and begins to watch them.
+func (r *Run) meet(ctx context.Context) (err error) {
 	if r.pods, err = r.Mesh.Nodes(ctx); err != nil {
 		return err
 	}

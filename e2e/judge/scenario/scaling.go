@@ -88,6 +88,20 @@ func (r *Run) scalersRest(ctx context.Context) error {
 	return nil
 }
 
+// unscaled checks that no autoscaler of the mesh has, or wants, more nodes than its least.
+func (r *Run) unscaled(ctx context.Context) error {
+	scalers, err := r.autoscalers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range scalers {
+		if max(h.Status.CurrentReplicas, h.Status.DesiredReplicas) > minReplicas(h) {
+			return fmt.Errorf("the mesh in %s is larger than it was made: %s", r.Mesh.Namespace, loads(scalers))
+		}
+	}
+	return nil
+}
+
 // rests reports whether an autoscaler could measure when it last looked, and wanted no
 // more replicas than its least.
 func rests(h autoscalingv2.HorizontalPodAutoscaler) bool {
