@@ -154,6 +154,22 @@ cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-s
 cluster-down: runner ## remove the cluster of cluster-up
 	@.bin/e2e down
 
+.PHONY: mesh-up
+mesh-up: runner ## make a mesh to play with, in the cluster of cluster-up, which is made if there is none
+	@.bin/e2e mesh-up
+
+.PHONY: mesh-status
+mesh-status: runner ## show the mesh of mesh-up: nodes, sessions, routes, incidents (WATCH=1 until Ctrl-C)
+	@.bin/e2e mesh-status$(if $(filter-out 0,$(WATCH)), -watch)
+
+.PHONY: fault
+fault: runner ## inject a fault in the mesh of mesh-up, and tell how it heals (F=network-partition; FOR=20s shortens it; Ctrl-C takes it back)
+	@.bin/e2e fault$(if $(FOR), -for '$(FOR)') '$(F)'
+
+.PHONY: mesh-down
+mesh-down: runner ## remove the mesh of mesh-up; the cluster stays until cluster-down
+	@.bin/e2e mesh-down
+
 .PHONY: generate
 generate: ## regenerate committed code: eBPF objects (needs clang), Chaos Mesh's manifests
 	$(GO) generate ./...

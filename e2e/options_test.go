@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
+	"github.com/x0tta6bl4/mesh/e2e/judge/trial"
 	"github.com/x0tta6bl4/mesh/fixtures"
 )
 
@@ -31,7 +33,11 @@ type options struct {
 	judge       string
 	mapek       string
 	lanes       int
+	fault       string
+	byHand      bool // -fault was given
+	lasts       time.Duration
 
+	trial     trial.Fault
 	profile   scenario.Profile
 	fixtures  fs.FS
 	manifests fs.FS
@@ -49,6 +55,11 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.prefix, "namespace", mesh.Documented, "begin the scenarios' namespaces with this `prefix`")
 	f.BoolVar(&o.checkOnly, "check", false, "check the other flags, the fixtures and the kubeconfig, and run nothing")
 	f.StringVar(&o.judge, "judge", "", "judge the finished run in this `directory` again, from its artefacts and by the bars as they are, and run nothing")
+	f.Func("fault", "inject the fault of this `name`, a fixture's or a scenario's, in the mesh that is there, tell what happens, and run nothing", func(name string) error {
+		o.fault, o.byHand = name, true
+		return nil
+	})
+	f.DurationVar(&o.lasts, "for", 0, "with -fault: take it back after this time, if its fixture lasts longer")
 	f.BoolVar(&o.list, "scenarios", false, "print every scenario with its criteria as JSON, after the checks, and run nothing")
 	f.StringVar(&o.mapek, "mapek", "on", "`off` runs the nodes without their loop: the control, in which what healing brings about has to fail")
 	f.IntVar(&o.lanes, "lanes", runtime.NumCPU(), "run so many scenarios at a time")
@@ -80,6 +91,9 @@ func (o *options) check() error {
 		return err
 	}
 	if err := o.checkSpecs(); err != nil {
+		return err
+	}
+	if err := o.checkFault(); err != nil {
 		return err
 	}
 	return o.checkCluster()

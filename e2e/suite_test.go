@@ -79,6 +79,13 @@ func run(m *testing.M) int {
 		}
 		return code
 	}
+	if suite.options.byHand {
+		code, err := faultByHand(os.Stdout)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+		}
+		return code
+	}
 	if suite.options.checkOnly {
 		return report.ExitPassed
 	}

@@ -28,18 +28,22 @@ var commands map[string]command
 
 func init() {
 	commands = map[string]command{
-		"deps":     {"install what is missing from the distribution", deps},
-		"compare":  {"say which values have moved among the runs that were kept", compare},
-		"images":   {"pull or build every image", images},
-		"mutants":  {"run scenarios with defects on purpose in the node: e2e mutants [-only names]", mutants},
-		"run":      {"run the suite: e2e run [-dry] [-profile full|quick] [suite flags]; -dry only says what would run", runSuite},
-		"up":       {"create the cluster and leave it running", up},
-		"down":     {"remove the cluster of up", down},
-		"clean":    {"remove what any earlier run left", clean},
-		"report":   {"make the HTML report of a run again: e2e report [DIRECTORY]", writeReport},
-		"controls": {"run scenarios in which the mesh cannot pass: e2e controls [-cells O,E,H]", controls},
-		"new":      {"write the two files of a new scenario: e2e new NAME", newScenario},
-		"triage":   {"pack what a bug report about a run needs, without secrets: e2e triage [DIRECTORY]", pack},
+		"deps":        {"install what is missing from the distribution", deps},
+		"compare":     {"say which values have moved among the runs that were kept", compare},
+		"images":      {"pull or build every image", images},
+		"mesh-up":     {"make a mesh to play with, in the cluster of up, which is made if there is none", meshUp},
+		"mesh-status": {"show the mesh of mesh-up: e2e mesh-status [-watch]", meshStatus},
+		"mesh-down":   {"remove the mesh of mesh-up", meshDown},
+		"fault":       {"inject a fault in the mesh of mesh-up, and tell what happens: e2e fault [-for 20s] NAME", faultByHand},
+		"mutants":     {"run scenarios with defects on purpose in the node: e2e mutants [-only names]", mutants},
+		"run":         {"run the suite: e2e run [-dry] [-profile full|quick] [suite flags]; -dry only says what would run", runSuite},
+		"up":          {"create the cluster and leave it running", up},
+		"down":        {"remove the cluster of up", down},
+		"clean":       {"remove what any earlier run left", clean},
+		"report":      {"make the HTML report of a run again: e2e report [DIRECTORY]", writeReport},
+		"controls":    {"run scenarios in which the mesh cannot pass: e2e controls [-cells O,E,H]", controls},
+		"new":         {"write the two files of a new scenario: e2e new NAME", newScenario},
+		"triage":      {"pack what a bug report about a run needs, without secrets: e2e triage [DIRECTORY]", pack},
 	}
 }
 
@@ -85,7 +89,7 @@ func usage() {
 	sort.Strings(names)
 	var b strings.Builder
 	for _, n := range names {
-		fmt.Fprintf(&b, "  %-8s %s\n", n, commands[n].help)
+		fmt.Fprintf(&b, "  %-11s %s\n", n, commands[n].help)
 	}
 	fmt.Fprintf(os.Stderr, "usage: e2e COMMAND\n%s", b.String())
 }

@@ -205,6 +205,10 @@ func removeKept(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitFailed, err
 	}
+	// What is left of it would name a cluster that is gone.
+	if err := os.Remove((&session{project: project}).kubeconfig()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return exitFailed, err
+	}
 	_, err = engine.Find(ctx)
 	switch {
 	case errors.Is(err, engine.ErrNone): // it went with its engine
