@@ -22,6 +22,25 @@ type container struct {
 	pod    corev1.Pod
 }
 
+// Unused gives the ephemeral container of a fault a name that its pod has not used up, if it
+// has the fixture's, and returns the name. Only a pod's end frees one.
+func Unused(ctx context.Context, c client.Client, o Object) (string, error) {
+	patch, ok := o.(*corev1.Pod)
+	if !ok {
+		return "", fmt.Errorf("%s has no ephemeral container", name(o))
+	}
+	var pod corev1.Pod
+	if err := c.Get(ctx, client.ObjectKeyFromObject(patch), &pod); err != nil {
+		return "", fmt.Errorf("%s: %w", name(o), err)
+	}
+	own := &patch.Spec.EphemeralContainers[0].Name
+	fixture := *own
+	for n := 2; slices.ContainsFunc(pod.Spec.EphemeralContainers, func(e corev1.EphemeralContainer) bool { return e.Name == *own }); n++ {
+		*own = fmt.Sprintf("%s-%d", fixture, n)
+	}
+	return *own, nil
+}
+
 func (f *container) spec() *corev1.EphemeralContainer { return &f.patch.Spec.EphemeralContainers[0] }
 
 func (f *container) apply(ctx context.Context) error {

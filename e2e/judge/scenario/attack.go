@@ -3,6 +3,7 @@ package scenario
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
@@ -26,7 +28,12 @@ type Attack struct {
 	Suspect string
 	// Seers are the nodes that get them.
 	Seers []string
+	// Container is that of the program that makes them bad; empty: the fixture's.
+	Container string
 }
+
+// corruptContainer is the name in the fixture.
+const corruptContainer = "pqc-corrupt"
 
 // Corrupt flips bits in the signatures that a pod sends, by a fixture, and
 // proves by the counts of the program at the pod's egress that it does.
@@ -37,18 +44,20 @@ func (r *Run) Corrupt(ctx context.Context, fixture string) (*Attack, error) {
 	}
 	a := &Attack{Suspect: o.GetName()}
 	a.Seers = slices.DeleteFunc(slices.Clone(r.Nodes), func(n string) bool { return n == a.Suspect })
+	if a.Container, err = fault.Unused(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
+		return nil, verdict.Unproven(err)
+	}
 	a.Episode, err = r.inject(ctx, o, func(*Episode) proof {
-		const container = "pqc-corrupt"
 		return proof{
 			bites: func(ctx context.Context) error {
-				l, err := r.told(ctx, a.Suspect, container)
+				l, err := r.told(ctx, a.Suspect, a.Container)
 				if err == nil && l.Fault.Corrupted == 0 {
 					err = fmt.Errorf("of %d signature fragments that left %s none was changed", l.Fault.Seen, a.Suspect)
 				}
 				return err
 			},
 			over: func(ctx context.Context) error {
-				l, err := r.told(ctx, a.Suspect, container)
+				l, err := r.told(ctx, a.Suspect, a.Container)
 				if err == nil && l.Event != "detached" {
 					err = fmt.Errorf("the program at the egress of %s is still there: %s", a.Suspect, l.Event)
 				}
@@ -110,7 +119,7 @@ func (r *Run) told(ctx context.Context, pod, container string) (line struct {
 
 // End returns when the attack ended, by the attacker's own last line.
 func (a *Attack) End(ctx context.Context) (time.Time, error) {
-	l, err := a.run.told(ctx, a.Suspect, "pqc-corrupt")
+	l, err := a.run.told(ctx, a.Suspect, cmp.Or(a.Container, corruptContainer))
 	if err == nil && l.Event != "detached" {
 		err = fmt.Errorf("the attack is not over: %s", l.Event)
 	}

@@ -23,6 +23,8 @@ type Replay struct {
 	Node string
 	// Before are the ids of its sessions when it was recorded, as both ends tell them.
 	Before map[string]string
+
+	container string // of the recorder
 }
 
 // replayed is a line of meshchaos replay.
@@ -34,8 +36,6 @@ type replayed struct {
 	To       []string
 }
 
-const replayContainer = "pqc-replay"
-
 // Replay begins to record a node's frames, by a fixture, and returns when it has them.
 func (r *Run) Replay(ctx context.Context, fixture string) (*Replay, error) {
 	o, err := fault.Load(r.env.Fixtures, fixture)
@@ -44,6 +44,9 @@ func (r *Run) Replay(ctx context.Context, fixture string) (*Replay, error) {
 	}
 	fault.Retarget(o, r.Mesh.Namespace)
 	p := &Replay{Node: o.GetName()}
+	if p.container, err = fault.Unused(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
+		return nil, verdict.Unproven(err)
+	}
 	p.Before, err = (&Attack{Episode: &Episode{run: r}, Suspect: p.Node}).SessionIDs(ctx)
 	if err != nil {
 		return nil, err
@@ -63,7 +66,7 @@ func (r *Run) Replay(ctx context.Context, fixture string) (*Replay, error) {
 
 // told returns what was captured from, or sent again to, each peer, by its address.
 func (p *Replay) told(ctx context.Context, r *Run, what string) (map[string]replayed, error) {
-	log, err := r.Mesh.Log(ctx, p.Node, replayContainer)
+	log, err := r.Mesh.Log(ctx, p.Node, p.container)
 	if err != nil {
 		return nil, err
 	}
