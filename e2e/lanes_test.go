@@ -58,28 +58,6 @@ func leaveLane() {
 	}
 }
 
-// toDriver returns the sender of a lane's process to the one that runs it; nil in any other.
-func toDriver() *live.Sender {
-	if inLane() == "" {
-		return nil
-	}
-	syscall.CloseOnExec(eventsFile)
-	if err := syscall.SetNonblock(eventsFile, true); err != nil { // so that a write can have a deadline
-		return nil
-	}
-	return live.NewSender(impatient{os.NewFile(eventsFile, "events")}, planned()[0].Name)
-}
-
-// impatient is a file that drops what nobody takes in time: who judges waits for no reader.
-type impatient struct{ *os.File }
-
-func (f impatient) Write(p []byte) (int, error) {
-	if err := f.SetWriteDeadline(time.Now().Add(tellsWithin)); err != nil {
-		return 0, err
-	}
-	return f.File.Write(p)
-}
-
 // lanes returns how many scenarios run side by side. There is none where this process is to
 // judge itself: in a lane, where somebody else, as the ginkgo command, runs several
 // processes, and where Ginkgo's own output is wanted of one scenario at a time.
@@ -90,24 +68,6 @@ func lanes() int {
 		return 0
 	}
 	return n
-}
-
-// ginkgosOwn reports whether Ginkgo's own output is wanted.
-func ginkgosOwn() bool {
-	_, reporter := GinkgoConfiguration()
-	return reporter.Verbosity().GTE(types.VerbosityLevelVerbose)
-}
-
-// show begins to show the run.
-func show(all []*scenario.Scenario) live.View {
-	if ginkgosOwn() {
-		return live.Lines(os.Stderr, suite.started)
-	}
-	var names []string
-	for _, sc := range all {
-		names = append(names, sc.Name)
-	}
-	return live.Show(os.Stdout, os.Stderr, live.NewState(suiteName+", "+suite.options.profile.Name, suite.started, names...), os.Getenv)
 }
 
 // planned are the scenarios that are selected, those that take longest first.
@@ -251,15 +211,6 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, lane i
 	}
 	view.Send(live.Event{Kind: live.Ends, At: r.ended, Scenario: sc.Name, Text: fmt.Sprintf("%s after %s", how, r.ended.Sub(r.began).Round(time.Second))})
 	return r
-}
-
-// barOf is the bar of a scenario's criterion, as its registry has it.
-func barOf(sc *scenario.Scenario, id string) string {
-	i := slices.IndexFunc(sc.Criteria, func(c scenario.Criterion) bool { return c.ID == id })
-	if i < 0 {
-		return ""
-	}
-	return sc.Criteria[i].Bar
 }
 
 // runLane runs the process of one scenario to its end and returns what it has printed.
