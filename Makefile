@@ -12,6 +12,10 @@ ARGS ?=
 PROFILE ?= full
 # how many scenarios run at a time; without it as many as there are cores
 LANES ?=
+# end a scenario, and take its fault back, when this PromQL returns anything: ABORT_ON='…', or off
+ABORT_ON ?=
+# as typed: $$namespace in it is none of make's, and it is one word for the shell
+ABORT = $(if $(value ABORT_ON),-abort-on='$(subst ','\'',$(value ABORT_ON))')
 # which defects make mutants and make e2e-mutants try; empty: all
 ONLY ?=
 # how often test-kills kills, at four minutes each
@@ -28,8 +32,8 @@ help: ## list the targets
 	@printf '  %-24s %s\n' e2e-SCENARIO 'run one scenario: $(SCENARIOS)'
 
 .PHONY: e2e
-e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, ARGS=…; DRY=1 only says what would run)
-	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ARGS)
+e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, ABORT_ON='PromQL', ARGS=…; DRY=1 only says what would run)
+	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ABORT) $(ARGS)
 
 .PHONY: e2e-new
 e2e-new: runner ## write the two files of a new scenario (NAME=slow-disk)
@@ -56,7 +60,7 @@ e2e-mutants: runner ## run scenarios with defects on purpose in the node, each o
 
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
-	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) -ginkgo.label-filter=$* $(ARGS)
+	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ABORT) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector where it works

@@ -28,7 +28,7 @@ func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 // its tail is over.
 func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
-	verdict.Must(verdict.Phase(s.Name+": tail", func() error { return a.AwaitTail(ctx) }))
+	verdict.Must(phase(s.Name+": tail", func() error { return a.AwaitTail(ctx) }))
 	high := prom.Labels{metric.LabelType: metric.HighFailureRate}
 	seen := ask(ctx, scenario.WaitScraped, s.Prom.Growth(metric.AnomaliesTotal, high, a.Watched()))
 	verdict.Equal("episodes of a high failure rate", seen, scenario.BarEpisodes, "episodes")

@@ -24,10 +24,13 @@ func stopInTime(t *testing.T, c *types.SuiteConfig) *time.Timer {
 		left = min(left, time.Until(deadline)-reserve)
 	}
 	c.Timeout = 0
-	return time.AfterFunc(left, func() {
-		fmt.Fprintln(os.Stderr, "e2e: the time is nearly up (-test.timeout): stopping now, to clean up")
-		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
-			fmt.Fprintln(os.Stderr, "e2e: cannot interrupt the suite:", err)
-		}
-	})
+	return time.AfterFunc(left, func() { interrupt("the time is nearly up (-test.timeout)") })
+}
+
+// interrupt ends what is judged, and has it cleaned up.
+func interrupt(why string) {
+	fmt.Fprintf(os.Stderr, "e2e: %s: stopping now, to clean up\n", why)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: cannot interrupt the suite:", err)
+	}
 }

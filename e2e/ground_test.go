@@ -16,6 +16,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
+	"github.com/x0tta6bl4/mesh/e2e/judge/guard"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report/page"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
@@ -75,6 +76,13 @@ func newGround(ctx context.Context) (*ground, error) {
 	if err := rehearse(ctx, c); err != nil {
 		return g, err
 	}
+	if err := guard.Check(ctx, g.prom.Unrecorded(), suite.options.abortOn, time.Now()); err != nil {
+		err = fmt.Errorf("-abort-on: %w", err)
+		if errors.Is(err, guard.ErrExpression) {
+			suite.usage = err
+		}
+		return g, err
+	}
 	for _, i := range c.Images {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
@@ -91,6 +99,7 @@ func (g *ground) env() scenario.Env {
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
 		NodeArgs: []string{"--mapek=" + suite.options.mapek},
 	}
+	e.Live, e.AbortOn, e.Abort = suite.live, suite.options.abortOn, func() { interrupt("a scenario is aborted") }
 	if inLane() != "" {
 		e.Turns = lane.Open(filepath.Join(suite.dir, turnsFile))
 	}
@@ -148,13 +157,14 @@ func cleaned(what string, err error) {
 // It is an AfterEach of each container: a ReportAfterEach of the suite is lost after
 // PreviewSpecs.
 func note(ctx SpecContext) {
+	defer tellVerdict()
 	r := CurrentSpecReport()
 	if !r.Failed() {
 		return
 	}
 	suite.failed[report.ScenarioOf(r)] = true
 	judged := slices.ContainsFunc(r.ReportEntries, func(e types.ReportEntry) bool { return e.Name == report.EntryInvalid })
-	if current == nil || judged {
+	if current == nil || judged || r.State.Is(types.SpecStateInterrupted) {
 		return
 	}
 	if why := current.Busy(ctx); why != "" {

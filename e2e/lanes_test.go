@@ -14,12 +14,14 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 )
@@ -33,6 +35,10 @@ const (
 	laneVariable = "E2E_LANE"
 	// laneFile is what a lane's process has open for as long as it needs its lane.
 	laneFile = 3
+	// eventsFile is where it tells what happens.
+	eventsFile = 4
+	// tellsWithin is how long a scenario waits at most for somebody to read an event.
+	tellsWithin = 100 * time.Millisecond
 	// turnsFile is the book of turns in it.
 	turnsFile = "turns"
 )
@@ -52,14 +58,16 @@ func leaveLane() {
 	}
 }
 
-// lanes returns how many scenarios run side by side. There is one lane for a single
-// scenario, and where somebody else, as the ginkgo command, runs several processes.
+// lanes returns how many scenarios run side by side. There is none where this process is to
+// judge itself: in a lane, where somebody else, as the ginkgo command, runs several
+// processes, and where Ginkgo's own output is wanted of one scenario at a time.
 func lanes() int {
 	config, _ := GinkgoConfiguration()
-	if inLane() != "" || config.DryRun || config.ParallelTotal > 1 {
-		return 1
+	n := min(suite.options.lanes, len(planned()))
+	if inLane() != "" || config.DryRun || config.ParallelTotal > 1 || n == 1 && ginkgosOwn() {
+		return 0
 	}
-	return min(suite.options.lanes, len(planned()))
+	return n
 }
 
 // planned are the scenarios that are selected, those that take longest first.
@@ -92,19 +100,30 @@ func inLanes(n int) int {
 	if err == nil {
 		all := planned()
 		runs := make([]laneRun, len(all))
-		free := make(chan struct{}, n) // lanes that are taken
+		free := make(chan int, n)
+		for lane := range n {
+			free <- lane + 1
+		}
+		view := show(all)
 		var work sync.WaitGroup
 		for i, sc := range all {
-			free <- struct{}{}
-			leave := sync.OnceFunc(func() { <-free })
+			lane := <-free
+			leave := sync.OnceFunc(func() {
+				view.Send(live.Event{Kind: live.Leaves, At: time.Now(), Scenario: sc.Name})
+				free <- lane
+			})
 			work.Go(func() {
 				defer leave()
-				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, leave)
+				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, lane, view, leave)
 			})
 		}
 		work.Wait()
+		view.Close()
 		for i, r := range runs {
 			s.Build(r.report, specsOf(all[i]))
+			if !r.began.IsZero() {
+				s.Ran(all[i].Name, r.lane, r.began, r.ended)
+			}
 			whole.SpecReports = append(whole.SpecReports, r.report.SpecReports...)
 			if r.err != nil {
 				s.Cleanup = append(s.Cleanup, fmt.Sprintf("scenario %s: %v", all[i].Name, r.err))
@@ -134,19 +153,36 @@ type laneRun struct {
 	report types.Report
 	code   int
 	err    error // why there is no report, or not the whole
+
+	lane         int
+	began, ended time.Time // zero: it never began
 }
 
 // judge runs one scenario in a process of its own, and calls leave when that needs its
 // lane no more. Its output is kept, and shown if it is of interest: those of several at a
 // time cannot be read.
-func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave func()) laneRun {
+func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, lane int, view live.View, leave func()) laneRun {
 	if ctx.Err() != nil {
 		return laneRun{code: report.ExitInvalid, err: context.Cause(ctx)}
 	}
-	began := time.Now()
-	fmt.Fprintf(os.Stderr, "%s begins\n", sc.Name)
-	output, err := runLane(ctx, sc, kubeconfig, leave)
-	var r laneRun
+	r := laneRun{lane: lane, began: time.Now()}
+	begins := live.Event{Kind: live.Begins, At: r.began, Scenario: sc.Name, Lane: lane}
+	for _, s := range specsOf(sc) {
+		begins.Criteria = append(begins.Criteria, live.Criterion{ID: report.ID(s), Bar: barOf(sc, report.ID(s))})
+	}
+	view.Send(begins)
+	told := map[string]live.Criterion{} // how criteria were judged, by what the scenario tells
+	output, err := runLane(ctx, sc, kubeconfig, leave, func(e live.Event) {
+		if e.Criterion != nil && e.Kind == live.Judged {
+			if e.Criterion.Bar == "" {
+				e.Criterion.Bar = barOf(sc, e.Criterion.ID)
+			}
+			told[e.Criterion.ID] = *e.Criterion
+		}
+		if !ginkgosOwn() {
+			view.Send(e)
+		}
+	})
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() > 0 {
 		r.code, err = exit.ExitCode(), nil
 	}
@@ -154,21 +190,34 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave 
 	if r.err = errors.Join(err, r.err); r.err != nil {
 		r.code = max(r.code, report.ExitInvalid)
 	}
-	_, reporter := GinkgoConfiguration()
+	r.ended = time.Now()
+	// The report has the last word, and all of those that were never judged.
+	var judged report.Summary
+	judged.Build(r.report, specsOf(sc))
+	for _, c := range judged.Scenarios[0].Criteria {
+		if last := live.CriterionOf(c, barOf(sc, c.ID)); told[c.ID] != last && !ginkgosOwn() {
+			view.Send(live.Event{Kind: live.Judged, At: r.ended, Scenario: sc.Name, Criterion: &last})
+		}
+	}
 	how := "passed"
-	if r.code != 0 {
+	show := r.code != 0
+	switch {
+	case judged.Scenarios[0].Aborted != nil:
+		how, show = "was aborted", false // Ginkgo's word on an interruption is a thousand lines of goroutines
+	case r.code != 0:
 		how = "did not pass"
 	}
-	if r.code != 0 || reporter.Verbosity().GTE(types.VerbosityLevelVerbose) {
-		_, _ = os.Stderr.Write(output)
+	if show || ginkgosOwn() {
+		_, _ = view.Write(output)
 	}
-	fmt.Fprintf(os.Stderr, "%s %s after %s\n", sc.Name, how, time.Since(began).Round(time.Second))
+	view.Send(live.Event{Kind: live.Ends, At: r.ended, Scenario: sc.Name, Text: fmt.Sprintf("%s after %s", how, r.ended.Sub(r.began).Round(time.Second))})
 	return r
 }
 
 // runLane runs the process of one scenario to its end and returns what it has printed.
-// When ctx ends it is asked to clean up.
-func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave func()) (output []byte, err error) {
+// When ctx ends it is asked to clean up, unless it does so already. What it tells goes to
+// take, in another goroutine that is over when this returns.
+func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave func(), take func(live.Event)) (output []byte, err error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread
 	defer runtime.UnlockOSThread()
 	dir := filepath.Dir(laneReport(sc))
@@ -182,7 +231,13 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 	cmd := exec.CommandContext(ctx, self, laneArgs(sc, kubeconfig)...)
 	cmd.Env = append(os.Environ(), laneVariable+"="+suite.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	var aborted atomic.Bool
+	cmd.Cancel = func() error {
+		if aborted.Load() { // a second interrupt would end its clean-up
+			return nil
+		}
+		return cmd.Process.Signal(os.Interrupt)
+	}
 	cmd.WaitDelay = cleanUpWithin
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -191,10 +246,27 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 		return nil, err
 	}
 	defer read.Close()
-	cmd.ExtraFiles = []*os.File{write} // laneFile
+	events, tell, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	defer events.Close()
+	cmd.ExtraFiles = []*os.File{write, tell} // laneFile, eventsFile
 	err = cmd.Start()
-	_ = write.Close()
+	_, _ = write.Close(), tell.Close()
 	if err == nil {
+		var reader sync.WaitGroup
+		reader.Go(func() {
+			live.Read(events, func(e live.Event) {
+				if e.Kind == live.Aborted {
+					aborted.Store(true)
+				}
+				take(e)
+			})
+		})
+		defer reader.Wait()
+		// A process that it has left may have the other end open still.
+		defer func() { _ = events.SetReadDeadline(time.Now().Add(tellsWithin)) }()
 		go func() {
 			_, _ = read.Read(make([]byte, 1)) // until it is closed there, at the latest by the process's end
 			leave()

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -15,6 +17,21 @@ import (
 
 // current is the scenario under way in this process.
 var current *scenario.Run
+
+// phase runs a part of a scenario, which is named first, and tells of it.
+func phase(name string, f func() error) error {
+	GinkgoHelper()
+	_, step, _ := strings.Cut(name, ": ")
+	suite.live.Send(live.Event{Kind: live.Step, Text: step})
+	return verdict.Phase(name, f)
+}
+
+// tellVerdict tells who shows the run how a spec was judged.
+func tellVerdict() {
+	r := CurrentSpecReport()
+	c := live.CriterionOf(report.Judge(r), "")
+	suite.live.Send(live.Event{Kind: live.Judged, Criterion: &c})
+}
 
 // begin starts a scenario: a fresh mesh, and the proof that it is well. What goes wrong
 // up to there makes the scenario invalid.
@@ -29,8 +46,8 @@ func begin(ctx SpecContext, sc *scenario.Scenario) *scenario.Run {
 		m.stop()
 		finish(ctx, s)
 	}, NodeTimeout(scenario.WaitCollect+scenario.WaitCleanup))
-	verdict.Must(verdict.Phase(sc.Name+": mesh", func() error { return m.wait(ctx) }))
-	verdict.Must(verdict.Phase(sc.Name+": until it is well", func() error { return s.Settle(ctx) }))
+	verdict.Must(phase(sc.Name+": mesh", func() error { return m.wait(ctx) }))
+	verdict.Must(phase(sc.Name+": until it is well", func() error { return s.Settle(ctx) }))
 	return s
 }
 
@@ -38,7 +55,7 @@ func begin(ctx SpecContext, sc *scenario.Scenario) *scenario.Run {
 // verifications of each node.
 func observe(ctx SpecContext, s *scenario.Run, least int) {
 	GinkgoHelper()
-	verdict.Must(verdict.Phase(s.Name+": baseline", func() error { return s.Observe(ctx, least) }))
+	verdict.Must(phase(s.Name+": baseline", func() error { return s.Observe(ctx, least) }))
 }
 
 // disturb injects a fault and proves that it bites. What goes wrong up to there
@@ -46,7 +63,7 @@ func observe(ctx SpecContext, s *scenario.Run, least int) {
 func disturb[F any](ctx SpecContext, s *scenario.Run, inject func(context.Context, string) (F, error), fixture string) F {
 	GinkgoHelper()
 	var f F
-	verdict.Must(verdict.Phase(s.Name+": inject "+fixture, func() (err error) {
+	verdict.Must(phase(s.Name+": inject "+fixture, func() (err error) {
 		f, err = inject(ctx, fixture)
 		return err
 	}))
@@ -59,20 +76,20 @@ func heal(ctx SpecContext, e *scenario.Episode) {
 	if e.Healed() {
 		return
 	}
-	verdict.Must(verdict.Phase(e.Name+": until it is over", func() error { return e.AwaitHeal(ctx) }))
+	verdict.Must(phase(e.Name+": until it is over", func() error { return e.AwaitHeal(ctx) }))
 }
 
 // remove takes the fault back and looks for what it left, then removes the
 // mesh and looks again.
 func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
-	err = verdict.Phase(s.Name+": withdraw", func() error {
+	err = phase(s.Name+": withdraw", func() error {
 		left, err = s.Withdraw(ctx)
 		return err
 	})
 	if err != nil {
 		return left, err
 	}
-	err = verdict.Phase(s.Name+": remove", func() error {
+	err = phase(s.Name+": remove", func() error {
 		more, err := s.Remove(ctx)
 		left = append(left, more...)
 		return err
@@ -83,6 +100,14 @@ func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
 // finish keeps what can be known of a scenario and removes it. It runs in a
 // context of its own, also after a failure, a panic or an interrupt.
 func finish(ctx SpecContext, s *scenario.Run) {
+	if a := s.Aborted(); a != nil { // before all else: it hurts
+		AddReportEntry(report.EntryAborted, *a, ReportEntryVisibilityNever)
+		left, err := s.TakeBack(ctx)
+		for _, l := range left {
+			err = errors.Join(err, errors.New(l))
+		}
+		cleaned("take back the faults of scenario "+s.Name, err)
+	}
 	AddReportEntry(report.EntryFault, s.Fault(), ReportEntryVisibilityNever)
 	collect(ctx, s)
 	if kept(s) {

@@ -13,6 +13,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/guard"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/trial"
 	"github.com/x0tta6bl4/mesh/fixtures"
@@ -36,6 +37,8 @@ type options struct {
 	fault       string
 	byHand      bool // -fault was given
 	lasts       time.Duration
+	abortOn     string
+	verbose     bool
 
 	trial     trial.Fault
 	profile   scenario.Profile
@@ -63,6 +66,8 @@ func (o *options) register(f *flag.FlagSet) {
 	f.BoolVar(&o.list, "scenarios", false, "print every scenario with its criteria as JSON, after the checks, and run nothing")
 	f.StringVar(&o.mapek, "mapek", "on", "`off` runs the nodes without their loop: the control, in which what healing brings about has to fail")
 	f.IntVar(&o.lanes, "lanes", runtime.NumCPU(), "run so many scenarios at a time")
+	f.StringVar(&o.abortOn, "abort-on", "", "take a scenario's fault back and end it when this PromQL `expression` returns anything ("+guard.Namespace+" is its mesh's namespace), besides when clients are not served for "+guard.Unserved.String()+" without a fault; "+guard.Off+": never")
+	f.BoolVar(&o.verbose, "v", false, "print Ginkgo's own output instead of showing the run live")
 	f.StringVar(&o.fixtureDir, "fixtures", "", "read the faults from this `directory` instead of the built-in ones")
 }
 
@@ -82,6 +87,14 @@ func (o *options) check() error {
 	}
 	if o.lanes < 1 {
 		return fmt.Errorf("-lanes %d: at least 1", o.lanes)
+	}
+	if o.mapek == "off" && o.abortOn == "" { // what has to fail there must not end it
+		o.abortOn = guard.Off
+	}
+	if o.verbose {
+		if err := flag.Set("ginkgo.v", "true"); err != nil {
+			return err
+		}
 	}
 	root, err := cluster.Project()
 	if err != nil {

@@ -60,7 +60,7 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S5.3", "it degrades gracefully, and scales back: no restart, no pod lost, no failed operation", "0", func(ctx SpecContext) {
 		verdict.Eventually(ctx, stress.Joined).WithTimeout(scenario.WaitScale).ShouldNot(BeEmpty(), "a new pod enrols and joins")
-		verdict.Must(verdict.Phase(stress.Name+": until it is over", func() error { return stress.Finish(ctx) }))
+		verdict.Must(phase(stress.Name+": until it is over", func() error { return stress.Finish(ctx) }))
 		verdict.EventuallyHolds(ctx, scenario.WaitScale, stress.ScaledBack)
 		verdict.Must(stress.AwaitTail(ctx))
 		judgeRecords(ctx, s)

@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -38,6 +39,7 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 func criterion(sc *scenario.Scenario, id, text, bar string, judge func(ctx SpecContext)) {
 	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar})
 	It(id+" "+text, Label(id), Offset(1), func(ctx SpecContext) {
+		suite.live.Send(live.Event{Kind: live.Judging, Criterion: &live.Criterion{ID: id}})
 		defer reportQueries(ctx, time.Now())
 		judge(ctx)
 	})
@@ -122,7 +124,7 @@ func loop(sc *scenario.Scenario, expected func() *scenario.Loop, monitor, analyz
 // the scenario allow.
 func diagnosis(sc *scenario.Scenario, allowed func() []scenario.Diagnosis, last func() *scenario.Episode) {
 	criterion(sc, "S"+sc.Design+".X", "no incident but those that the faults call for opens on any node", "0", func(ctx SpecContext) {
-		verdict.Must(verdict.Phase(sc.Name+": tail", func() error { return last().AwaitTail(ctx) }))
+		verdict.Must(phase(sc.Name+": tail", func() error { return last().AwaitTail(ctx) }))
 		wrong, err := current.Misdiagnoses(ctx, allowed()...)
 		verdict.Must(err)
 		verdict.None("misdiagnoses", len(wrong), 0, "incidents", wrong)

@@ -6,7 +6,7 @@
 //
 // Exit codes: 0 all criteria passed, 1 one failed or something was left
 // behind, 2 usage or a missing requirement, 3 invalid: nothing can be
-// concluded.
+// concluded, 4 a scenario was aborted (-abort-on) and nothing failed.
 package e2e
 
 import (
@@ -25,6 +25,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 )
@@ -44,6 +45,7 @@ var suite struct {
 	started  time.Time
 	dir      string // of the artefacts of this run
 	env      scenario.Env
+	live     *live.Sender // to who shows the run; nil: nobody does
 	summary  report.Summary
 	selected []types.SpecReport // the specs that the filters leave
 	failed   map[string]bool    // scenarios with a failed spec
@@ -97,9 +99,10 @@ func run(m *testing.M) int {
 		return report.ExitFailed
 	}
 	code := 0
-	if n := lanes(); n > 1 {
+	if n := lanes(); n > 0 {
 		code = inLanes(n)
 	} else {
+		suite.live = toDriver()
 		code = m.Run()
 	}
 	if suite.usage != nil {

@@ -164,6 +164,7 @@ func TestAccessIsLeast(t *testing.T) {
 		"ClusterRole/x0tta6bl4-mesh-ca: create tokenreviews",
 		"ClusterRoleBinding/x0tta6bl4-mesh-ca to mesh-ca",
 		"Role/mesh-ca: create configmaps",
+		"Role/mesh-ca: get,patch secrets/mesh-api-token",
 		"Role/mesh-ca: get,update configmaps/mesh-trust",
 		"RoleBinding/mesh-ca to mesh-ca",
 	}; !slices.Equal(rules, want) {

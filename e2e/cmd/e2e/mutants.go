@@ -89,7 +89,7 @@ func (s *session) mutant(ctx context.Context, store *image.Store, suite, profile
 		return r, err
 	}
 	dir := filepath.Join(s.project, "artifacts", "mutants", m.Name)
-	summary, artefacts, err := s.judged(ctx, suite, dir, "-profile", profile, "-ginkgo.label-filter="+alone(m.Scenario))
+	summary, artefacts, err := s.judged(ctx, suite, dir, "-profile", profile, "-abort-on=off", "-ginkgo.label-filter="+alone(m.Scenario))
 	if err != nil {
 		return r, err
 	}

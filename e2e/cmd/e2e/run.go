@@ -106,6 +106,10 @@ func (s *session) test(ctx context.Context, binary string, args []string) (int, 
 	return s.child(ctx, binary, append(own, args...)...)
 }
 
+// leaveScreen leaves the alternate screen and shows the cursor (xterm's DECRST 1049 and
+// DECSET 25), which a suite that was killed while it showed a run could not.
+const leaveScreen = "\x1b[?1049l\x1b[?25h"
+
 // child runs a program of the project's in the suite's directory and returns its exit
 // code. When ctx ends, it is asked to clean up and gets time for that; it dies
 // with this process in any case.
@@ -129,6 +133,9 @@ func (s *session) child(ctx context.Context, binary string, args ...string) (int
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return exit.ExitCode(), nil
 	default: // killed, or not started
+		if term.IsTerminal(int(os.Stdout.Fd())) {
+			fmt.Print(leaveScreen)
+		}
 		return exitFailed, fmt.Errorf("%s: %w", filepath.Base(binary), err)
 	}
 }

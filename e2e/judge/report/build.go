@@ -20,10 +20,11 @@ const (
 	EntryCleanup      = "cleanup"
 	EntryPhase        = "phase"
 	EntryQueries      = "queries"
+	EntryAborted      = "aborted"
 )
 
 // own are the entries that are told elsewhere than among what was observed.
-var own = []string{EntryMeasurement, EntryFault, EntryInvalid, EntryNotSupported, EntryCleanup, EntryPhase, EntryQueries}
+var own = []string{EntryMeasurement, EntryFault, EntryInvalid, EntryNotSupported, EntryCleanup, EntryPhase, EntryQueries, EntryAborted}
 
 // Measurement is what a criterion's spec measured, whether it was enough or not.
 type Measurement struct {
@@ -74,9 +75,16 @@ func Following(specs []types.SpecReport, name string) string {
 // with a filter reports the others as skipped, like specs that could not run.
 func (s *Summary) Build(r types.Report, selected []types.SpecReport) {
 	setUp := setUpFailure(r)
+	aborted := map[string]Abort{}
 	ran := map[string]types.SpecReport{}
 	for _, spec := range r.SpecReports {
 		s.takeEntries(spec)
+		for _, e := range spec.ReportEntries {
+			var a Abort
+			if e.Name == EntryAborted && decode(e, &a) {
+				aborted[ScenarioOf(spec)] = a
+			}
+		}
 		s.Cleanup = append(s.Cleanup, cleanupFailures(spec)...)
 		ran[spec.FullText()] = spec
 	}
@@ -100,8 +108,19 @@ func (s *Summary) Build(r types.Report, selected []types.SpecReport) {
 	// What made a scenario's set-up invalid stands with its first spec, and
 	// holds for all of them.
 	for i := range s.Scenarios {
-		shareInvalid(s.Scenarios[i].Criteria)
+		sc := &s.Scenarios[i]
+		if a, ok := aborted[sc.Name]; ok {
+			sc.abort(a)
+		}
+		shareInvalid(sc.Criteria)
 	}
+}
+
+// Judge tells a spec's verdict, for who cannot wait for the report of the suite.
+func Judge(spec types.SpecReport) Criterion {
+	c := judge(spec, "")
+	c.ID = ID(spec)
+	return c
 }
 
 func (s *Summary) scenario(name string) *Scenario {
@@ -193,7 +212,7 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 	case spec.State.Is(types.SpecStatePassed) && invalid == "":
 		c.Verdict = Passed
 	case spec.State.Is(types.SpecStateInterrupted | types.SpecStateAborted):
-		c.Verdict, c.Detail = Invalid, "interrupted"
+		c.Verdict, c.Detail, c.unjudged = Invalid, "interrupted", true
 	case invalid != "":
 		c.Verdict, c.Detail = Invalid, brief(invalid)
 	case spec.State.Is(types.SpecStateSkipped) && unsupported != "":
@@ -201,7 +220,7 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 	case spec.State.Is(types.SpecStateSkipped|types.SpecStatePending) && setUp != "":
 		c.Verdict, c.Detail = Invalid, setUp
 	case spec.State.Is(types.SpecStateSkipped | types.SpecStatePending):
-		c.Verdict, c.Detail = Invalid, "not judged: "+orElse(message, "the run ended before")
+		c.Verdict, c.Detail, c.unjudged = Invalid, "not judged: "+orElse(message, "the run ended before"), true
 	case spec.Failure.FailureNodeType.Is(cleanupNodes):
 		c.Verdict = Passed // the spec itself held; cleanupFailures tells the rest
 	case spec.Failure.FailureNodeType.Is(types.NodeTypeBeforeAll | types.NodeTypeBeforeEach):

@@ -5,7 +5,8 @@
 //
 // # Map
 //
-//	summary, timeline     what a run's summary holds
+//	summary, abort, timeline
+//	                      what a run's summary holds
 //	build, write          from Ginkgo's report; into the run's directory
 //	junit, markdown, publish
 //	                      the forms that others read

@@ -58,8 +58,8 @@ func (c Criterion) testCase(scenario string) reporters.JUnitTestCase {
 	switch c.Verdict {
 	case Failed:
 		tc.Failure = &reporters.JUnitFailure{Type: string(Failed), Message: c.Detail, Description: c.outcome()}
-	case Invalid:
-		tc.Error = &reporters.JUnitError{Type: string(Invalid), Message: c.Detail, Description: c.outcome()}
+	case Invalid, Aborted:
+		tc.Error = &reporters.JUnitError{Type: string(c.Verdict), Message: c.Detail, Description: c.outcome()}
 	case NotSupported:
 		tc.Skipped = &reporters.JUnitSkipped{Message: c.Detail}
 	}

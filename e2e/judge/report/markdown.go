@@ -15,10 +15,15 @@ func Markdown(s *Summary) string {
 	fmt.Fprintf(&b, "## %s\n\n", s.Headline())
 	fmt.Fprintf(&b, "Profile `%s`, MAPE-K %s, %s, %d cores, %.0f GiB, Linux %s.\n\n", s.Profile, s.Mapek,
 		time.Duration(s.WallSeconds*float64(time.Second)).Round(time.Second), s.Machine.Cores, float64(s.Machine.Memory)/(1<<30), cell(s.Machine.Kernel))
-	b.WriteString("| scenario | passed | failed | invalid | not supported |\n| --- | ---: | ---: | ---: | ---: |\n")
+	b.WriteString("| scenario | passed | failed | aborted | invalid | not supported |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, sc := range s.Scenarios {
 		n := sc.Count()
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", cell(sc.Name), n[Passed], n[Failed], n[Invalid], n[NotSupported])
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d |\n", cell(sc.Name), n[Passed], n[Failed], n[Aborted], n[Invalid], n[NotSupported])
+	}
+	for _, sc := range s.Scenarios {
+		if sc.Aborted != nil {
+			fmt.Fprintf(&b, "\nScenario %s was aborted: %s\n", cell(sc.Name), cell(sc.Aborted.String()))
+		}
 	}
 	if all[Passed] < total(all) {
 		b.WriteString("\n### Not passed\n\n| criterion | scenario | verdict | expected | measured | why |\n| --- | --- | --- | --- | --- | --- |\n")
@@ -47,7 +52,7 @@ func Markdown(s *Summary) string {
 func (s *Summary) Headline() string {
 	n := s.Count()
 	words := fmt.Sprintf("%d of %d criteria passed", n[Passed], total(n))
-	for _, v := range []Verdict{Failed, Invalid, NotSupported} {
+	for _, v := range []Verdict{Failed, Aborted, Invalid, NotSupported} {
 		if n[v] > 0 {
 			words += fmt.Sprintf(", %d %s", n[v], v)
 		}

@@ -29,13 +29,13 @@ func Publish(w io.Writer, s *Summary, dir string, getenv func(string) string) er
 }
 
 // annotate writes GitHub's commands for annotations: an error for each criterion that
-// failed or that nothing can be concluded of, and for what could not be cleaned up.
+// failed, was aborted, or that nothing can be concluded of, and for what could not be cleaned up.
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 func annotate(w io.Writer, s *Summary) error {
 	var b strings.Builder
 	for _, sc := range s.Scenarios {
 		for _, c := range sc.Criteria {
-			if c.Verdict != Failed && c.Verdict != Invalid {
+			if c.Verdict == Passed || c.Verdict == NotSupported {
 				continue
 			}
 			where := ""

@@ -254,7 +254,7 @@ func TestSummaryOfTheJob(t *testing.T) {
 	}
 	for _, want := range []string{
 		"of another step\n## 3 of 6 criteria passed, 1 failed, 1 invalid, 1 not supported, not everything was cleaned up",
-		"| network-partition | 3 | 1 | 1 | 1 |",
+		"| network-partition | 3 | 1 | 0 | 1 | 1 |",
 		`| S1.2 holds | network-partition | failed |  |  | a \| b &lt;script&gt;\*c\* |`,
 		"| S1.1 holds | network-partition | passed | ≤ 2 s | 0.75 s |",
 		"Cleanup failed: namespace stays",

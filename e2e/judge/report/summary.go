@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ const (
 	Invalid Verdict = "invalid"
 	// NotSupported means that this cluster cannot run it, for the reason given.
 	NotSupported Verdict = "not supported"
+	// Aborted means that the scenario was stopped before: it did more harm than its fault
+	// was to do.
+	Aborted Verdict = "aborted"
 )
 
 // Exit codes of a run.
@@ -31,6 +35,7 @@ const (
 	ExitFailed  = 1 // a criterion failed, or something was left behind
 	ExitUsage   = 2 // usage, or a missing requirement
 	ExitInvalid = 3 // nothing can be concluded
+	ExitAborted = 4 // a scenario was aborted, and nothing failed
 )
 
 // Summary is summary.json.
@@ -70,8 +75,14 @@ type Phase struct {
 
 // Scenario is one fault and what was judged under it.
 type Scenario struct {
-	Name     string      `json:"name"`
-	Fault    Fault       `json:"fault"`
+	Name  string `json:"name"`
+	Fault Fault  `json:"fault"`
+	// Lane is where it ran, from 1; it, Began and Ended are of runs in lanes alone.
+	Lane  int        `json:"lane,omitempty"`
+	Began *time.Time `json:"began,omitempty"`
+	Ended *time.Time `json:"ended,omitempty"`
+	// Aborted is why it was stopped before its end.
+	Aborted  *Abort      `json:"aborted,omitempty"`
 	Criteria []Criterion `json:"criteria"`
 }
 
@@ -102,6 +113,8 @@ type Criterion struct {
 	Started *time.Time `json:"started"`
 	Seconds float64    `json:"seconds"` // it took
 
+	unjudged bool // it was interrupted, or never its turn
+
 	file string // where its spec is, in the repository
 	line int
 }
@@ -130,8 +143,8 @@ func (c Criterion) Margin() (share float64, ok bool) {
 	return 0, false
 }
 
-// ExitCode is the exit code that a run deserves. A failure outweighs what is
-// invalid: it is a conclusion.
+// ExitCode is the exit code that a run deserves. A failure outweighs an abort, which may
+// have kept others from being judged, and that what is invalid: both are conclusions.
 func (s *Summary) ExitCode() int {
 	count := map[Verdict]int{}
 	for _, sc := range s.Scenarios {
@@ -142,10 +155,24 @@ func (s *Summary) ExitCode() int {
 	switch {
 	case count[Failed] > 0:
 		return ExitFailed
+	case count[Aborted] > 0, s.aborted():
+		return ExitAborted
 	case count[Invalid] > 0, len(count) == 0:
 		return ExitInvalid
 	case len(s.Cleanup) > 0:
 		return ExitFailed
 	}
 	return ExitPassed
+}
+
+// aborted reports whether a scenario was, also where all its criteria had been judged.
+func (s *Summary) aborted() bool {
+	return slices.ContainsFunc(s.Scenarios, func(sc Scenario) bool { return sc.Aborted != nil })
+}
+
+// Ran notes in which lane a scenario ran, and when.
+func (s *Summary) Ran(name string, lane int, began, ended time.Time) {
+	began, ended = began.UTC(), ended.UTC()
+	sc := s.scenario(name)
+	sc.Lane, sc.Began, sc.Ended = lane, &began, &ended
 }

@@ -172,6 +172,11 @@ func Table(w io.Writer, s *Summary, dir string) error {
 			of[note] = append(of[note], c.ID)
 		}
 	}
+	for _, sc := range s.Scenarios {
+		if sc.Aborted != nil {
+			notes = append(notes, fmt.Sprintf("scenario %s was aborted: %v", sc.Name, sc.Aborted))
+		}
+	}
 	for _, what := range s.Cleanup {
 		notes = append(notes, "cleanup failed: "+what)
 	}

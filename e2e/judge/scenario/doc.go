@@ -14,6 +14,7 @@
 //	loop, cells, diagnosis
 //	                      what the nodes' loops should, and should not, have done
 //	ask, records, roster  what is read of nodes, clients and pods
+//	watch                 what is looked at beside the specs, and may end them
 //	turn                  what scenarios that run at once do one after the other
 //	compare, wait         arithmetic of series; waiting with a deadline
 package scenario

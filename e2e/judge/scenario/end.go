@@ -33,6 +33,7 @@ func (r *Run) Collect(ctx context.Context) error {
 // Withdraw deletes the faults and looks into the pods for what they left
 // there. What it could only force is residue, too.
 func (r *Run) Withdraw(ctx context.Context) ([]string, error) {
+	r.watch.end()
 	left, err := r.withdraw(ctx)
 	if err != nil {
 		return left, err
@@ -69,6 +70,7 @@ func (r *Run) withdraw(ctx context.Context) (left []string, err error) {
 // can be called again.
 func (r *Run) Remove(ctx context.Context) ([]string, error) {
 	r.Close()
+	r.watch.end()
 	forced, err := r.withdraw(ctx)
 	if err = errors.Join(err, r.Mesh.Delete(ctx)); err != nil {
 		return forced, err

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
+	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
@@ -50,6 +52,9 @@ func (e *Episode) stands(ctx context.Context) error {
 
 // Lasts is how long the fault is to last; 0: until it is taken back.
 func (e *Episode) Lasts() time.Duration { return e.lasts }
+
+// fault is the fixture's name alone.
+func (e *Episode) fault() string { return strings.TrimPrefix(e.Name, e.run.Name+": ") }
 
 // Healed reports whether the fault is over; a fault that never was is not.
 func (e *Episode) Healed() bool { return e != nil && e.healed }
@@ -110,6 +115,12 @@ func (r *Run) injectIn(ctx context.Context, spans []lane.Span, o fault.Object, p
 		return nil, verdict.Unproven(err)
 	}
 	r.episodes = append(r.episodes, e)
+	r.watch.disturbed()
+	applied := live.Event{Kind: live.Applied, Fault: e.fault()}
+	if lasts > 0 {
+		applied.Until = e.Window.Start.Add(lasts)
+	}
+	r.env.Live.Send(applied)
 	if err := within(ctx, WaitInject+period, e.injection.WaitInjected); err != nil {
 		return nil, verdict.Unproven(err)
 	}
@@ -121,6 +132,7 @@ func (r *Run) injectIn(ctx context.Context, spans []lane.Span, o fault.Object, p
 		return nil, verdict.Unproven(fmt.Errorf("the fault does not bite: %w", err))
 	}
 	e.Times.Proven = now()
+	r.env.Live.Send(live.Event{Kind: live.Proven, Fault: e.fault()})
 	return e, nil
 }
 
@@ -150,6 +162,8 @@ func (e *Episode) recovered(ctx context.Context, when string) error {
 	}
 	e.healed = true
 	e.Window.End = time.Now()
+	e.run.watch.calmed()
+	e.run.env.Live.Send(live.Event{Kind: live.Healed, Fault: e.fault()})
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/probe"
@@ -37,6 +38,12 @@ type Env struct {
 	Artifacts string // of this run
 	Prefix    string // of namespaces
 	Keep      bool   // leave the namespace of a failed scenario
+	// Live is told what happens; nil: nobody is.
+	Live *live.Sender
+	// AbortOn is an expression of guard's, and Abort what is called, once, when a guard
+	// wants the scenario to end.
+	AbortOn string
+	Abort   func()
 	// Turns are the moments in which a lane must be alone; nil where there is one.
 	Turns *lane.Book
 	// NodeArgs are further flags of every node, such as --mapek=off for a
@@ -68,6 +75,7 @@ type Run struct {
 	before    map[string]fault.NetState
 	episodes  []*Episode
 	roster    *roster
+	watch     *watch
 	faults    []disturbed   // what the episodes are of; see note
 	skew      time.Duration // what Skew found last
 	artefacts *artefacts    // of a finished run, which is judged again; nil while it lives
@@ -148,8 +156,11 @@ func (r *Run) Settle(ctx context.Context) error {
 	r.Baseline = prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}
 	x := r.env.Client.Resources()
 	var err error
-	r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods)
-	return verdict.Unproven(err)
+	if r.before, err = fault.Look(ctx, x.GetControllerRuntimeClient(), x, r.pods); err != nil {
+		return verdict.Unproven(err)
+	}
+	r.watchOver()
+	return nil
 }
 
 // Observe waits until each node has made at least so many critical verifications, and

@@ -91,6 +91,10 @@ func New(config *rest.Config, service string) (*Client, error) {
 	return &Client{api: &record{API: promv1.NewAPI(c), asked: map[string]Question{}}, now: time.Now}, nil
 }
 
+// Unrecorded is Prometheus' own client, for questions by which nothing is judged: Asked does
+// not tell them.
+func (c *Client) Unrecorded() promv1.API { return c.api.API }
+
 // API is Prometheus' own client, for what this package does not wrap.
 func (c *Client) API() promv1.API { return c.api }
 

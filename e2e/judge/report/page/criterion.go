@@ -46,7 +46,7 @@ func newCriterion(s *report.Summary, sc report.Scenario, c report.Criterion, pas
 		}
 		v.History = append(v.History, pastView{when, string(p.Verdict), p.Got()})
 	}
-	if c.Verdict == report.Failed || c.Verdict == report.Invalid {
+	if c.Verdict == report.Failed || c.Verdict == report.Invalid || c.Verdict == report.Aborted {
 		v.Rerun = rerun(s, sc, c)
 		v.Journal = e.around(c, sc, k)
 	}

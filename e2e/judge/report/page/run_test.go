@@ -61,6 +61,7 @@ func made(t testing.TB, root, name string, scenarios int) (string, *report.Summa
 			}
 			sc.Criteria = append(sc.Criteria, c)
 		}
+		sc.Lane, sc.Began, sc.Ended = 1+n%2, ref(second(float64(n*60))), ref(second(float64(n*60+300)))
 		s.Scenarios = append(s.Scenarios, sc)
 		artefacts(t, filepath.Join(dir, sc.Name), sc, n)
 	}

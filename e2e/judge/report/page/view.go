@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +61,7 @@ type view struct {
 	Memory    string
 	Control   string
 	Scenarios []scenarioView
+	Lanes     []laneView
 }
 
 func (v *view) write(w io.Writer) error { return page.Execute(w, v) }
@@ -105,12 +108,34 @@ func newView(dir string, s *report.Summary) (*view, error) {
 		}
 		v.Scenarios = append(v.Scenarios, sv)
 	}
+	v.Lanes = laned(s)
 	return v, nil
+}
+
+// laneView is a scenario's place in its lane; Left and Width are percent of the run.
+type laneView struct {
+	Name, When  string
+	Lane        int
+	Left, Width float64
+}
+
+// laned are the scenarios that ran in lanes, lane by lane.
+func laned(s *report.Summary) []laneView {
+	var all []laneView
+	for _, sc := range s.Scenarios {
+		if sc.Lane == 0 || sc.Began == nil || sc.Ended == nil || s.WallSeconds <= 0 {
+			continue
+		}
+		from, to := sc.Began.Sub(s.Started).Seconds(), sc.Ended.Sub(s.Started).Seconds()
+		all = append(all, laneView{sc.Name, fmt.Sprintf("%.0f s to %.0f s", from, to), sc.Lane, 100 * from / s.WallSeconds, 100 * (to - from) / s.WallSeconds})
+	}
+	slices.SortStableFunc(all, func(a, b laneView) int { return cmp.Or(cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.Left, b.Left)) })
+	return all
 }
 
 // state is the verdict that outweighs the others.
 func state(n map[report.Verdict]int) string {
-	for _, v := range []report.Verdict{report.Failed, report.Invalid, report.Passed, report.NotSupported} {
+	for _, v := range []report.Verdict{report.Failed, report.Aborted, report.Invalid, report.Passed, report.NotSupported} {
 		if n[v] > 0 {
 			return string(v)
 		}
@@ -120,7 +145,7 @@ func state(n map[report.Verdict]int) string {
 
 func tally(n map[report.Verdict]int) string {
 	var words []string
-	for _, v := range []report.Verdict{report.Failed, report.Invalid, report.NotSupported, report.Passed} {
+	for _, v := range []report.Verdict{report.Failed, report.Aborted, report.Invalid, report.NotSupported, report.Passed} {
 		if n[v] > 0 {
 			words = append(words, fmt.Sprintf("%d %s", n[v], v))
 		}
