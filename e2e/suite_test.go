@@ -51,6 +51,8 @@ var suite struct {
 	failed   map[string]bool    // scenarios with a failed spec
 	usage    error              // makes the run end with report.ExitUsage
 	written  error              // why the report is not whole
+	// signalled ends when this process is told to stop, while Ginkgo judges.
+	signalled context.Context
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

@@ -47,20 +47,28 @@ func (g Guard) Look(ctx context.Context, calm, now time.Time) (*report.Abort, er
 	if g.Expression == Off {
 		return nil, nil
 	}
+	var failed error
 	if g.Expression != "" {
-		if a, err := g.ask(ctx, g.Expression, now); a != nil || err != nil {
-			return a, err
+		a, err := g.ask(ctx, g.Expression, now)
+		if a != nil {
+			return a, nil
 		}
+		failed = err // the clients are watched all the same
 	}
 	if calm.IsZero() || now.Sub(calm) < Unserved {
-		return nil, nil
+		return nil, failed
 	}
-	return g.ask(ctx, unserved, now)
+	a, err := g.ask(ctx, unserved, now)
+	if a != nil {
+		return a, nil
+	}
+	return nil, errors.Join(failed, err)
 }
 
-// unserved are the recording clients that nobody serves, and for how many seconds. One whose
-// metrics cannot be read is none of them.
-var unserved = fmt.Sprintf("time() - max by (%s) (%s) > %g", prom.LabelPod,
+// unserved are the recording clients that nobody serves, and for how many seconds: as of
+// when each was asked, so that neither a Prometheus that is late nor the clock of who runs
+// the suite has a part in it. One whose metrics cannot be read is none of them.
+var unserved = fmt.Sprintf("max by (%[1]s) (timestamp(%[2]s) - %[2]s) > %[3]g", prom.LabelPod,
 	prom.Selector(metric.ClientLastOK, Namespace, nil), Unserved.Seconds())
 
 // Check reports whether the server takes an expression; the error wraps ErrExpression if it

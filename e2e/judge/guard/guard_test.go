@@ -84,6 +84,7 @@ func TestLook(t *testing.T) {
 		"an expression, also in a fault":         {"cpu > 1", time.Time{}, map[string]string{"cpu": burning}, "cpu > 1 is 7 for {pod=\"a\"}", 1, false},
 		"an expression that returns nothing":     {"cpu > 1", time.Time{}, nil, "", 1, false},
 		"clients starve beside an expression":    {"cpu > 1", long, map[string]string{clients: starving}, "31.5", 2, false},
+		"an expression that fails":               {"cpu > 1", long, map[string]string{"cpu": "", clients: starving}, "31.5", 2, false},
 		"the mesh's own namespace":               {`cpu{namespace="$namespace"}`, time.Time{}, map[string]string{`cpu{namespace="mesh-1"}`: burning}, `cpu{namespace="mesh-1"} is 7`, 1, false},
 		"a scalar":                               {"scalar(x)", time.Time{}, map[string]string{"scalar": `{"resultType":"scalar","result":[1,"2"]}`}, "scalar(x) is 2", 1, false},
 		"a scalar that is 0":                     {"scalar(x)", time.Time{}, map[string]string{"scalar": `{"resultType":"scalar","result":[1,"0"]}`}, "", 1, false},

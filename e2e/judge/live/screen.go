@@ -63,7 +63,7 @@ func (s State) header(now time.Time, t Theme) string {
 }
 
 // verdicts are in the order in which they are counted.
-var verdicts = []report.Verdict{report.Passed, report.Failed, report.Invalid, report.NotSupported}
+var verdicts = []report.Verdict{report.Passed, report.Failed, report.Aborted, report.Invalid, report.NotSupported}
 
 // others are the scenarios that have no lane: they wait for one, are on their way out, or
 // are over. There is a row for each sort that there is.
@@ -95,7 +95,7 @@ func (s State) others(t Theme) (rows []string) {
 func (sc Scenario) worst() report.Verdict {
 	n := sc.Count()
 	n[report.Invalid] += n[""]
-	for _, v := range []report.Verdict{report.Failed, report.Invalid, report.Passed, report.NotSupported} {
+	for _, v := range []report.Verdict{report.Failed, report.Aborted, report.Invalid, report.Passed, report.NotSupported} {
 		if n[v] > 0 {
 			return v
 		}
@@ -220,6 +220,8 @@ func mark(v report.Verdict) string {
 		return "✓"
 	case report.Failed:
 		return "✗"
+	case report.Aborted:
+		return "!"
 	case report.Invalid:
 		return "?"
 	case report.NotSupported:

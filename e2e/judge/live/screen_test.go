@@ -130,3 +130,23 @@ func TestTooManyCriteria(t *testing.T) {
 		t.Errorf("there is room for all:\n%s", whole)
 	}
 }
+
+// TestWorst: one criterion that is not passed is what a scenario shows, whichever verdict
+// it has, and each verdict has a mark of its own.
+func TestWorst(t *testing.T) {
+	marks := map[string]bool{mark(""): true}
+	for _, v := range verdicts {
+		sc := Scenario{Criteria: []Criterion{{Verdict: report.Passed}, {Verdict: v}}}
+		want := v
+		if v == report.NotSupported {
+			want = report.Passed // what cannot be judged here takes nothing from the rest
+		}
+		if got := sc.worst(); got != want {
+			t.Errorf("passed and %s is shown as %s, want %s", v, got, want)
+		}
+		if marks[mark(v)] {
+			t.Errorf("%s has another's mark", v)
+		}
+		marks[mark(v)] = true
+	}
+}

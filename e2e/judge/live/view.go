@@ -19,6 +19,9 @@ const (
 	perSecond = 10
 	// closesWithin bounds the wait for a terminal to be as it was.
 	closesWithin = 5 * time.Second
+	// waiting is how many events wait for a terminal that stands still, as one does after
+	// Ctrl-S. Later ones are in the log only.
+	waiting = 4096
 )
 
 // View shows a run to whoever started it.
@@ -71,6 +74,7 @@ func (l *lines) Close() {}
 // screen draws the state on a terminal.
 type screen struct {
 	program *tea.Program
+	events  chan Event
 	ended   chan struct{}
 	out     io.Writer
 	started time.Time
@@ -91,6 +95,7 @@ func newScreen(f *os.File, log io.Writer, s State, colour bool) *screen {
 	}}
 	v := &screen{
 		program: tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(f), tea.WithoutSignalHandler(), tea.WithFPS(perSecond)),
+		events:  make(chan Event, waiting),
 		ended:   make(chan struct{}),
 		out:     log,
 		started: s.Started,
@@ -99,6 +104,16 @@ func newScreen(f *os.File, log io.Writer, s State, colour bool) *screen {
 		defer close(v.ended)
 		_, _ = v.program.Run() // without it the log still tells all
 	}()
+	go func() {
+		for {
+			select {
+			case e := <-v.events:
+				v.program.Send(e)
+			case <-v.ended:
+				return
+			}
+		}
+	}()
 	return v
 }
 
@@ -106,7 +121,10 @@ func (v *screen) Send(e Event) {
 	if text := Line(v.started, e); text != "" {
 		fmt.Fprintln(v, text)
 	}
-	v.program.Send(e)
+	select {
+	case v.events <- e:
+	default:
+	}
 }
 
 func (v *screen) Write(text []byte) (int, error) {
@@ -116,10 +134,18 @@ func (v *screen) Write(text []byte) (int, error) {
 }
 
 func (v *screen) Close() {
-	late := time.AfterFunc(closesWithin, v.program.Kill)
-	v.program.Quit()
-	<-v.ended
-	late.Stop()
+	go v.program.Quit() // which waits for the terminal, too
+	late := time.NewTimer(closesWithin)
+	defer late.Stop()
+	select {
+	case <-v.ended:
+	case <-late.C:
+		go v.program.Kill()
+		select {
+		case <-v.ended:
+		case <-time.After(closesWithin):
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, _ = v.log.WriteTo(v.out)

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// watchEvery is how often it is looked at a mesh beside its specs: seldom enough that
-	// the look costs nothing that is judged.
+	// watchEvery is how often a watch looks at a mesh: seldom enough that the look costs
+	// nothing that is judged.
 	watchEvery = 2 * time.Second
 	// watchWithin bounds a look.
 	watchWithin = 5 * time.Second
@@ -103,8 +103,13 @@ func (w *watch) end() *report.Abort {
 func (r *Run) newLook() look {
 	g := guard.Guard{Prometheus: r.Prom.Unrecorded(), Namespace: r.Mesh.Namespace, Expression: r.env.AbortOn}
 	var last pulse.Beat
+	told := false
 	return func(ctx context.Context, calm time.Time) (*report.Abort, error) {
 		a, err := g.Look(ctx, calm, time.Now())
+		if err != nil && !told {
+			told = true
+			r.env.Live.Send(live.Event{Kind: live.Said, Text: "nothing is aborted while this cannot be asked: " + err.Error()})
+		}
 		if a != nil || r.env.Live == nil { // nobody is there to be told
 			return a, err
 		}
@@ -131,8 +136,11 @@ func tell(s *live.Sender, b, last pulse.Beat) {
 	}
 }
 
-// watchOver begins to watch the run's mesh.
+// watchOver begins to watch the run's mesh, if there is somebody to stop the run.
 func (r *Run) watchOver() {
+	if r.env.Abort == nil {
+		return
+	}
 	r.watch = newWatch(r.newLook(), func(a report.Abort) {
 		r.env.Live.Send(live.Event{Kind: live.Aborted, Text: a.String()})
 		r.env.Abort()

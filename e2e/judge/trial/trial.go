@@ -49,7 +49,11 @@ func Run(ctx context.Context, env scenario.Env, f Fault, namespace string, out i
 		return report.ExitInvalid, err
 	}
 	verdicts, err := judge(ctx, t, r, e)
-	return report.Exit(verdicts, 0), errors.Join(err, back(ctx, t, r, nil))
+	left := 0
+	if residue := back(ctx, t, r, nil); residue != nil {
+		left, err = 1, errors.Join(err, residue)
+	}
+	return report.Exit(verdicts, left), err
 }
 
 // try injects the fault and waits until it is over. Meanwhile it tells what the loops do.

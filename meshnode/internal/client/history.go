@@ -33,8 +33,9 @@ func OpenHistory(path string, reg prometheus.Registerer) (*History, error) {
 		ops: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: metric.ClientOperationsTotal, Help: "Operations of the recording client, by kind, node and result.",
 		}, []string{"op", "node", "result"}),
-		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: metric.ClientLastOK, Help: "When an operation last succeeded."}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: metric.ClientLastOK, Help: "When an operation last succeeded; until one has, when the client began."}),
 	}
+	h.last.SetToCurrentTime() // who has just begun is not one whom nobody has served for long
 	reg.MustRegister(h.ops, h.last)
 	return h, nil
 }
