@@ -128,7 +128,8 @@ func (v *Verifier) attachGeneric(ifindex int) (link.Link, error) {
 	m := &v.obj.bpfMaps
 	err = spec.LoadAndAssign(&own, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
 		bpfMapSessions: m.Sessions, bpfMapStates: m.States, bpfMapWindows: m.Windows, bpfMapCounters: m.Counters,
-		bpfMapHandshakeBuckets: m.HandshakeBuckets, bpfMapReportBuckets: m.ReportBuckets,
+		bpfMapHandshakeBuckets: m.HandshakeBuckets, bpfMapProvenBuckets: m.ProvenBuckets, bpfMapContactBuckets: m.ContactBuckets,
+		bpfMapCookies: m.Cookies, bpfMapCalls: m.Calls, bpfMapAcquaintances: m.Acquaintances, bpfMapReportBuckets: m.ReportBuckets,
 		bpfMapSignatures: m.Signatures, bpfMapReports: m.Reports,
 	}})
 	if err != nil {
