@@ -39,6 +39,8 @@ type Manager struct {
 	relayedHandshakes transport.Reassembler[contact, handshakeKey]
 	answers           transport.Reassembler[frame.SessionID, uint64]
 	cookies           cookies
+	acquainted        map[netip.Addr]bool // the peers' addresses that the kernel knows
+	acquaint          time.Duration       // when to look at them again
 
 	relaying relayLimit
 	events   events
@@ -106,6 +108,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = noMetrics{}
 	}
+	if cfg.Admission == nil {
+		cfg.Admission = NoAdmission{}
+	}
 	cfg.Limits.setDefaults()
 	m := &Manager{
 		cfg:      cfg,
@@ -127,6 +132,7 @@ func New(cfg Config) (*Manager, error) {
 		r.Messages, r.PerSource, r.Age = messages, handshakePerSource, handshakeAge
 	}
 	m.answers.Messages, m.answers.PerSource, m.answers.Age = answerMessages, answerPerSession, answerAge
+	m.admission(cfg.Now())
 	return m, nil
 }
 
@@ -186,6 +192,7 @@ func (m *Manager) Connect(p Peer, addr netip.AddrPort) {
 		return
 	}
 	e.connect, e.addr = addr, addr
+	m.acquaint = 0
 	e.failures = 0
 	if e.out != nil && e.out.pending == nil {
 		e.out.addr = addr

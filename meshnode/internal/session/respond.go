@@ -219,10 +219,11 @@ func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) 
 		return
 	}
 	if err != nil {
-		delete(m.halfOpen, half.id)
+		m.close(half)
 		return
 	}
 	half.reply, half.keys, half.transcript, half.session = answer.reply, answer.keys, answer.transcript, answer.session
+	m.expect(half.id)
 	m.reply(half)
 }
 

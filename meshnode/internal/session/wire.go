@@ -25,7 +25,7 @@ import (
 type messageID [16]byte
 
 const (
-	handshakePrefix = 2 * len(messageID{})
+	handshakePrefix = frame.HandshakePrefix
 	handshakePart   = frame.MaxPayload - handshakePrefix
 	nonceSize       = 32
 	confirmSize     = sha256.Size
