@@ -4,7 +4,7 @@
 
 /*
  * The packet that hands a caller its cookie. Nothing is kept for it: it goes back the
- * way that the call came, and is shorter.
+ * way that the call came, and is no longer than that.
  */
 #include "contact.h"
 #include "frame.h"
@@ -47,6 +47,28 @@ union answer {
 #define ANSWER_IPV6 (sizeof(struct answer_ipv6) - ANSWER_PAD)
 #define ANSWER_UDP (sizeof(struct udphdr) + sizeof(struct cookie_frame))
 #define ANSWER_HOPS 64
+
+/*
+ * Whether one answer to one sender is what a packet would get. Not one that was sent to
+ * many, who would all answer, nor one for somebody else, whose own answer this would be
+ * mistaken for: switches flood what they do not know the way to. And not one that says
+ * that it comes from many.
+ */
+static __always_inline bool answer_due(const struct ethhdr *eth, const struct datagram *d)
+{
+	const __u8 *source = (const __u8 *)d->source;
+	const __u8 *own;
+	__u32 zero = 0;
+
+	own = bpf_map_lookup_elem(&station, &zero);
+	if (!own || (eth->h_source[0] & 1))
+		return false;
+	for (int i = 0; i < ETH_ALEN; i++)
+		if (eth->h_dest[i] != own[i])
+			return false;
+	/* Multicast (RFC 4291, section 2.7) and what lies above it (RFC 1112, RFC 919). */
+	return d->ipv6 ? source[0] != 0xff : source[12] < 224;
+}
 
 static __always_inline __u16 checksum_fold(__u64 sum)
 {
@@ -130,7 +152,7 @@ static __always_inline __u32 answer(union answer *a, const struct packet *p,
 	const struct handshake_prefix *prefix;
 	struct udphdr *asked;
 
-	if (!eth || d->udp != udp)
+	if (!eth || d->udp != udp || !answer_due(eth, d))
 		return 0;
 	__builtin_memset(a, 0, sizeof(*a));
 	barrier(); /* else clang keeps its fields apart and runs out of stack */

@@ -22,7 +22,7 @@ const volatile __u64 contact_tolerance = 500000000;
 /* What every frame of a handshake message starts with. */
 struct handshake_prefix {
 	__u64 call[2]; /* of an init its own id, otherwise the message's */
-	__u64 token[2]; /* of an init the cookie, otherwise the id of the init */
+	__u64 token[2]; /* of an init the cookie, otherwise the id of what it answers */
 };
 
 _Static_assert(sizeof(struct handshake_prefix) == FRAME_HANDSHAKE_PREFIX, "prefix size");
@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct handshake_prefix) == FRAME_HANDSHAKE_PREFIX, "prefi
  * The cookie of a call from a source: SipHash-2-4 of address, port and the first 14
  * bytes of the call's id, under a secret that userspace changes every two minutes.
  * Who guesses one at 100,000 frames a second for the four minutes that it is good
- * for is right with a probability below 2^-39. Package frame has the same function.
+ * for is right with a probability below 2^-38. Package frame has the same function.
  */
 static __noinline __u64 cookie(const __u64 secret[2], const struct datagram *d,
 				    const struct handshake_prefix *call)
@@ -56,23 +56,32 @@ handshake_prefix(const struct packet *p, const struct frame_header *f, __u32 len
 	return prefix;
 }
 
+/* Whether two addresses are the same. */
+static __always_inline bool same_address(const __u32 *a, const __u32 *b)
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
 /* Whether a frame shows what only who is at its source can know: an init the cookie
- * that was sent there, any other message the id of a call that this node has made or
- * answered. The token is as random as the secret: comparing it in one instruction
+ * that was sent there, any other message the id of one that this node has sent there.
+ * Sent there: else who has got one could show it in the names of others. The token is as random as the secret: comparing it in one instruction
  * tells nobody how much of it was right.
  */
 static __always_inline bool handshake_proven(const struct frame_header *f, const struct datagram *d,
 					     const struct handshake_prefix *prefix)
 {
 	struct cookie_secrets *secrets;
+	const __u32 *to;
 	__u64 token[2];
 	__u32 zero = 0;
 
 	if (!prefix)
 		return false;
 	__builtin_memcpy(token, prefix->token, sizeof(token));
-	if (f->type != FRAME_HANDSHAKE_INIT)
-		return bpf_map_lookup_elem(&calls, token);
+	if (f->type != FRAME_HANDSHAKE_INIT) {
+		to = bpf_map_lookup_elem(&calls, token);
+		return to && same_address(to, d->source);
+	}
 	secrets = bpf_map_lookup_elem(&cookies, &zero);
 	if (!secrets || !token[0] || token[1])
 		return false;
@@ -116,7 +125,7 @@ static __always_inline bool handshake_allowed(const struct datagram *d, bool pro
 }
 
 /* Whether a frame that is over its limits is to be answered with a cookie: the first
- * one of an init that shows none. The answer is smaller than what it answers, so that
+ * one of an init that shows none. The answer is no larger than what it answers, so that
  * it is of no use against whose address was borrowed.
  */
 static __always_inline bool handshake_answerable(const struct frame_header *f, bool proven,

@@ -154,13 +154,13 @@ struct {
 
 #define MAX_CONTACTS 16384
 
-/* The ids of the calls that this node has made or answered. */
+/* Calls and answers to calls that this node has sent: their ids, and to which address. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, MAX_CONTACTS);
 	__type(key, __u64[2]);
-	__type(value, __u8);
+	__type(value, __u32[4]);
 } calls SEC(".maps");
 
 /* The addresses of this node's peers. */
@@ -171,6 +171,14 @@ struct {
 	__type(key, __u32[4]);
 	__type(value, __u8);
 } acquaintances SEC(".maps");
+
+/* The interface's own address; userspace sets it before the program is attached. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u8[6]);
+} station SEC(".maps");
 
 /* One bucket per verdict: a flood of one kind does not hide another kind. */
 struct {

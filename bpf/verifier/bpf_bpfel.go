@@ -151,6 +151,7 @@ const (
 	bpfMapSessions             = "sessions"
 	bpfMapSignatures           = "signatures"
 	bpfMapStates               = "states"
+	bpfMapStation              = "station"
 	bpfMapWindows              = "windows"
 	bpfProgVerifyTcx           = "verify_tcx"
 	bpfProgVerifyXdp           = "verify_xdp"
@@ -234,6 +235,7 @@ type bpfMapSpecs struct {
 	Sessions         *ebpf.MapSpec `ebpf:"sessions"`
 	Signatures       *ebpf.MapSpec `ebpf:"signatures"`
 	States           *ebpf.MapSpec `ebpf:"states"`
+	Station          *ebpf.MapSpec `ebpf:"station"`
 	Windows          *ebpf.MapSpec `ebpf:"windows"`
 }
 
@@ -289,6 +291,7 @@ type bpfMaps struct {
 	Sessions         *ebpf.Map `ebpf:"sessions"`
 	Signatures       *ebpf.Map `ebpf:"signatures"`
 	States           *ebpf.Map `ebpf:"states"`
+	Station          *ebpf.Map `ebpf:"station"`
 	Windows          *ebpf.Map `ebpf:"windows"`
 }
 
@@ -306,6 +309,7 @@ func (m *bpfMaps) Close() error {
 		m.Sessions,
 		m.Signatures,
 		m.States,
+		m.Station,
 		m.Windows,
 	)
 }

@@ -26,23 +26,27 @@ func (v *Verifier) PutSecrets(current, previous frame.Key) error {
 	return nil
 }
 
-// PutCall makes a call known that this node has made or answered: what shows its id, the
-// first bytes of the hash of its init message, comes from who has seen that one.
-func (v *Verifier) PutCall(id [16]byte) error { return put(v.obj.Calls, "call", id) }
+// PutCall makes a message known, a call or the answer to one, that this node has sent to
+// an address: whoever shows its id, the first bytes of its hash, from there has got it.
+func (v *Verifier) PutCall(id [16]byte, to netip.Addr) error {
+	return put(v.obj.Calls, "call", id, to.As16())
+}
 
 // DeleteCall forgets a call; it is no error that there is none.
 func (v *Verifier) DeleteCall(id [16]byte) error { return remove(v.obj.Calls, "call", id) }
 
 // PutPeer makes an address known as a peer's, DeletePeer forgets it; see PutCall.
-func (v *Verifier) PutPeer(a netip.Addr) error { return put(v.obj.Acquaintances, "peer", a.As16()) }
+func (v *Verifier) PutPeer(a netip.Addr) error {
+	return put(v.obj.Acquaintances, "peer", a.As16(), uint8(1))
+}
 
 // DeletePeer forgets a peer's address; it is no error that there is none.
 func (v *Verifier) DeletePeer(a netip.Addr) error {
 	return remove(v.obj.Acquaintances, "peer", a.As16())
 }
 
-func put(m *ebpf.Map, what string, key [16]byte) error {
-	if err := m.Put(key, uint8(1)); err != nil {
+func put(m *ebpf.Map, what string, key [16]byte, value any) error {
+	if err := m.Put(key, value); err != nil {
 		return fmt.Errorf("put %s %x: %w", what, key, err)
 	}
 	return nil

@@ -110,7 +110,7 @@ func TestAnswersToCalls(t *testing.T) {
 			}
 		}
 		refused(callID)
-		if err := r.PutCall(callID); err != nil {
+		if err := r.PutCall(callID, lab.SourceIPv4.Addr()); err != nil {
 			t.Fatal(err)
 		}
 		for _, raw := range frames(callID) {
@@ -118,6 +118,16 @@ func TestAnswersToCalls(t *testing.T) {
 		}
 		refused(other)
 		refused([16]byte{})
+		// Who has been sent one cannot show it in another's name.
+		for _, from := range []netip.AddrPort{
+			netip.AddrPortFrom(lab.SourceIPv4.Addr().Next(), lab.SourceIPv4.Port()), netip.MustParseAddrPort("11.244.1.7:26970"),
+		} {
+			r.expect(t, lab.Packet{Source: from, Payload: handshake(frame.HandshakeReply, [16]byte{1}, callID, 0, 100)}.Bytes(), "rate_limited")
+		}
+		// The same bytes at the end of another family's address.
+		from := lab.SourceIPv4.Addr().As4()
+		six := netip.AddrFrom16([16]byte{0: 0xfd, 12: from[0], 13: from[1], 14: from[2], 15: from[3]})
+		r.expect(t, lab.Packet{IPv6: true, Source: netip.AddrPortFrom(six, 26970), Payload: handshake(frame.HandshakeReply, [16]byte{1}, callID, 0, 100)}.Bytes(), "rate_limited")
 		r.answer(t, lab.Packet{}.With(handshake(frame.HandshakeInit, [16]byte{1}, callID, 0, 100))) // no cookie
 		for range 2 {
 			if err := r.DeleteCall(callID); err != nil {
@@ -224,7 +234,7 @@ func TestContactTablesAreBounded(t *testing.T) {
 	}
 	var err error
 	for i := range uint32(1 << 16) {
-		if err = v.PutCall([16]byte{byte(i), byte(i >> 8), byte(i >> 16)}); err != nil {
+		if err = v.PutCall([16]byte{byte(i), byte(i >> 8), byte(i >> 16)}, lab.SourceIPv6.Addr()); err != nil {
 			break
 		}
 	}

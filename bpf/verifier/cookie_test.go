@@ -147,6 +147,29 @@ func TestCookies(t *testing.T) {
 				t.Errorf("%s was answered", what)
 			}
 		}
+		// To many, to somebody else whose frame came along, and from many.
+		for what, change := range map[string]func(raw []byte){
+			"to all":                func(raw []byte) { copy(raw, "\xff\xff\xff\xff\xff\xff") },
+			"to many":               func(raw []byte) { copy(raw, "\x01\x00\x5e\x00\x00\x01") },
+			"to somebody else":      func(raw []byte) { raw[5]++ },
+			"to another vendor's":   func(raw []byte) { raw[0] += 2 },
+			"from many on the wire": func(raw []byte) { raw[6] |= 1 },
+		} {
+			for _, carrier := range []lab.Packet{{}, {IPv6: true}} {
+				raw := carrier.With(handshake(frame.HandshakeInit, callID, none, 0, 500))
+				change(raw)
+				if r.answer(t, raw) != nil {
+					t.Errorf("what was sent %s was answered", what)
+				}
+			}
+		}
+		for _, from := range []string{"224.0.0.1", "239.255.255.255", "255.255.255.255", "ff02::1", "ff0e::1:2"} {
+			a := netip.MustParseAddr(from)
+			raw := lab.Packet{IPv6: a.Is6(), Source: netip.AddrPortFrom(a, 26970)}.With(handshake(frame.HandshakeInit, callID, none, 0, 500))
+			if r.answer(t, raw) != nil {
+				t.Errorf("an answer went to %s", from)
+			}
+		}
 		r.exhaust(t, bpfContactCONTACT_PROVEN)
 		if r.answer(t, lab.Packet{}.With(handshake(frame.HandshakeInit, callID, cookie, 0, 500))) != nil {
 			t.Error("who has shown a cookie was given another")

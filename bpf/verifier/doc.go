@@ -26,13 +26,14 @@
 // a single source, and none is in another's way: of strangers and of known peers (PutPeer,
 // the reserve), and of each what is proven and what is not. Proof is what only the owner
 // of an address can know: an init shows the cookie that was sent there (frame.Cookie),
-// any other message the id of a call that this node has made or answered (PutCall). The
+// any other message the id of one that this node has sent to its source (PutCall). The
 // first frame of an init that is over its limit and shows no cookie is answered with one
 // from here, back on the wire that it came by. That keeps nothing, costs less than the
 // frame did and goes on at any rate, so that whoever really calls gets through: the second
 // time, by its proof. Frames with VLAN tags, IPv4 options or IPv6 extension headers are
-// not answered. Native XDP on a veth sends back only where the other end runs a program,
-// too, which is one more reason for tcx there.
+// not answered, nor are those to many or to another interface, or from many. Native XDP on
+// a veth sends back only where the other end runs a program, too, which is one more reason
+// for tcx there.
 //
 // Sequence numbers run from 1 to MaxSequence; others are malformed. Times are
 // CLOCK_MONOTONIC on both sides of the system call (see Now); the program reads
@@ -44,6 +45,7 @@
 // # Map
 //
 //	verifier, attach, driver  loading, and the ways to attach
+//	contact                   what first contact is judged by
 //	sessions                  the session tables, whose only writer is here
 //	events, counters          what the program tells: signatures, reports, counts
 //	probe                     what the kernel lacks, in one line

@@ -13,8 +13,9 @@ import (
 type Admission interface {
 	// PutSecrets sets what cookies are made with, and were made with before.
 	PutSecrets(current, previous frame.Key) error
-	// PutCall makes the id of a call known: answers that show it are let through.
-	PutCall(id [16]byte) error
+	// PutCall makes a message known that was sent to an address: what comes from there
+	// and shows the message's id as its token is let through. Of one id the last call counts.
+	PutCall(id [16]byte, to netip.Addr) error
 	DeleteCall(id [16]byte) error
 	// PutPeer makes an address known as that of a peer: it has a share of its own.
 	PutPeer(a netip.Addr) error
@@ -26,15 +27,20 @@ type NoAdmission struct{}
 
 // Each method takes note of nothing.
 
-func (NoAdmission) PutSecrets(_, _ frame.Key) error { return nil }
-func (NoAdmission) PutCall([16]byte) error          { return nil }
-func (NoAdmission) DeleteCall([16]byte) error       { return nil }
-func (NoAdmission) PutPeer(netip.Addr) error        { return nil }
-func (NoAdmission) DeletePeer(netip.Addr) error     { return nil }
+func (NoAdmission) PutSecrets(_, _ frame.Key) error    { return nil }
+func (NoAdmission) PutCall([16]byte, netip.Addr) error { return nil }
+func (NoAdmission) DeleteCall([16]byte) error          { return nil }
+func (NoAdmission) PutPeer(netip.Addr) error           { return nil }
+func (NoAdmission) DeletePeer(netip.Addr) error        { return nil }
 
-// expect tells the kernel of a call whose answers are to come. It needs m.mu.
-func (m *Manager) expect(id messageID) {
-	if err := m.cfg.Admission.PutCall(id); err != nil {
+// expect tells the kernel of a message sent to an address whose answers are to come.
+// What comes by relay does not pass the kernel: then there is no address, and nothing to
+// tell. It needs m.mu.
+func (m *Manager) expect(id messageID, to netip.AddrPort) {
+	if !to.IsValid() {
+		return
+	}
+	if err := m.cfg.Admission.PutCall(id, to.Addr()); err != nil {
 		m.log.Error("call not made known to the kernel: under a flood its answers may be lost", "error", err)
 	}
 }
@@ -50,7 +56,8 @@ func (m *Manager) expectNoMore(id messageID) {
 func (m *Manager) close(half *halfOpen) {
 	delete(m.halfOpen, half.id)
 	if half.session != nil {
-		m.expectNoMore(half.id)
+		delete(m.unfinished, half.answer)
+		m.expectNoMore(half.answer)
 	}
 }
 
@@ -58,14 +65,19 @@ func (m *Manager) close(half *halfOpen) {
 // peers are: those of discovery and those that have proven themselves. It needs m.mu.
 func (m *Manager) admission(now time.Duration) {
 	if m.cookies.rotate(now) {
-		if err := m.cfg.Admission.PutSecrets(m.cookies.current, m.cookies.previous); err != nil {
-			m.log.Error("cookies' secrets not made known to the kernel", "error", err)
-		}
+		m.secretsKnown = false
+		m.acquaint = now
 	}
 	if now < m.acquaint {
 		return
 	}
-	m.acquaint = now + housekeeping
+	m.acquaint = now + housekeeping // what fails here is tried again then
+	if !m.secretsKnown {
+		err := m.cfg.Admission.PutSecrets(m.cookies.current, m.cookies.previous)
+		if m.secretsKnown = err == nil; err != nil {
+			m.log.Error("cookies' secrets not made known to the kernel", "error", err)
+		}
+	}
 	at := make(map[netip.Addr]bool)
 	for _, e := range m.peers {
 		for _, a := range []netip.Addr{e.connect.Addr(), e.addr.Addr()} {

@@ -18,28 +18,30 @@ type guard struct {
 	mu                sync.Mutex
 	current, previous frame.Key
 	changes           int
-	calls             map[messageID]bool
+	calls             map[messageID]netip.Addr
 	peers             map[netip.Addr]bool
 	dropped, answered int
 	fail              error
 }
 
 func newGuard() *guard {
-	return &guard{calls: map[messageID]bool{}, peers: map[netip.Addr]bool{}}
+	return &guard{calls: map[messageID]netip.Addr{}, peers: map[netip.Addr]bool{}}
 }
 
 func (g *guard) PutSecrets(current, previous frame.Key) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.current, g.previous = current, previous
-	g.changes++
+	if g.fail == nil {
+		g.current, g.previous = current, previous
+		g.changes++
+	}
 	return g.fail
 }
 
-func (g *guard) PutCall(id [16]byte) error {
+func (g *guard) PutCall(id [16]byte, to netip.Addr) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.calls[id] = true
+	g.calls[id] = to
 	return g.fail
 }
 
@@ -77,7 +79,7 @@ func (g *guard) judge(net *transport.Network, addr netip.AddrPort) func(from, to
 		defer g.mu.Unlock()
 		id, token, _, _ := cutPrefix(payload)
 		if h.Type != frame.HandshakeInit {
-			if g.calls[token] {
+			if g.calls[token] == from.Addr() {
 				return p
 			}
 			g.dropped++
@@ -112,45 +114,139 @@ func (g *guard) knows() (calls, peers int) {
 // what is proven meets others, whoever calls, with a kernel that makes cookies by itself;
 // for longer than secrets last; and nothing is left of what the kernel was told.
 func TestKernelLetsOnlyProofPass(t *testing.T) {
+	for family, addr := range map[string]netip.AddrPort{"IPv4": {}, "IPv6": netip.MustParseAddrPort("[fd00::b]:26970")} {
+		t.Run(family, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { onlyProofPasses(t, addr) }) })
+	}
+}
+
+func onlyProofPasses(t *testing.T, addr netip.AddrPort) {
+	w := newMesh(t)
+	defer w.stopAll()
+	g := newGuard()
+	a := w.start("b", addr, func(c *Config) { c.Admission = g })
+	w.net.SetFilter(g.judge(w.net, a.addr))
+	for _, name := range []Peer{"a", "c"} { // one that calls, and one that is called
+		at := addr
+		if addr.IsValid() {
+			at = netip.AddrPortFrom(netip.MustParseAddr("fd00::"+string(name)), frame.Port)
+		}
+		n := w.start(name, at)
+		n.Connect(a.name, a.addr)
+		a.Connect(n.name, n.addr)
+		w.within(time.Second, "verified", func() bool { return a.verifies(n) && n.verifies(a) })
+	}
+	if _, peers := g.knows(); peers != 2 {
+		t.Errorf("the kernel knows %d peers", peers)
+	}
+	if changes, answered := g.did(); changes == 0 || answered == 0 {
+		t.Errorf("%d secrets, %d cookies: the test proves nothing", changes, answered)
+	}
+	c := w.nodes["c"]
+	for range 5 {
+		w.pass(cookieLife * 2 / 3)
+		for _, call := range []struct{ from, to *node }{{a, c}, {c, a}} {
+			old := a.info(c).ID
+			call.from.Rotate(call.to.name, "test")
+			w.within(time.Second, "a new session", func() bool { return a.info(c).ID != old && c.info(a).ID == a.info(c).ID })
+		}
+	}
+	if changes, _ := g.did(); changes < 2 {
+		t.Errorf("%d secrets in %v", changes, cookieLife*10/3)
+	}
+	w.pass(halfOpenLife + 2*housekeeping)
+	if calls, _ := g.knows(); calls != 0 {
+		t.Errorf("%d calls are still expected to be answered", calls)
+	}
+	c.stop()
+	a.Forget(c.name)
+	w.pass(2 * housekeeping)
+	if _, peers := g.knows(); peers != 1 {
+		t.Errorf("the kernel knows %d peers", peers)
+	}
+}
+
+// TestCallProvesNothing: who calls in a peer's name and from its address, with its
+// certificate, which he has seen, has chosen the call, and gets no answer to it. What he
+// knows opens nothing in the kernel; only the answer does, and only from that address.
+func TestCallProvesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		g := newGuard()
-		a := w.start("b", netip.AddrPort{}, func(c *Config) { c.Admission = g })
-		w.net.SetFilter(g.judge(w.net, a.addr))
-		for _, name := range []Peer{"a", "c"} { // one that calls, and one that is called
-			n := w.start(name, netip.AddrPort{})
-			n.Connect(a.name, a.addr)
-			a.Connect(n.name, n.addr)
-			w.within(time.Second, "verified", func() bool { return a.verifies(n) && n.verifies(a) })
-		}
-		if _, peers := g.knows(); peers != 2 {
-			t.Errorf("the kernel knows %d peers", peers)
-		}
-		if changes, answered := g.did(); changes == 0 || answered == 0 {
-			t.Errorf("%d secrets, %d cookies: the test proves nothing", changes, answered)
-		}
-		c := w.nodes["c"]
-		for range 5 {
-			w.pass(cookieLife * 2 / 3)
-			for _, call := range []struct{ from, to *node }{{a, c}, {c, a}} {
-				old := a.info(c).ID
-				call.from.Rotate(call.to.name, "test")
-				w.within(time.Second, "a new session", func() bool { return a.info(c).ID != old && c.info(a).ID == a.info(c).ID })
+		a := w.start("a", netip.AddrPort{}, func(c *Config) { c.Admission = g })
+		c := w.start("c", netip.AddrPort{})
+		f := newFlood(w, a)
+		_, frames := f.call(c.identity.Credential().Certificate, 0)
+		call, _, _, _ := cutPrefix(frames[0][frame.HeaderLen:])
+		var answers []messageID
+		w.net.SetFilter(func(_, to netip.AddrPort, p []byte) []byte {
+			if to == c.addr && frame.Type(p[3]) == frame.HandshakeReply {
+				id, _, _, _ := cutPrefix(p[frame.HeaderLen:])
+				answers = append(answers, id)
+				return nil
 			}
+			return p
+		})
+		for _, b := range frames {
+			w.net.Inject(c.addr, a.addr, b)
 		}
-		if changes, _ := g.did(); changes < 2 {
-			t.Errorf("%d secrets in %v", changes, cookieLife*10/3)
+		synctest.Wait()
+		if len(answers) == 0 {
+			t.Fatal("the call was not answered: the test proves nothing")
 		}
-		w.pass(halfOpenLife + 2*housekeeping)
-		if calls, _ := g.knows(); calls != 0 {
-			t.Errorf("%d calls are still expected to be answered", calls)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if at, ok := g.calls[call]; ok {
+			t.Errorf("the kernel lets the id of the call through from %v", at)
 		}
-		c.stop()
-		a.Forget(c.name)
-		w.pass(2 * housekeeping)
-		if _, peers := g.knows(); peers != 1 {
-			t.Errorf("the kernel knows %d peers", peers)
+		if at := g.calls[answers[0]]; at != c.addr.Addr() || len(g.calls) != 1 {
+			t.Errorf("the kernel knows %v, want the answer's id from %v", g.calls, c.addr)
+		}
+	})
+}
+
+// TestCallThatMoves: the answers to a call that is repeated to another address are
+// expected from there.
+func TestCallThatMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		g := newGuard()
+		a, b := w.start("a", netip.AddrPort{}, func(c *Config) { c.Admission = g }), w.start("b", netip.AddrPort{})
+		w.net.SetFilter(g.judge(w.net, a.addr))
+		a.Connect(b.name, netip.MustParseAddrPort("10.9.9.9:26970")) // nobody is there
+		w.pass(300 * time.Millisecond)
+		a.Connect(b.name, b.addr)
+		w.within(time.Second, "verified", func() bool { return a.verifies(b) && b.verifies(a) })
+	})
+}
+
+// TestCookieNoLargerThanCall: of a node's own cookies, too, nobody gets more than was
+// sent in the name of his address.
+func TestCookieNoLargerThanCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a := w.start("a", netip.AddrPort{}, func(c *Config) { c.Limits.CookieAfter = 1 })
+		c := w.start("c", netip.AddrPort{})
+		f := newFlood(w, a)
+		f.whole(c.identity.Credential().Certificate, 0) // a half-open one: from now on cookies are asked for
+		from := netip.MustParseAddrPort("10.9.9.9:1")
+		answers := 0
+		w.net.SetFilter(func(_, to netip.AddrPort, p []byte) []byte {
+			if to == from {
+				answers += len(p)
+			}
+			return p
+		})
+		for n := range 64 {
+			answers = 0
+			b := handshakeFrames(frame.HandshakeInit, make([]byte, n), messageID{})[0]
+			w.net.Inject(from, a.addr, b)
+			synctest.Wait()
+			if answers > len(b) || n >= frame.CookieLen && answers == 0 {
+				t.Errorf("%d bytes in answer to %d", answers, len(b))
+			}
 		}
 	})
 }
@@ -193,12 +289,18 @@ func TestAdmissionFails(t *testing.T) {
 		b := w.start("b", netip.AddrPort{})
 		w.connectAll()
 		w.within(2*time.Second, "verified", func() bool { return a.verifies(b) && b.verifies(a) })
+		w.pass(cookieLife + 2*housekeeping) // they have changed: both that the kernel has are wrong
 		g.mu.Lock()
 		g.fail = nil
 		g.mu.Unlock()
 		w.pass(2 * housekeeping)
 		if _, peers := g.knows(); peers != 1 {
 			t.Errorf("the kernel knows %d peers", peers)
+		}
+		a.Manager.mu.RLock()
+		defer a.Manager.mu.RUnlock()
+		if g.current != a.cookies.current || g.previous != a.cookies.previous {
+			t.Error("the kernel makes other cookies than the node")
 		}
 	})
 }

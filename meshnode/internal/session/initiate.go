@@ -91,7 +91,7 @@ func (m *Manager) initiate(now time.Duration, e *peer, reason string, limit time
 	o.frames = handshakeFrames(frame.HandshakeInit, o.init, messageID{})
 	e.out = o
 	m.outgoing[o.id] = e
-	m.expect(o.id)
+	m.expect(o.id, o.addr)
 	m.transmit(o)
 }
 
@@ -234,7 +234,7 @@ func (m *Manager) verifyReply(want Peer, o *initiation, message []byte) (*sessio
 	final := finishHash(transcript, reply.confirmation, reply.signature)
 	finish := k.confirmation(initiator, final)
 	finish = append(finish, o.credential.Key.Sign(identity.ContextInitiator, signedBy(final, finish))...)
-	return s, handshakeFrames(frame.HandshakeFinish, finish, o.id), nil
+	return s, handshakeFrames(frame.HandshakeFinish, finish, idOf(message)), nil
 }
 
 // signedBy is the message of a handshake signature: the transcript and the
