@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -24,6 +25,14 @@ func (g kernelGate) Revoke(id frame.SessionID) error { return g.v.Revoke(id) }
 func (g kernelGate) SetVerifiedUntil(id frame.SessionID, t time.Duration) error {
 	return g.v.SetVerifiedUntil(id, t)
 }
+func (g kernelGate) PutSecrets(current, previous frame.Key) error {
+	return g.v.PutSecrets(current, previous)
+}
+func (g kernelGate) PutCall(id [16]byte, to netip.Addr) error { return g.v.PutCall(id, to) }
+func (g kernelGate) DeleteCall(id [16]byte) error             { return g.v.DeleteCall(id) }
+func (g kernelGate) PutPeer(a netip.Addr) error               { return g.v.PutPeer(a) }
+func (g kernelGate) DeletePeer(a netip.Addr) error            { return g.v.DeletePeer(a) }
+
 func (g kernelGate) Healthy() error  { return g.v.Healthy() }
 func (g kernelGate) Reattach() error { return g.v.Reattach() }
 func (g kernelGate) Mode() string    { return g.v.Mode() }

@@ -158,6 +158,13 @@ func inNamespace(name string, f func() error) (err error) {
 const hubIP = "10.99.0.254"
 
 func newCluster(t testing.TB, names ...string) *cluster {
+	c := newNetwork(t, names...)
+	c.authority()
+	return c
+}
+
+// newNetwork is a cluster's network and nothing that runs in it.
+func newNetwork(t testing.TB, names ...string) *cluster {
 	needRoot(t)
 	c := &cluster{t: t, dir: t.TempDir(), hub: fmt.Sprintf("mesh%d-hub", os.Getpid()), names: names, procs: map[string]*process{}}
 	c.ip("netns", "add", c.hub)
@@ -177,7 +184,6 @@ func newCluster(t testing.TB, names ...string) *cluster {
 		c.ip("-n", p.ns, "addr", "add", p.ip+"/24", "dev", "eth0")
 		c.ip("-n", p.ns, "link", "set", "eth0", "up")
 	}
-	c.authority()
 	return c
 }
 

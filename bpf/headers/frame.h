@@ -21,6 +21,12 @@ enum frame_constant {
 	FRAME_REPLAY_WINDOW = 2016,
 	/* log2 of the first sequence number that is out of range */
 	FRAME_SEQUENCE_BITS = 37,
+	/* what starts every frame of a handshake message, and what a cookie is long */
+	FRAME_HANDSHAKE_PREFIX = 32,
+	FRAME_COOKIE_LEN = 16,
+	/* the types that the verifier tells apart */
+	FRAME_HANDSHAKE_INIT = 0x11,
+	FRAME_HANDSHAKE_COOKIE = 0x14,
 };
 
 /* The class of a frame is the high nibble of its type. */

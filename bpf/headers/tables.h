@@ -29,6 +29,7 @@ enum verdict {
 enum counter {
 	COUNTER_RING_LOST = VERDICT_COUNT, /* an event found its ring full */
 	COUNTER_REPORT_HELD, /* a report was held back by the bucket */
+	COUNTER_COOKIE, /* a handshake frame over its limit was answered with a cookie */
 	COUNTER_COUNT,
 };
 
@@ -46,6 +47,19 @@ struct session_state {
 	__u64 expires;
 	__u64 verified_until;
 	__u64 revoked;
+};
+
+/* What cookies are made with, and were before; little-endian halves of SipHash keys. */
+struct cookie_secrets {
+	__u64 current[2];
+	__u64 previous[2];
+};
+
+/* The kinds of first contact, by bits; each has a bucket. */
+enum contact {
+	CONTACT_KNOWN = 1, /* from where a peer is */
+	CONTACT_PROVEN = 2, /* who sent it receives what is sent there */
+	CONTACT_KINDS = 4,
 };
 
 /* A fragment of a signature on its way to the verification pool. */
@@ -73,6 +87,7 @@ struct drop_event {
 
 /* For the generated Go types. */
 const enum verdict *const unused_verdict __attribute__((unused));
+const enum contact *const unused_contact __attribute__((unused));
 const enum counter *const unused_counter __attribute__((unused));
 const enum frame_constant *const unused_frame_constant __attribute__((unused));
 const enum frame_class *const unused_frame_class __attribute__((unused));
@@ -104,13 +119,66 @@ struct {
 	__type(value, struct replay_window);
 } windows SEC(".maps");
 
-/* Unauthenticated, hence the only table in which an entry may push out another. */
+/* Of sources of handshakes. Who they are is not authenticated, hence these are the
+ * only tables in which an entry may push out another. What is sent in the name of an
+ * address, and what its owner sends:
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u32[4]);
 	__type(value, __u64);
 } handshake_buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32[4]);
+	__type(value, __u64);
+} proven_buckets SEC(".maps");
+
+/* Of all sources of a kind, by enum contact. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CONTACT_KINDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} contact_buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cookie_secrets);
+} cookies SEC(".maps");
+
+#define MAX_CONTACTS 16384
+
+/* Calls and answers to calls that this node has sent: their ids, and to which address. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_CONTACTS);
+	__type(key, __u64[2]);
+	__type(value, __u32[4]);
+} calls SEC(".maps");
+
+/* The addresses of this node's peers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_CONTACTS);
+	__type(key, __u32[4]);
+	__type(value, __u8);
+} acquaintances SEC(".maps");
+
+/* The interface's own address; userspace sets it before the program is attached. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u8[6]);
+} station SEC(".maps");
 
 /* One bucket per verdict: a flood of one kind does not hide another kind. */
 struct {

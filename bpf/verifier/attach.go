@@ -79,6 +79,11 @@ func (v *Verifier) Reattach() error {
 	if err != nil {
 		return &Error{Op: "attach to " + v.cfg.Interface, Err: err}
 	}
+	var own [6]byte // an interface may have none
+	copy(own[:], iface.HardwareAddr)
+	if err := v.obj.Station.Put(uint32(0), own); err != nil {
+		return &Error{Op: "attach to " + v.cfg.Interface, Err: err}
+	}
 	var failed []error
 	modes := preference(driver(v.cfg.Interface))
 	if v.cfg.Mode != "" {
@@ -128,8 +133,9 @@ func (v *Verifier) attachGeneric(ifindex int) (link.Link, error) {
 	m := &v.obj.bpfMaps
 	err = spec.LoadAndAssign(&own, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
 		bpfMapSessions: m.Sessions, bpfMapStates: m.States, bpfMapWindows: m.Windows, bpfMapCounters: m.Counters,
-		bpfMapHandshakeBuckets: m.HandshakeBuckets, bpfMapReportBuckets: m.ReportBuckets,
-		bpfMapSignatures: m.Signatures, bpfMapReports: m.Reports,
+		bpfMapHandshakeBuckets: m.HandshakeBuckets, bpfMapProvenBuckets: m.ProvenBuckets, bpfMapContactBuckets: m.ContactBuckets,
+		bpfMapCookies: m.Cookies, bpfMapCalls: m.Calls, bpfMapAcquaintances: m.Acquaintances, bpfMapReportBuckets: m.ReportBuckets,
+		bpfMapStation: m.Station, bpfMapSignatures: m.Signatures, bpfMapReports: m.Reports,
 	}})
 	if err != nil {
 		return nil, err

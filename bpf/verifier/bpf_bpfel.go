@@ -13,12 +13,27 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfContact uint32
+
+const (
+	bpfContactCONTACT_KNOWN  bpfContact = 1
+	bpfContactCONTACT_PROVEN bpfContact = 2
+	bpfContactCONTACT_KINDS  bpfContact = 4
+)
+
+type bpfCookieSecrets struct {
+	_        structs.HostLayout
+	Current  [2]uint64
+	Previous [2]uint64
+}
+
 type bpfCounter uint32
 
 const (
 	bpfCounterCOUNTER_RING_LOST   bpfCounter = 9
 	bpfCounterCOUNTER_REPORT_HELD bpfCounter = 10
-	bpfCounterCOUNTER_COUNT       bpfCounter = 11
+	bpfCounterCOUNTER_COOKIE      bpfCounter = 11
+	bpfCounterCOUNTER_COUNT       bpfCounter = 12
 )
 
 type bpfDropEvent struct {
@@ -44,15 +59,19 @@ const (
 type bpfFrameConstant uint32
 
 const (
-	bpfFrameConstantFRAME_PORT          bpfFrameConstant = 26970
-	bpfFrameConstantFRAME_MAGIC         bpfFrameConstant = 30772
-	bpfFrameConstantFRAME_VERSION       bpfFrameConstant = 1
-	bpfFrameConstantFRAME_HEADER_LEN    bpfFrameConstant = 40
-	bpfFrameConstantFRAME_MAX_PAYLOAD   bpfFrameConstant = 1400
-	bpfFrameConstantFRAME_MAX_FRAGMENTS bpfFrameConstant = 16
-	bpfFrameConstantFRAME_TAG_OFFSET    bpfFrameConstant = 32
-	bpfFrameConstantFRAME_REPLAY_WINDOW bpfFrameConstant = 2016
-	bpfFrameConstantFRAME_SEQUENCE_BITS bpfFrameConstant = 37
+	bpfFrameConstantFRAME_PORT             bpfFrameConstant = 26970
+	bpfFrameConstantFRAME_MAGIC            bpfFrameConstant = 30772
+	bpfFrameConstantFRAME_VERSION          bpfFrameConstant = 1
+	bpfFrameConstantFRAME_HEADER_LEN       bpfFrameConstant = 40
+	bpfFrameConstantFRAME_MAX_PAYLOAD      bpfFrameConstant = 1400
+	bpfFrameConstantFRAME_MAX_FRAGMENTS    bpfFrameConstant = 16
+	bpfFrameConstantFRAME_TAG_OFFSET       bpfFrameConstant = 32
+	bpfFrameConstantFRAME_REPLAY_WINDOW    bpfFrameConstant = 2016
+	bpfFrameConstantFRAME_SEQUENCE_BITS    bpfFrameConstant = 37
+	bpfFrameConstantFRAME_HANDSHAKE_PREFIX bpfFrameConstant = 32
+	bpfFrameConstantFRAME_COOKIE_LEN       bpfFrameConstant = 16
+	bpfFrameConstantFRAME_HANDSHAKE_INIT   bpfFrameConstant = 17
+	bpfFrameConstantFRAME_HANDSHAKE_COOKIE bpfFrameConstant = 20
 )
 
 type bpfFrameHeader struct {
@@ -120,21 +139,30 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapAcquaintances        = "acquaintances"
+	bpfMapCalls                = "calls"
+	bpfMapContactBuckets       = "contact_buckets"
+	bpfMapCookies              = "cookies"
 	bpfMapCounters             = "counters"
 	bpfMapHandshakeBuckets     = "handshake_buckets"
+	bpfMapProvenBuckets        = "proven_buckets"
 	bpfMapReportBuckets        = "report_buckets"
 	bpfMapReports              = "reports"
 	bpfMapSessions             = "sessions"
 	bpfMapSignatures           = "signatures"
 	bpfMapStates               = "states"
+	bpfMapStation              = "station"
 	bpfMapWindows              = "windows"
 	bpfProgVerifyTcx           = "verify_tcx"
 	bpfProgVerifyXdp           = "verify_xdp"
 	bpfProgVerifyXdpGeneric    = "verify_xdp_generic"
+	bpfVarContactInterval      = "contact_interval"
+	bpfVarContactTolerance     = "contact_tolerance"
 	bpfVarHandshakeInterval    = "handshake_interval"
 	bpfVarHandshakeTolerance   = "handshake_tolerance"
 	bpfVarReportInterval       = "report_interval"
 	bpfVarReportTolerance      = "report_tolerance"
+	bpfVarUnusedContact        = "unused_contact"
 	bpfVarUnusedCounter        = "unused_counter"
 	bpfVarUnusedDropEvent      = "unused_drop_event"
 	bpfVarUnusedFrameClass     = "unused_frame_class"
@@ -195,13 +223,19 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	Acquaintances    *ebpf.MapSpec `ebpf:"acquaintances"`
+	Calls            *ebpf.MapSpec `ebpf:"calls"`
+	ContactBuckets   *ebpf.MapSpec `ebpf:"contact_buckets"`
+	Cookies          *ebpf.MapSpec `ebpf:"cookies"`
 	Counters         *ebpf.MapSpec `ebpf:"counters"`
 	HandshakeBuckets *ebpf.MapSpec `ebpf:"handshake_buckets"`
+	ProvenBuckets    *ebpf.MapSpec `ebpf:"proven_buckets"`
 	ReportBuckets    *ebpf.MapSpec `ebpf:"report_buckets"`
 	Reports          *ebpf.MapSpec `ebpf:"reports"`
 	Sessions         *ebpf.MapSpec `ebpf:"sessions"`
 	Signatures       *ebpf.MapSpec `ebpf:"signatures"`
 	States           *ebpf.MapSpec `ebpf:"states"`
+	Station          *ebpf.MapSpec `ebpf:"station"`
 	Windows          *ebpf.MapSpec `ebpf:"windows"`
 }
 
@@ -209,10 +243,13 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	ContactInterval      *ebpf.VariableSpec `ebpf:"contact_interval"`
+	ContactTolerance     *ebpf.VariableSpec `ebpf:"contact_tolerance"`
 	HandshakeInterval    *ebpf.VariableSpec `ebpf:"handshake_interval"`
 	HandshakeTolerance   *ebpf.VariableSpec `ebpf:"handshake_tolerance"`
 	ReportInterval       *ebpf.VariableSpec `ebpf:"report_interval"`
 	ReportTolerance      *ebpf.VariableSpec `ebpf:"report_tolerance"`
+	UnusedContact        *ebpf.VariableSpec `ebpf:"unused_contact"`
 	UnusedCounter        *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedDropEvent      *ebpf.VariableSpec `ebpf:"unused_drop_event"`
 	UnusedFrameClass     *ebpf.VariableSpec `ebpf:"unused_frame_class"`
@@ -242,25 +279,37 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	Acquaintances    *ebpf.Map `ebpf:"acquaintances"`
+	Calls            *ebpf.Map `ebpf:"calls"`
+	ContactBuckets   *ebpf.Map `ebpf:"contact_buckets"`
+	Cookies          *ebpf.Map `ebpf:"cookies"`
 	Counters         *ebpf.Map `ebpf:"counters"`
 	HandshakeBuckets *ebpf.Map `ebpf:"handshake_buckets"`
+	ProvenBuckets    *ebpf.Map `ebpf:"proven_buckets"`
 	ReportBuckets    *ebpf.Map `ebpf:"report_buckets"`
 	Reports          *ebpf.Map `ebpf:"reports"`
 	Sessions         *ebpf.Map `ebpf:"sessions"`
 	Signatures       *ebpf.Map `ebpf:"signatures"`
 	States           *ebpf.Map `ebpf:"states"`
+	Station          *ebpf.Map `ebpf:"station"`
 	Windows          *ebpf.Map `ebpf:"windows"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.Acquaintances,
+		m.Calls,
+		m.ContactBuckets,
+		m.Cookies,
 		m.Counters,
 		m.HandshakeBuckets,
+		m.ProvenBuckets,
 		m.ReportBuckets,
 		m.Reports,
 		m.Sessions,
 		m.Signatures,
 		m.States,
+		m.Station,
 		m.Windows,
 	)
 }
@@ -269,10 +318,13 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	ContactInterval      *ebpf.Variable `ebpf:"contact_interval"`
+	ContactTolerance     *ebpf.Variable `ebpf:"contact_tolerance"`
 	HandshakeInterval    *ebpf.Variable `ebpf:"handshake_interval"`
 	HandshakeTolerance   *ebpf.Variable `ebpf:"handshake_tolerance"`
 	ReportInterval       *ebpf.Variable `ebpf:"report_interval"`
 	ReportTolerance      *ebpf.Variable `ebpf:"report_tolerance"`
+	UnusedContact        *ebpf.Variable `ebpf:"unused_contact"`
 	UnusedCounter        *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedDropEvent      *ebpf.Variable `ebpf:"unused_drop_event"`
 	UnusedFrameClass     *ebpf.Variable `ebpf:"unused_frame_class"`

@@ -39,7 +39,7 @@ func FuzzVerdict(f *testing.F) {
 	f.Add(lab.Packet{VLANs: []uint16{0x8100, 0x88a8, 0x8100}}.Bytes(), false)
 
 	// Handshakes are never limited here: the model knows no time.
-	v := loaded(f, Config{HandshakeRate: 1e9, HandshakeBurst: 1 << 31})
+	v := loaded(f, Config{HandshakeRate: 1e9, HandshakeBurst: 1 << 31, ContactRate: 1e9, ContactBurst: 1 << 31})
 	hour := Now() + time.Hour
 	for id, s := range fuzzSessions {
 		session := Session{RxHeaderKey: s.key, Expires: hour, VerifiedUntil: hour}

@@ -66,20 +66,24 @@ func TestLayoutHeader(t *testing.T) {
 // that it was compiled from.
 func TestLayoutConstants(t *testing.T) {
 	want := map[string]uint64{
-		"FRAME_PORT":            frame.Port,
-		"FRAME_MAGIC":           uint64(frame.Magic),
-		"FRAME_VERSION":         frame.Version,
-		"FRAME_HEADER_LEN":      frame.HeaderLen,
-		"FRAME_MAX_PAYLOAD":     frame.MaxPayload,
-		"FRAME_MAX_FRAGMENTS":   frame.MaxFragments,
-		"FRAME_TAG_OFFSET":      frame.TagOffset,
-		"FRAME_REPLAY_WINDOW":   frame.ReplayWindow,
-		"FRAME_SEQUENCE_BITS":   37,
-		"FRAME_CLASS_HANDSHAKE": uint64(frame.ClassHandshake),
-		"FRAME_CLASS_SIGNATURE": uint64(frame.ClassSignature),
-		"FRAME_CLASS_CONTROL":   uint64(frame.ClassControl),
-		"FRAME_CLASS_DATA":      uint64(frame.ClassData),
-		"FRAME_CLASS_MASK":      0xf0,
+		"FRAME_PORT":             frame.Port,
+		"FRAME_MAGIC":            uint64(frame.Magic),
+		"FRAME_VERSION":          frame.Version,
+		"FRAME_HEADER_LEN":       frame.HeaderLen,
+		"FRAME_MAX_PAYLOAD":      frame.MaxPayload,
+		"FRAME_MAX_FRAGMENTS":    frame.MaxFragments,
+		"FRAME_TAG_OFFSET":       frame.TagOffset,
+		"FRAME_REPLAY_WINDOW":    frame.ReplayWindow,
+		"FRAME_SEQUENCE_BITS":    37,
+		"FRAME_HANDSHAKE_PREFIX": frame.HandshakePrefix,
+		"FRAME_COOKIE_LEN":       frame.CookieLen,
+		"FRAME_HANDSHAKE_INIT":   uint64(frame.HandshakeInit),
+		"FRAME_HANDSHAKE_COOKIE": uint64(frame.HandshakeCookie),
+		"FRAME_CLASS_HANDSHAKE":  uint64(frame.ClassHandshake),
+		"FRAME_CLASS_SIGNATURE":  uint64(frame.ClassSignature),
+		"FRAME_CLASS_CONTROL":    uint64(frame.ClassControl),
+		"FRAME_CLASS_DATA":       uint64(frame.ClassData),
+		"FRAME_CLASS_MASK":       0xf0,
 	}
 	compiled := map[string]uint64{}
 	for _, name := range []string{"frame_constant", "frame_class"} {

@@ -7,7 +7,9 @@
 
 //go:build ignore
 
+#include "answer.h"
 #include "bucket.h"
+#include "contact.h"
 #include "frame.h"
 #include "packet.h"
 #include "replay.h"
@@ -20,8 +22,6 @@
 char __license[] SEC("license") = "Dual MIT/GPL";
 
 /* Nanoseconds; userspace sets them before the program is loaded. */
-const volatile __u64 handshake_interval = 5000000;
-const volatile __u64 handshake_tolerance = 1000000000;
 const volatile __u64 report_interval = 10000000;
 const volatile __u64 report_tolerance = 1000000000;
 
@@ -56,18 +56,6 @@ static __always_inline void report(__u32 verdict, const struct datagram *d,
 	if (frame)
 		__builtin_memcpy(event->session, frame->session, sizeof(event->session));
 	bpf_ringbuf_submit(event, 0);
-}
-
-static __always_inline bool handshake_allowed(const struct datagram *d, __u64 now)
-{
-	__u64 first = now + handshake_interval, *bucket;
-	__u32 source[4]; /* on older kernels a key must lie on the function's own stack */
-
-	__builtin_memcpy(source, d->source, sizeof(source));
-	bucket = bpf_map_lookup_elem(&handshake_buckets, source);
-	if (bucket)
-		return bucket_take(bucket, now, handshake_interval, handshake_tolerance);
-	return !bpf_map_update_elem(&handshake_buckets, source, &first, BPF_ANY);
 }
 
 static __always_inline void emit_signature(const struct packet *p, const struct frame_header *frame,
@@ -186,13 +174,19 @@ static __always_inline enum verdict judge_session(const struct packet *p,
 /* No mesh frame starts further into a packet. */
 #define MAX_OFFSET 32768
 
-/* Judges, counts and reports a datagram that packet_parse called kind; true if
- * the kernel may go on with it.
- */
-static __always_inline bool judge(const struct packet *p, enum packet_kind kind,
-				  const struct datagram *d)
+/* What becomes of a packet. */
+enum outcome {
+	OUTCOME_DROP,
+	OUTCOME_PASS,
+	OUTCOME_ANSWER, /* dropped, and its sender gets a cookie */
+};
+
+/* Judges, counts and reports a datagram that packet_parse called kind. */
+static __always_inline enum outcome judge(const struct packet *p, enum packet_kind kind,
+					  const struct datagram *d)
 {
 	enum verdict verdict = VERDICT_MALFORMED;
+	enum outcome outcome = OUTCOME_DROP;
 	struct frame_header *frame = 0;
 	__u32 length = d->length - sizeof(*frame);
 	/* A real clock read costs half a SipHash; the last tick, at most 10 ms ago, will do. */
@@ -202,16 +196,21 @@ static __always_inline bool judge(const struct packet *p, enum packet_kind kind,
 	if (kind == PACKET_MESH && d->udp < MAX_OFFSET && d->length >= sizeof(*frame))
 		frame = PACKET_AT(p, d->udp + sizeof(struct udphdr), struct frame_header);
 	if (frame && well_formed(p, frame, length)) {
-		if ((frame->type & FRAME_CLASS_MASK) == FRAME_CLASS_HANDSHAKE)
-			verdict = handshake_allowed(d, now) ? VERDICT_PASS : VERDICT_RATE_LIMITED;
-		else
+		if ((frame->type & FRAME_CLASS_MASK) == FRAME_CLASS_HANDSHAKE) {
+			bool proven = handshake_proven(frame, d, handshake_prefix(p, frame, length));
+
+			verdict = handshake_allowed(d, proven, now) ? VERDICT_PASS : VERDICT_RATE_LIMITED;
+			if (handshake_answerable(frame, proven, length))
+				outcome = OUTCOME_ANSWER;
+		} else {
 			verdict = judge_session(p, frame, length, now, &deliver);
+		}
 	}
 	count(verdict);
 	if (verdict == VERDICT_PASS)
-		return deliver;
+		return deliver ? OUTCOME_PASS : OUTCOME_DROP;
 	report(verdict, d, frame, now);
-	return false;
+	return outcome;
 }
 
 /* Functions with linkage are verified once and by themselves: what the parser
@@ -224,7 +223,7 @@ __noinline int judge_xdp(struct xdp_md *ctx, enum packet_kind kind, struct datag
 		.data_end = (void *)(long)ctx->data_end,
 	};
 
-	return d && judge(&p, kind, d) ? XDP_PASS : XDP_DROP;
+	return d ? judge(&p, kind, d) : OUTCOME_DROP;
 }
 
 __noinline int judge_tcx(struct __sk_buff *skb, enum packet_kind kind, struct datagram *d)
@@ -234,8 +233,67 @@ __noinline int judge_tcx(struct __sk_buff *skb, enum packet_kind kind, struct da
 		.data_end = (void *)(long)skb->data_end,
 	};
 
-	/* Unspecified is tcx "next": other programs at this hook keep their say. */
-	return d && judge(&p, kind, d) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	return d ? judge(&p, kind, d) : OUTCOME_DROP;
+}
+
+/* Makes the packet the answer to itself. Of a driver's packet every checksum is whole. */
+__noinline int answer_xdp(struct xdp_md *ctx, struct datagram *d, bool offload)
+{
+	struct packet p = {
+		.data = (void *)(long)ctx->data,
+		.data_end = (void *)(long)ctx->data_end,
+	};
+	__u64 had = p.data_end - p.data;
+	union answer a;
+	__u32 size;
+	void *to;
+
+	barrier_var(had); /* else clang subtracts from what is no number to the kernel */
+	size = d ? answer(&a, &p, d, offload) : 0;
+	if (!size || bpf_xdp_adjust_tail(ctx, (int)size - (int)had))
+		return XDP_DROP;
+	to = (void *)(long)ctx->data;
+	if (size == ANSWER_IPV6 && to + ANSWER_IPV6 <= (void *)(long)ctx->data_end)
+		__builtin_memcpy(to, &a.ipv6.eth, ANSWER_IPV6);
+	else if (size == ANSWER_IPV4 && to + ANSWER_IPV4 <= (void *)(long)ctx->data_end)
+		__builtin_memcpy(to, &a.ipv4.eth, ANSWER_IPV4);
+	else
+		return XDP_DROP;
+	count(COUNTER_COOKIE);
+	return XDP_TX;
+}
+
+__noinline int answer_tcx(struct __sk_buff *skb, struct datagram *d)
+{
+	struct packet p = {
+		.data = (void *)(long)skb->data,
+		.data_end = (void *)(long)skb->data_end,
+	};
+	union answer a;
+	__u32 size = d ? answer(&a, &p, d, true) : 0;
+
+	/* Not by the packet's own bytes: to write these costs every packet a look at
+	 * whether somebody else has them, too.
+	 */
+	if (!size || bpf_skb_change_tail(skb, size, 0))
+		return TC_ACT_SHOT;
+	if (size == ANSWER_IPV6 ? bpf_skb_store_bytes(skb, 0, &a.ipv6.eth, ANSWER_IPV6, BPF_F_INVALIDATE_HASH)
+				: bpf_skb_store_bytes(skb, 0, &a.ipv4.eth, ANSWER_IPV4, BPF_F_INVALIDATE_HASH))
+		return TC_ACT_SHOT;
+	count(COUNTER_COOKIE);
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+static __always_inline int act_xdp(struct xdp_md *ctx, enum packet_kind kind, struct datagram *d,
+				   bool offload)
+{
+	switch (judge_xdp(ctx, kind, d)) {
+	case OUTCOME_PASS:
+		return XDP_PASS;
+	case OUTCOME_ANSWER:
+		return answer_xdp(ctx, d, offload);
+	}
+	return XDP_DROP;
 }
 
 SEC("xdp")
@@ -253,7 +311,7 @@ int verify_xdp(struct xdp_md *ctx)
 		count(VERDICT_NOT_MESH);
 		return XDP_PASS;
 	}
-	return judge_xdp(ctx, kind, &d);
+	return act_xdp(ctx, kind, &d, false);
 }
 
 /* What the running kernel's structures hold; the loader fills in where (CO-RE). */
@@ -307,7 +365,7 @@ int verify_xdp_generic(struct xdp_md *ctx)
 	}
 	if (several_datagrams(ctx))
 		kind = PACKET_MALFORMED;
-	return judge_xdp(ctx, kind, &d);
+	return act_xdp(ctx, kind, &d, true);
 }
 
 /* The bytes of the largest mesh frame with every header before it. */
@@ -337,5 +395,12 @@ int verify_tcx(struct __sk_buff *skb)
 	/* Several datagrams, which the kernel will take apart behind this program. */
 	if (skb->gso_size)
 		kind = PACKET_MALFORMED;
-	return judge_tcx(skb, kind, &d);
+	switch (judge_tcx(skb, kind, &d)) {
+	case OUTCOME_PASS:
+		/* Unspecified is tcx "next": other programs at this hook keep their say. */
+		return TC_ACT_UNSPEC;
+	case OUTCOME_ANSWER:
+		return answer_tcx(skb, &d);
+	}
+	return TC_ACT_SHOT;
 }

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
 )
 
 const (
@@ -22,6 +25,10 @@ const (
 	DefaultHandshakeRate = 200
 	// DefaultHandshakeBurst is the default of Config.HandshakeBurst.
 	DefaultHandshakeBurst = 400
+	// DefaultContactRate is the default of Config.ContactRate.
+	DefaultContactRate = 1000
+	// DefaultContactBurst is the default of Config.ContactBurst.
+	DefaultContactBurst = 500
 	// DefaultReportRate is the default of Config.ReportRate.
 	DefaultReportRate = 100
 )
@@ -36,6 +43,10 @@ type Config struct {
 	// HandshakeRate is how many handshake frames per second one source address
 	// may send, HandshakeBurst how many at once.
 	HandshakeRate, HandshakeBurst uint32
+	// ContactRate is how many handshake frames per second all sources of a kind may
+	// send together, ContactBurst how many at once. There are four kinds: frames from
+	// where a peer is known to be and others, proven to come from there and not.
+	ContactRate, ContactBurst uint32
 	// ReportRate is how many drops per second are reported of each verdict.
 	ReportRate uint32
 	// Sessions is how many sessions can live at once.
@@ -104,6 +115,12 @@ func load(cfg Config) (*Verifier, error) {
 		return nil, &Error{Op: "load", Err: err}
 	}
 	v.sessions.init(&v.obj.bpfMaps, cfg.Sessions)
+	var current, previous frame.Key // zero ones would be known to everybody
+	rand.Read(current[:])
+	rand.Read(previous[:])
+	if err := v.PutSecrets(current, previous); err != nil {
+		return nil, &Error{Op: "load", Err: errors.Join(err, v.obj.Close())}
+	}
 	if v.signatures.ring, err = ringbuf.NewReader(v.obj.Signatures); err == nil {
 		v.reports.ring, err = ringbuf.NewReader(v.obj.Reports)
 	}
@@ -142,6 +159,8 @@ func (c *Config) complete() error {
 	}{
 		{&c.HandshakeRate, DefaultHandshakeRate},
 		{&c.HandshakeBurst, DefaultHandshakeBurst},
+		{&c.ContactRate, DefaultContactRate},
+		{&c.ContactBurst, DefaultContactBurst},
 		{&c.ReportRate, DefaultReportRate},
 		{&c.Sessions, DefaultSessions},
 	} {
@@ -157,10 +176,12 @@ func (c *Config) complete() error {
 
 // apply writes the configuration into the program's constants and maps.
 func (c *Config) apply(spec *ebpf.CollectionSpec) error {
-	handshake, report := interval(c.HandshakeRate), interval(c.ReportRate)
+	handshake, contact, report := interval(c.HandshakeRate), interval(c.ContactRate), interval(c.ReportRate)
 	for name, value := range map[string]uint64{
 		bpfVarHandshakeInterval:  handshake,
 		bpfVarHandshakeTolerance: handshake * uint64(c.HandshakeBurst-1),
+		bpfVarContactInterval:    contact,
+		bpfVarContactTolerance:   contact * uint64(c.ContactBurst-1),
 		bpfVarReportInterval:     report,
 		bpfVarReportTolerance:    report * uint64(c.ReportRate-1),
 	} {

@@ -26,6 +26,7 @@ import (
 
 // openGate is a Gate that lets everything pass while it is healthy.
 type openGate struct {
+	session.NoAdmission
 	mu       sync.Mutex
 	err      error
 	noReturn bool

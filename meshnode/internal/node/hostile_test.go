@@ -2,11 +2,9 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/chaos/twist"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -81,90 +80,6 @@ func (h *hostile) says(rewrite func(to string, t frame.Type, payload []byte) [][
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.rewrite = rewrite
-}
-
-// hostileStrings are what stands where a name, an id or an origin should.
-var hostileStrings = []string{"", "\xff\xfe", "<<<<<<<<<<<<", "a\x00b", "mesh-node-z-9", "mesh-node-z-9/00000000000000ff", "UPPER", string(make([]byte, 70))}
-
-// twist returns copies of a message with one field hostile each. It knows no format: a
-// field is a value of JSON, where the message holds one, and any byte or eight in a row
-// otherwise. At most n are returned.
-func twist(rng *rand.Rand, payload []byte, n int) [][]byte {
-	var all [][]byte
-	for cut := range len(payload) {
-		all = append(all, payload[:cut])
-	}
-	for i := range payload {
-		for _, v := range []byte{0, 1, 0x7f, 0xff} {
-			b := slices.Clone(payload)
-			b[i] = v
-			all = append(all, b)
-		}
-		for _, v := range []byte{0, 0xff} {
-			b := slices.Clone(payload)
-			for j := i; j < min(i+8, len(b)); j++ {
-				b[j] = v
-			}
-			all = append(all, b)
-		}
-		for _, s := range hostileStrings {
-			all = append(all, slices.Replace(slices.Clone(payload), i, min(i+len(s), len(payload)), []byte(s)...))
-		}
-	}
-	all = append(all, append(slices.Clone(payload), payload...))
-	if len(all) > n {
-		rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-		all = all[:n]
-	}
-	// What JSON a message holds starts within its first bytes; all of its fields count.
-	for start := range min(13, len(payload)) {
-		var v any
-		if payload[start] == '{' && json.Unmarshal(payload[start:], &v) == nil {
-			for _, t := range twistValue(v) {
-				if b, err := json.Marshal(t); err == nil {
-					all = append(all, append(slices.Clone(payload[:start]), b...))
-				}
-			}
-			break
-		}
-	}
-	return all
-}
-
-// twistValue returns copies of a JSON value with one leaf or key hostile each.
-func twistValue(v any) []any {
-	var all []any
-	switch v := v.(type) {
-	case map[string]any:
-		for k, field := range v {
-			for _, t := range twistValue(field) {
-				c := maps.Clone(v)
-				c[k] = t
-				all = append(all, c)
-			}
-			for _, s := range hostileStrings {
-				c := maps.Clone(v)
-				delete(c, k)
-				c[s] = field
-				all = append(all, c)
-			}
-		}
-	case []any:
-		for i, field := range v {
-			for _, t := range twistValue(field) {
-				c := slices.Clone(v)
-				c[i] = t
-				all = append(all, c)
-			}
-		}
-		all = append(all, nil, []any{})
-	default:
-		for _, s := range hostileStrings {
-			all = append(all, s)
-		}
-		all = append(all, nil, true, -1, 0, math.MaxInt64, uint64(math.MaxUint64), uint64(math.MaxUint64-1), 1e300, []any{}, map[string]any{})
-	}
-	return all
 }
 
 // unharmed checks what must hold of the honest nodes whatever a member says: they run, are
@@ -320,7 +235,7 @@ func TestEveryFieldHostile(t *testing.T) {
 				messages = [][]byte{make([]byte, 20)}
 			}
 			for _, b := range messages {
-				for i, bad := range twist(rng, b, 300) {
+				for i, bad := range twist.Messages(rng, b, 300) {
 					// What it says of itself may cost it its sessions for a while.
 					if err := h.send(zoneNames[i%3], typ, bad); err != nil && !errors.Is(err, session.ErrNoSession) {
 						t.Fatalf("type %#x, %d bytes: %v", uint8(typ), len(bad), err)

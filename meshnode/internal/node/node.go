@@ -31,6 +31,7 @@ import (
 // Gate is the packet filter in front of the node: the eBPF verifier.
 type Gate interface {
 	session.Table
+	session.Admission
 	// Healthy returns nil while the gate judges every packet.
 	Healthy() error
 	// Reattach puts a lost gate back.
@@ -139,7 +140,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	var err error
 	n.sessions, err = session.New(session.Config{
-		Identity: cfg.Identity, Transport: cfg.Transport, Table: cfg.Gate, Signatures: cfg.Signatures,
+		Identity: cfg.Identity, Transport: cfg.Transport, Table: cfg.Gate, Admission: cfg.Gate, Signatures: cfg.Signatures,
 		Now: cfg.Now, Logger: cfg.Logger, Metrics: sessionMetrics{n.metrics}, Limits: cfg.Limits,
 		OnMessage: func(p session.Peer, t frame.Type, payload []byte) { n.hear(p, t, payload) }, OnEvent: n.onEvent, Relays: &n.relays,
 	})

@@ -122,6 +122,8 @@ type Config struct {
 	Identity  *identity.Node
 	Transport transport.Conn
 	Table     Table
+	// Admission is what the kernel judges first contact by; nil: it judges none.
+	Admission Admission
 	// Signatures yields attestation fragments from the kernel; nil takes them
 	// from Transport, as in tests without a verifier.
 	Signatures attest.Source

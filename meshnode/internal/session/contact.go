@@ -59,13 +59,13 @@ func (m *Manager) loaded(now time.Duration) bool {
 }
 
 // unproven reports whether an init frame lacks a cookie that it has to show, and
-// answers with one. It needs m.mu.
-func (m *Manager) unproven(now time.Duration, h frame.Header, id, token messageID, from sender) bool {
-	if from.node != "" || !m.loaded(now) || m.cookies.check(now, from.addr, id, token) {
+// answers with one, if that makes no more of it than was sent. It needs m.mu.
+func (m *Manager) unproven(now time.Duration, h frame.Header, id, token messageID, part []byte, from sender) bool {
+	if from.node != "" || !m.loaded(now) || m.cookies.check(from.addr, id, token) {
 		return false
 	}
-	if h.Fragment == 0 {
-		cookie := m.cookies.make(now, from.addr, id)
+	if h.Fragment == 0 && len(part) >= frame.CookieLen {
+		cookie := m.cookies.make(from.addr, id)
 		m.writeAll(path{addr: from.addr}, handshakeFrames(frame.HandshakeCookie, cookie[:], id))
 	}
 	return true
@@ -112,7 +112,7 @@ func (m *Manager) admit(name Peer, from sender) bool {
 		if oldest == nil {
 			return false
 		}
-		delete(m.halfOpen, oldest.id)
+		m.close(oldest)
 		if from.node == "" {
 			m.gaveWay = append(m.gaveWay[max(0, len(m.gaveWay)+1-m.cfg.Limits.CookieAfter):], oldest.deadline)
 		}

@@ -163,3 +163,46 @@ func TestDirectFloodLeavesRelaysAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestPartsOfOwnersGiveWay: somebody who owns many addresses, and shows a cookie for each
+// call, sends the first part of ever new ones, as many as the kernel lets through. A peer
+// gets a new session within 2 s all the same, and a new member its first within 5 s.
+func TestPartsOfOwnersGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, c := w.pair()
+		f := newFlood(w, a)
+		stop := during(10*time.Millisecond, func() {
+			for range 10 {
+				from, frames := f.call(c.identity.Credential().Certificate, f.calls%5000)
+				for range 2 { // again with the cookie that came back
+					w.net.Inject(from, a.addr, frames[0])
+					time.Sleep(time.Microsecond)
+					setToken(frames, f.cookie(from))
+				}
+			}
+		})
+		defer stop()
+		full := func() bool {
+			a.Manager.mu.RLock()
+			defer a.Manager.mu.RUnlock()
+			return a.handshakes.Len() > handshakeMessages-handshakePerSource // some become whole
+		}
+		w.within(5*time.Second, "no room for another message", full)
+		for range 5 {
+			old := a.info(c).ID
+			c.Rotate(a.name, "test")
+			w.within(2*time.Second, "a new session of a peer", func() bool {
+				id := c.info(a).ID
+				return id != old && a.info(c).ID == id
+			})
+		}
+		d := w.start("d", netip.AddrPort{})
+		d.Connect(a.name, a.addr)
+		w.within(5*time.Second, "the first session of a new member", func() bool { return a.verifies(d) && d.verifies(a) })
+		if !full() {
+			t.Error("the flood is over: the test proves nothing")
+		}
+	})
+}

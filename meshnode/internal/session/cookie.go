@@ -1,29 +1,31 @@
 package session
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
+	"crypto/subtle"
 	"net/netip"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
 )
 
 // cookieLife is how long a cookie secret makes cookies; it is accepted as long
 // again.
 const cookieLife = 2 * time.Minute
 
-// cookies makes and checks stateless cookies: a MAC over the source address and
-// the init message's id proves that the sender receives at its address. The
-// zero value is ready.
+// cookies makes and checks stateless cookies (frame.Cookie): a MAC over the source
+// address and the init message's id proves that the sender receives at its address. The
+// kernel makes and checks the same, so it has to be told of every change.
 type cookies struct {
-	current, previous [32]byte
+	current, previous frame.Key
 	since             time.Duration
 	ready             bool
 }
 
-func (c *cookies) rotate(now time.Duration) {
+// rotate changes the secret when it is due, and reports whether it has.
+func (c *cookies) rotate(now time.Duration) bool {
 	if c.ready && now-c.since < cookieLife {
-		return
+		return false
 	}
 	c.previous = c.current
 	if !c.ready || now-c.since >= 2*cookieLife {
@@ -31,24 +33,14 @@ func (c *cookies) rotate(now time.Duration) {
 	}
 	rand.Read(c.current[:])
 	c.since, c.ready = now, true
+	return true
 }
 
-func (c *cookies) make(now time.Duration, from netip.AddrPort, id messageID) messageID {
-	c.rotate(now)
-	return cookie(&c.current, from, id)
+func (c *cookies) make(from netip.AddrPort, id messageID) messageID {
+	return frame.Cookie(c.current, from, id)
 }
 
-func (c *cookies) check(now time.Duration, from netip.AddrPort, id, got messageID) bool {
-	c.rotate(now)
-	a, b := cookie(&c.current, from, id), cookie(&c.previous, from, id)
-	return hmac.Equal(a[:], got[:]) || hmac.Equal(b[:], got[:])
-}
-
-func cookie(secret *[32]byte, from netip.AddrPort, id messageID) messageID {
-	mac := hmac.New(sha256.New, secret[:])
-	ip := from.Addr().As16()
-	mac.Write(ip[:])
-	mac.Write([]byte{byte(from.Port() >> 8), byte(from.Port())})
-	mac.Write(id[:])
-	return messageID(mac.Sum(nil))
+func (c *cookies) check(from netip.AddrPort, id, got messageID) bool {
+	a, b := frame.Cookie(c.current, from, id), frame.Cookie(c.previous, from, id)
+	return subtle.ConstantTimeCompare(a[:], got[:])|subtle.ConstantTimeCompare(b[:], got[:]) == 1
 }

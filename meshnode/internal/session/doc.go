@@ -58,12 +58,15 @@
 //     is bad counts against a peer (ProvenBad).
 //
 // Who only sends, from any source address, can make a node verify a certificate
-// and answer a call; how often is bounded by the kernel's rate limit per source,
-// by bounds per source on what is reassembled and, from Limits.CookieAfter calls
-// under way on, by a stateless cookie that only the owner of the source address
-// gets. It cannot touch calls it does not see: their frames carry the 128-bit
-// hash of the init message. Nothing that fails before a frame of a session is
-// authenticated is reported as VerificationFailed, so that an outsider cannot
+// and answer a call; how often is bounded in the kernel (see package verifier: what is
+// sent in the name of an address, what its owner sends, strangers and known peers each
+// have their limits), by bounds per source on what is reassembled and, from
+// Limits.CookieAfter calls under way on, by a stateless cookie that only the owner of
+// the source address gets. The kernel asks for the same cookie, and answers by itself,
+// as soon as its limits are reached; Admission tells it of secrets, calls and peers. It
+// cannot touch calls it does not see: what answers a message carries the 128-bit hash of
+// that message, and counts as proven only from where that one was sent to. Nothing that
+// fails before a frame of a session is authenticated is reported as VerificationFailed, so that an outsider cannot
 // have an innocent session invalidated.
 //
 // A peer with a good certificate that misbehaves can waste the resources that
@@ -129,7 +132,7 @@
 // # Map
 //
 //	api, manager, operations, peer   what callers see; the sessions of a node, by peer
-//	initiate, respond, contact, cookie, transcript, wire
+//	initiate, respond, contact, admission, cookie, transcript, wire
 //	                                 handshakes
 //	session, window, send, receive   sealed frames
 //	attestation, proof, reattest, estimator

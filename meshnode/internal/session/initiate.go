@@ -33,6 +33,7 @@ type initiation struct {
 	deadline   time.Duration // ktime
 	replies    int           // handed to the pool
 	cookies    int           // taken
+	cookie     messageID     // the last one
 	pending    *session      // after the reply
 }
 
@@ -90,6 +91,7 @@ func (m *Manager) initiate(now time.Duration, e *peer, reason string, limit time
 	o.frames = handshakeFrames(frame.HandshakeInit, o.init, messageID{})
 	e.out = o
 	m.outgoing[o.id] = e
+	m.expect(o.id, o.addr)
 	m.transmit(o)
 }
 
@@ -127,6 +129,7 @@ func (m *Manager) abandon(e *peer) {
 		return
 	}
 	delete(m.outgoing, e.out.id)
+	m.expectNoMore(e.out.id)
 	if s := e.out.pending; s != nil && !s.confirmed.Load() {
 		m.drop(s.id)
 	}
@@ -140,8 +143,12 @@ func (m *Manager) cookieFrame(token messageID, payload []byte, from netip.AddrPo
 	if e == nil || e.out.pending != nil || e.out.addr != from || len(payload) != len(messageID{}) || e.out.cookies == cookiesMax {
 		return
 	}
+	if messageID(payload) == e.out.cookie {
+		return // answers to several transmissions, and one that the call shows already
+	}
 	e.out.cookies++
-	setToken(e.out.frames, messageID(payload))
+	e.out.cookie = messageID(payload)
+	setToken(e.out.frames, e.out.cookie)
 	m.transmit(e.out)
 }
 
@@ -227,7 +234,7 @@ func (m *Manager) verifyReply(want Peer, o *initiation, message []byte) (*sessio
 	final := finishHash(transcript, reply.confirmation, reply.signature)
 	finish := k.confirmation(initiator, final)
 	finish = append(finish, o.credential.Key.Sign(identity.ContextInitiator, signedBy(final, finish))...)
-	return s, handshakeFrames(frame.HandshakeFinish, finish, o.id), nil
+	return s, handshakeFrames(frame.HandshakeFinish, finish, idOf(message)), nil
 }
 
 // signedBy is the message of a handshake signature: the transcript and the

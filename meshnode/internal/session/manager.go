@@ -32,13 +32,17 @@ type Manager struct {
 	peers             map[Peer]*peer
 	sessions          map[frame.SessionID]*session // every session in the kernel's table
 	halfOpen          map[messageID]*halfOpen      // by the id of the init message
+	unfinished        map[messageID]*halfOpen      // by that of the reply, once there is one
 	gaveWay           []time.Duration              // until when half-open handshakes that gave way would have lasted, oldest first
-	outgoing          map[messageID]*peer          // the same, of own handshakes
+	outgoing          map[messageID]*peer          // by the id of the init message, of own handshakes
 	blocked           map[Peer]time.Duration
 	handshakes        transport.Reassembler[contact, handshakeKey]
 	relayedHandshakes transport.Reassembler[contact, handshakeKey]
 	answers           transport.Reassembler[frame.SessionID, uint64]
 	cookies           cookies
+	secretsKnown      bool                // to the kernel
+	acquainted        map[netip.Addr]bool // the peers' addresses that the kernel knows
+	acquaint          time.Duration       // when to look at them again
 
 	relaying relayLimit
 	events   events
@@ -106,20 +110,24 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = noMetrics{}
 	}
+	if cfg.Admission == nil {
+		cfg.Admission = NoAdmission{}
+	}
 	cfg.Limits.setDefaults()
 	m := &Manager{
-		cfg:      cfg,
-		self:     Peer(cfg.Identity.Name()),
-		pool:     attest.NewPool(cfg.Limits.Workers),
-		log:      cfg.Logger,
-		wake:     make(chan struct{}, 1),
-		rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		peers:    make(map[Peer]*peer),
-		sessions: make(map[frame.SessionID]*session),
-		halfOpen: make(map[messageID]*halfOpen),
-		outgoing: make(map[messageID]*peer),
-		blocked:  make(map[Peer]time.Duration),
-		events:   events{wake: make(chan struct{}, 1)},
+		cfg:        cfg,
+		self:       Peer(cfg.Identity.Name()),
+		pool:       attest.NewPool(cfg.Limits.Workers),
+		log:        cfg.Logger,
+		wake:       make(chan struct{}, 1),
+		rand:       rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		peers:      make(map[Peer]*peer),
+		sessions:   make(map[frame.SessionID]*session),
+		halfOpen:   make(map[messageID]*halfOpen),
+		unfinished: make(map[messageID]*halfOpen),
+		outgoing:   make(map[messageID]*peer),
+		blocked:    make(map[Peer]time.Duration),
+		events:     events{wake: make(chan struct{}, 1)},
 	}
 	for r, messages := range map[*transport.Reassembler[contact, handshakeKey]]int{
 		&m.handshakes: handshakeMessages, &m.relayedHandshakes: handshakeMessages / relayedShare,
@@ -127,6 +135,7 @@ func New(cfg Config) (*Manager, error) {
 		r.Messages, r.PerSource, r.Age = messages, handshakePerSource, handshakeAge
 	}
 	m.answers.Messages, m.answers.PerSource, m.answers.Age = answerMessages, answerPerSession, answerAge
+	m.admission(cfg.Now())
 	return m, nil
 }
 
@@ -186,9 +195,11 @@ func (m *Manager) Connect(p Peer, addr netip.AddrPort) {
 		return
 	}
 	e.connect, e.addr = addr, addr
+	m.acquaint = 0
 	e.failures = 0
 	if e.out != nil && e.out.pending == nil {
 		e.out.addr = addr
+		m.expect(e.out.id, addr)
 		m.transmit(e.out)
 	}
 	m.poke()

@@ -92,7 +92,8 @@ func TestCookies(t *testing.T) {
 	from := netip.MustParseAddrPort("10.0.0.1:26970")
 	id := messageID{1}
 	now := time.Hour
-	made := c.make(now, from, id)
+	c.rotate(now)
+	made := c.make(from, id)
 	for _, test := range []struct {
 		name string
 		at   time.Duration
@@ -109,13 +110,19 @@ func TestCookies(t *testing.T) {
 		{"after one rotation", cookieLife, from, id, made, true},
 		{"after two", 2 * cookieLife, from, id, made, false},
 	} {
-		if got := c.check(now+test.at, test.from, test.id, test.got); got != test.want {
+		c.rotate(now + test.at)
+		if got := c.check(test.from, test.id, test.got); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
 	// After a long silence the secret of before does not come back as the previous one.
-	old := c.make(now+10*cookieLife, from, id)
-	if c.check(now+30*cookieLife, from, id, old) {
+	c.rotate(now + 10*cookieLife)
+	old := c.make(from, id)
+	if !c.check(from, id, old) {
+		t.Error("a fresh cookie is good for nothing")
+	}
+	c.rotate(now + 30*cookieLife)
+	if c.check(from, id, old) {
 		t.Error("an old cookie is good after a long silence")
 	}
 }

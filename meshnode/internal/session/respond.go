@@ -27,6 +27,7 @@ type halfOpen struct {
 
 	// Set by the pool when the init message's certificate is good.
 	reply      [][]byte
+	answer     messageID // the reply's
 	keys       *keys
 	transcript [32]byte // for the finish message
 	session    *session
@@ -127,7 +128,7 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender, vi
 	now := m.cfg.Now()
 	switch h.Type {
 	case frame.HandshakeInit:
-		if m.unproven(now, h, id, token, from) {
+		if m.unproven(now, h, id, token, part, from) {
 			return
 		}
 	case frame.HandshakeReply:
@@ -135,7 +136,7 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender, vi
 			return
 		}
 	case frame.HandshakeFinish:
-		if half := m.halfOpen[token]; half == nil || half.session == nil {
+		if m.unfinished[token] == nil {
 			return
 		}
 	case frame.HandshakeCookie:
@@ -156,7 +157,7 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender, vi
 	case frame.HandshakeReply:
 		m.replied(m.outgoing[token], message)
 	case frame.HandshakeFinish:
-		m.finished(now, m.halfOpen[token], message)
+		m.finished(now, m.unfinished[token], message)
 	}
 }
 
@@ -219,10 +220,13 @@ func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) 
 		return
 	}
 	if err != nil {
-		delete(m.halfOpen, half.id)
+		m.close(half)
 		return
 	}
-	half.reply, half.keys, half.transcript, half.session = answer.reply, answer.keys, answer.transcript, answer.session
+	half.reply, half.answer = answer.reply, answer.answer
+	half.keys, half.transcript, half.session = answer.keys, answer.transcript, answer.session
+	m.unfinished[half.answer] = half
+	m.expect(half.answer, half.from.addr)
 	m.reply(half)
 }
 
@@ -260,6 +264,7 @@ func (m *Manager) makeReply(init []byte, generation uint64) (*halfOpen, error) {
 	whole := append(append(core, confirmation...), signature...)
 	return &halfOpen{
 		reply:      handshakeFrames(frame.HandshakeReply, whole, idOf(init)),
+		answer:     idOf(whole),
 		keys:       k,
 		transcript: finishHash(transcript, confirmation, signature),
 		session:    s,
@@ -268,9 +273,6 @@ func (m *Manager) makeReply(init []byte, generation uint64) (*halfOpen, error) {
 
 // finished handles a whole finish message. It needs m.mu.
 func (m *Manager) finished(now time.Duration, half *halfOpen, message []byte) {
-	if half == nil || half.session == nil {
-		return
-	}
 	if half.done {
 		// The caller has not heard from us yet: any sealed frame confirms.
 		if now-half.resent >= halfOpenResend && half.session.live(now) {

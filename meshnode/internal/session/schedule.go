@@ -38,9 +38,9 @@ func (m *Manager) step(now time.Duration) time.Duration {
 	for _, e := range m.peers {
 		next = min(next, m.stepPeer(now, e))
 	}
-	for id, half := range m.halfOpen {
+	for _, half := range m.halfOpen {
 		if now >= half.deadline {
-			delete(m.halfOpen, id)
+			m.close(half)
 		}
 	}
 	for p, until := range m.blocked {
@@ -52,6 +52,7 @@ func (m *Manager) step(now time.Duration) time.Duration {
 	m.relayedHandshakes.Expire(now)
 	m.answers.Expire(now)
 	m.relaying.expire(now)
+	m.admission(now)
 	return next
 }
 

@@ -20,12 +20,14 @@ import (
 // frame before it keeps anything:
 //
 //	init            the responder's cookie, zero if there is none yet
-//	reply, finish   the id of the init message, which only those who saw it know
+//	reply           the id of the init message, which only those who saw it know
+//	finish          the id of the reply: a caller can choose that of his init, and so
+//	                knows it without receiving anything
 //	cookie          the id of the init message; the payload is the cookie
 type messageID [16]byte
 
 const (
-	handshakePrefix = 2 * len(messageID{})
+	handshakePrefix = frame.HandshakePrefix
 	handshakePart   = frame.MaxPayload - handshakePrefix
 	nonceSize       = 32
 	confirmSize     = sha256.Size

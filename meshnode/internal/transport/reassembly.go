@@ -7,8 +7,8 @@ import (
 )
 
 // Reassembler joins the fragments of messages, in any order and with
-// duplicates, within bounds that no sender can exceed: Messages in all,
-// PerSource of one source (the oldest gives way), each at most
+// duplicates, within bounds that no sender can exceed: Messages in all and
+// PerSource of one source (the oldest gives way in either case), each at most
 // frame.MaxFragments*frame.MaxPayload bytes and Age old. S identifies a source,
 // K a message of that source. It is not safe for concurrent use.
 type Reassembler[S, K comparable] struct {
@@ -45,9 +45,7 @@ func (r *Reassembler[S, K]) Add(now time.Duration, source S, key K, index, count
 	k := reassemblyKey[S, K]{source, key, count}
 	p := r.partial[k]
 	if p == nil {
-		if !r.room(now, source) {
-			return nil, false
-		}
+		r.room(source)
 		p = &partial{fragments: make([][]byte, count), missing: int(count), since: now}
 		r.partial[k] = p
 		r.sources[source]++
@@ -78,26 +76,31 @@ func (r *Reassembler[S, K]) Expire(now time.Duration) {
 	}
 }
 
-// room makes room for one more message of source, if the bounds allow it.
-func (r *Reassembler[S, K]) room(now time.Duration, source S) bool {
+// room makes room for one more message of source. What is new wins: its fragments come
+// within a moment, and what is old and not whole is likely to stay so.
+func (r *Reassembler[S, K]) room(source S) {
 	if r.partial == nil {
 		r.partial = make(map[reassemblyKey[S, K]]*partial)
 		r.sources = make(map[S]int)
 	}
 	if r.sources[source] >= r.PerSource {
-		var oldest reassemblyKey[S, K]
-		var since time.Duration = -1
-		for k, p := range r.partial {
-			if k.source == source && (since < 0 || p.since < since) {
-				oldest, since = k, p.since
-			}
-		}
-		r.remove(oldest)
+		r.giveWay(func(s S) bool { return s == source })
 	}
 	if len(r.partial) >= r.Messages {
-		r.Expire(now)
+		r.giveWay(func(S) bool { return true })
 	}
-	return len(r.partial) < r.Messages
+}
+
+// giveWay forgets the oldest message of some sources.
+func (r *Reassembler[S, K]) giveWay(of func(S) bool) {
+	var oldest reassemblyKey[S, K]
+	var since time.Duration = -1
+	for k, p := range r.partial {
+		if of(k.source) && (since < 0 || p.since < since) {
+			oldest, since = k, p.since
+		}
+	}
+	r.remove(oldest)
 }
 
 func (r *Reassembler[S, K]) remove(k reassemblyKey[S, K]) {

@@ -63,6 +63,15 @@ func TestReassemblerBounds(t *testing.T) {
 	if r.Len() != 8 {
 		t.Errorf("%d messages are kept, want 8", r.Len())
 	}
+	// One place is that of the first source, which is as new.
+	for _, c := range []struct {
+		source int
+		kept   bool
+	}{{99, true}, {93, true}, {92, false}} {
+		if _, complete := r.Add(100, fmt.Sprint("source", c.source), 0, 1, 2, []byte("y")); complete != c.kept {
+			t.Errorf("the message of source %d was kept: %v", c.source, complete)
+		}
+	}
 	r.Expire(2 * time.Second)
 	if r.Len() != 0 || len(r.sources) != 0 {
 		t.Errorf("%d messages of %d sources after their time", r.Len(), len(r.sources))

@@ -26,8 +26,8 @@ type Target struct {
 // Kind is what a forged frame pretends to be.
 type Kind string
 
-// The kinds. Handshakes share the limits of their source's real ones, so that they
-// are the only kind that can be in anybody's way.
+// The kinds. Handshakes share the limits of what is sent in their source's name, so that
+// they are the only kind that can make others take another way: that of a cookie.
 const (
 	Signatures Kind = "signatures"
 	Control    Kind = "control"

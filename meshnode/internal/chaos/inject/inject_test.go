@@ -17,12 +17,16 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // openGate is the gate of nodes without a kernel.
-type openGate struct{ noTable }
+type openGate struct {
+	noTable
+	session.NoAdmission
+}
 
 func (openGate) Healthy() error  { return nil }
 func (openGate) Reattach() error { return nil }
