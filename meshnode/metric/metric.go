@@ -38,6 +38,7 @@ type Set struct {
 	StoreBytes         prometheus.Gauge
 	StoreQuota         prometheus.Gauge
 	ScaleRequests      prometheus.Counter
+	SessionsHomed      prometheus.Gauge
 	SessionsMigrated   prometheus.Counter
 
 	Detected          *prometheus.CounterVec   // type
@@ -86,6 +87,7 @@ func New(reg prometheus.Registerer) *Set {
 		StoreBytes:         gauge(reg, StoreBytes, "Bytes of the store in use."),
 		StoreQuota:         gauge(reg, StoreQuota, "Bytes in use from which on the store refuses records; 0: none."),
 		ScaleRequests:      counter(reg, ScaleRequestsTotal, "Requests for more nodes by a node that lacks resources."),
+		SessionsHomed:      gauge(reg, SessionsHomed, "Client sessions that are at home on this node."),
 		SessionsMigrated:   counter(reg, SessionsMigratedTotal, "Client sessions that this node took over from another."),
 
 		Detected: counters(reg, AnomaliesDetected, "Incidents opened by Analyze, by type.", LabelType),

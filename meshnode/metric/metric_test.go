@@ -63,6 +63,7 @@ func TestContract(t *testing.T) {
 		"x0tta6bl4_mesh_frames_received_by_relay_total": {"peer=b"},
 		"x0tta6bl4_mesh_relay_refused_total":            {"reason=tampered", "reason=replay", "reason=hop_limit"},
 		"x0tta6bl4_mesh_records":                        {""},
+		"x0tta6bl4_mesh_sessions_homed":                 {""},
 		"x0tta6bl4_mesh_records_replicated_total":       {""},
 		"x0tta6bl4_mesh_scale_requests_total":           {""},
 		"x0tta6bl4_mapek_anomalies_detected":            {"type=network_partition", "type=node_crash", "type=link_failure", "type=latency_slo", "type=resource_exhaustion", "type=verification_failed", "type=high_failure_rate"},

@@ -42,6 +42,7 @@ const (
 	StoreBytes               = Namespace + "_mesh_store_bytes"
 	StoreQuota               = Namespace + "_mesh_store_quota_bytes"
 	ScaleRequestsTotal       = Namespace + "_mesh_scale_requests_total"
+	SessionsHomed            = Namespace + "_mesh_sessions_homed"
 	SessionsMigratedTotal    = Namespace + "_mesh_sessions_migrated_total"
 	AnomaliesDetected        = Namespace + "_mapek_anomalies_detected"
 	HealingActionsTotal      = Namespace + "_mapek_healing_actions_total"

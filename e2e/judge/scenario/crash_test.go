@@ -1,9 +1,11 @@
 package scenario
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
@@ -20,6 +22,28 @@ func TestLostAt(t *testing.T) {
 	} {
 		if got := LostAt(killed, died, c.successor); !got.Equal(c.want) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestMigrations: a session that nobody uses counts as any other, and one that is counted
+// twice, or never, is a shortfall.
+func TestMigrations(t *testing.T) {
+	for name, c := range map[string]struct {
+		known, told, counted float64
+		short, unproven      bool
+	}{
+		"each one once":                   {6, 6, 6, false, false},
+		"one more than the clients know":  {6, 7, 7, false, false},
+		"one counted twice":               {6, 6, 7, true, false},
+		"one never counted":               {6, 6, 5, true, false},
+		"one that nobody uses, forgotten": {6, 7, 6, true, false},
+		"fewer told than known":           {6, 5, 6, false, true},
+	} {
+		err := migrations(c.known, c.told, c.counted)
+		_, short := errors.AsType[*verdict.Shortfall](err)
+		if short != c.short || (err != nil && !short) != c.unproven {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

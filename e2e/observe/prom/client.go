@@ -154,8 +154,15 @@ func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Wi
 // error.
 func (c *Client) Now(metric string, labels Labels, namespace string, pods []string) func(context.Context) (map[string]float64, error) {
 	return func(ctx context.Context) (map[string]float64, error) {
+		return c.At(metric, labels, namespace, pods, c.now())(ctx)
+	}
+}
+
+// At is Now for another time: the gauge's last value before it.
+func (c *Client) At(metric string, labels Labels, namespace string, pods []string, at time.Time) func(context.Context) (map[string]float64, error) {
+	return func(ctx context.Context) (map[string]float64, error) {
 		query := Selector(metric, namespace, labels)
-		value, _, _, err := c.api.Query(ctx, query, c.now())
+		value, _, _, err := c.api.Query(ctx, query, at)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", query, err)
 		}

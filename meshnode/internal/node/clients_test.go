@@ -83,6 +83,14 @@ func TestSessionsOfADeadNodeAnswerElsewhere(t *testing.T) {
 		if len(homes(sessions)) != 5 || lost < 5 {
 			t.Fatalf("homes %v: nobody is responsible for a fair share", homes(sessions))
 		}
+		m.within(2*time.Second, "every node tells how many are at home on it", func() error {
+			for name, n := range m.nodes {
+				if told := testutil.ToFloat64(n.metrics.SessionsHomed); told != float64(homes(sessions)[name]) {
+					return fmt.Errorf("%s tells %v, want %d", name, told, homes(sessions)[name])
+				}
+			}
+			return nil
+		})
 		m.stop(dead, true)
 		took := m.within(barMigrate, "every session answers", func() error { return m.answering(sessions) })
 		t.Logf("%d sessions answer elsewhere after %v", lost, took)

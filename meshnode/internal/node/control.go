@@ -262,6 +262,7 @@ func (n *Node) measure(now time.Time) {
 		n.metrics.Sessions.WithLabelValues(s).Set(float64(states[session.State(s)]))
 	}
 	n.metrics.Records.Set(float64(n.store.Len()))
+	n.metrics.SessionsHomed.Set(float64(n.clients.Homed(n.name)))
 }
 
 // checkGate notices a lost gate, stops data, and puts the gate back.
