@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
@@ -56,9 +55,7 @@ func faultByHand(out io.Writer) (int, error) {
 	if err != nil {
 		return report.ExitFailed, err
 	}
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := p.Ready(ready); err != nil {
+	if err := p.Ready(ctx); err != nil {
 		return report.ExitFailed, err
 	}
 	return trial.Run(ctx, scenario.Env{

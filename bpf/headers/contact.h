@@ -63,9 +63,10 @@ static __always_inline bool same_address(const __u32 *a, const __u32 *b)
 }
 
 /* Whether a frame shows what only who is at its source can know: an init the cookie
- * that was sent there, any other message the id of one that this node has sent there.
- * Sent there: else who has got one could show it in the names of others. The token is as random as the secret: comparing it in one instruction
- * tells nobody how much of it was right.
+ * that was sent there, any other message the id of one that this node has sent there. An
+ * id that was sent elsewhere does not count: who has got it could show it in the names of
+ * others. The token is as random as the secret: comparing it in one instruction tells
+ * nobody how much of it was right.
  */
 static __always_inline bool handshake_proven(const struct frame_header *f, const struct datagram *d,
 					     const struct handshake_prefix *prefix)

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
@@ -27,9 +26,6 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/manifests"
 )
-
-// promReady bounds the wait for Prometheus.
-const promReady = time.Minute
 
 // errUsage is the error of what a person has to do in another way.
 var errUsage = errors.New("usage")
@@ -112,9 +108,7 @@ func up(ctx context.Context, c *cluster.Cluster, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	ready, cancel := context.WithTimeout(ctx, promReady)
-	defer cancel()
-	if err := p.Ready(ready); err != nil {
+	if err := p.Ready(ctx); err != nil {
 		return err
 	}
 	r := scenario.Join(scenario.Env{Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p, Manifests: files},

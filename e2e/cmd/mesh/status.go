@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -89,13 +90,15 @@ func show(ctx context.Context, m *mesh.Mesh, names []string) error {
 		if time.Since(looked) > rosterEvery {
 			looked = time.Now()
 			now, err := nodes(ctx, m)
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return nil
-			}
-			if err != nil {
+			case errors.Is(err, scenario.ErrNoMesh):
 				return err
+			case err == nil:
+				names = now
 			}
-			names = now
+			// An API server that does not answer takes no node away: those known are asked on.
 		}
 		for _, n := range names {
 			if !watching[n] {

@@ -98,8 +98,13 @@ func (c *Client) Unrecorded() promv1.API { return c.api.API }
 // API is Prometheus' own client, for what this package does not wrap.
 func (c *Client) API() promv1.API { return c.api }
 
+// readyWithin bounds Ready.
+const readyWithin = time.Minute
+
 // Ready asks the server for its version, to see that it can be reached.
 func (c *Client) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
 	if _, err := c.api.Buildinfo(ctx); err != nil {
 		return fmt.Errorf("prometheus does not answer through the API server: %w", err)
 	}

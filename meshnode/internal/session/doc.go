@@ -66,8 +66,8 @@
 // as soon as its limits are reached; Admission tells it of secrets, calls and peers. It
 // cannot touch calls it does not see: what answers a message carries the 128-bit hash of
 // that message, and counts as proven only from where that one was sent to. Nothing that
-// fails before a frame of a session is authenticated is reported as VerificationFailed, so that an outsider cannot
-// have an innocent session invalidated.
+// fails before a frame of a session is authenticated is reported as VerificationFailed, so
+// that an outsider cannot have an innocent session invalidated.
 //
 // A peer with a good certificate that misbehaves can waste the resources that
 // one peer gets: reassembly per session, one signature at a time, four
