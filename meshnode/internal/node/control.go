@@ -233,7 +233,7 @@ func (n *Node) measure(now time.Time) {
 		// A link that has fallen silent keeps its quality: to leave it before its
 		// announcements age out is the loop's decision.
 		if l.Status == detect.Reachable {
-			n.sendRoutes(n.routes.SetLink(now, l.Peer, n.weighted(now, l)))
+			n.weighLink(now, l)
 		}
 		if l.Status == detect.Reachable && l.Last > 0 {
 			n.signals = append(n.signals, mapek.Signal{Kind: mapek.RoundTrip, Peer: l.Peer, Time: now, Since: now, RTT: l.Last})
@@ -262,6 +262,20 @@ func (n *Node) measure(now time.Time) {
 		n.metrics.Sessions.WithLabelValues(s).Set(float64(states[session.State(s)]))
 	}
 	n.metrics.Records.Set(float64(n.store.Len()))
+}
+
+// weighLink tells the routes the quality of a link. One that is left because the peer
+// hears nothing over it is a lost link at its other end, where the session may be in
+// doubt: the peer is to hear by relay at once.
+func (n *Node) weighLink(now time.Time, l detect.Link) {
+	out := n.routes.SetLink(now, l.Peer, n.weighted(now, l))
+	switch {
+	case l.Quality > 0:
+		delete(n.detours, l.Peer)
+	case out.Changed > 0 && n.cfg.Heal:
+		n.detours[l.Peer] = true
+	}
+	n.sendRoutes(out)
 }
 
 // checkGate notices a lost gate, stops data, and puts the gate back.
