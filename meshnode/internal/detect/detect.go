@@ -20,6 +20,11 @@
 // idea of Lifeguard (Dadgar, Phillips and Currey, 2017) in its simplest form. Nor does
 // a pause, in which there is no session to be heard on by one end's own decision.
 //
+// A peer that is heard although it echoes nothing for the suspicion time and an interval
+// is reachable over a link of one direction: it hears nothing. That is no alarm here,
+// for it raises its own, but the link's quality is 0 until an echo comes. What was not
+// echoed meanwhile says nothing of the quality that the link has then.
+//
 // # Who can do what
 //
 // What comes here was opened under the session of the peer that it is from. An
@@ -200,7 +205,11 @@ func (d *Detector) Links() []Link {
 	links := make([]Link, 0, len(d.order))
 	for _, name := range d.order {
 		p := d.peers[name]
-		links = append(links, Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Quality: p.quality(), Left: p.leaving})
+		l := Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Left: p.leaving}
+		if !d.deaf(p) {
+			l.Quality = p.quality()
+		}
+		links = append(links, l)
 	}
 	return links
 }
@@ -249,6 +258,7 @@ type peer struct {
 	missed      bool      // it was lost, and has sent no heartbeat since
 	leaving     bool      // it said goodbye, and has sent no heartbeat since
 	lastHeard   time.Time
+	lastEcho    time.Time // when a heartbeat last came back; moved like lastHeard
 	suspectAt   time.Time
 	nextBeat    time.Time
 	probeID     uint64
@@ -266,9 +276,9 @@ type peer struct {
 	seq   uint64 // of the last heartbeat sent
 	since uint64 // last heartbeat of before the peer was lost or met
 	// sent is when the last window heartbeats went out, indexed by seq; echoed
-	// marks the answered ones.
-	sent   [window]time.Time
-	echoed [window]bool
+	// marks the answered ones, void those that say nothing of the link's quality.
+	sent         [window]time.Time
+	echoed, void [window]bool
 }
 
 // window is the number of heartbeats that a link's quality looks back on.
@@ -281,6 +291,9 @@ func (p *peer) quality() uint8 {
 	const underWay = 2
 	var sent, echoed int
 	for i := uint64(underWay); i < window && p.since+i < p.seq; i++ {
+		if p.void[(p.seq-i)%window] {
+			continue
+		}
 		sent++
 		if p.echoed[(p.seq-i)%window] {
 			echoed++
@@ -305,6 +318,12 @@ func (p *peer) worstGap(now time.Time) time.Duration {
 // remembered as this, and a new peer starts with it.
 func (d *Detector) maxGap() time.Duration {
 	return time.Duration(float64(d.cfg.MaxSuspect) / safety)
+}
+
+// deaf reports whether p is heard and hears nothing, as of when it was last heard: when
+// both directions fall silent, neither is known to be the one that is cut.
+func (d *Detector) deaf(p *peer) bool {
+	return p.status == Reachable && p.lastHeard.Sub(p.lastEcho) >= d.suspicion(p.lastHeard, p)+d.cfg.Interval
 }
 
 // suspicion is the silence after which p becomes suspect.

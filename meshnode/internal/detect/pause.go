@@ -49,6 +49,7 @@ func (p *peer) excuse(now time.Time) {
 	}
 	if p.status == Reachable {
 		p.lastHeard = earlier(p.paused, now)
+		p.lastEcho = p.lastHeard
 		p.since = p.seq
 	}
 	if !now.Before(p.paused) {

@@ -122,7 +122,13 @@ func (d *Detector) echo(now time.Time, p *peer, h heartbeat, out *Output) {
 	if p.echoed[i] {
 		return
 	}
-	p.echoed[i] = true
+	if d.deaf(p) {
+		// The link was cut in one direction: what was lost since is no sample of it.
+		for s := h.seq - 1; s > p.since && h.seq-s < window && !p.echoed[s%window]; s-- {
+			p.void[s%window] = true
+		}
+	}
+	p.echoed[i], p.lastEcho = true, now
 	if p.sent[i].After(p.answered) {
 		p.answered = p.sent[i]
 	}
@@ -166,7 +172,7 @@ func (d *Detector) change(now time.Time, p *peer, to Status, out *Output) {
 		if c.From != Suspect {
 			p.since = p.seq
 		}
-		p.lastHeard = now
+		p.lastHeard, p.lastEcho = now, now
 		p.seenBy = nil
 	}
 	out.Changes = append(out.Changes, c)

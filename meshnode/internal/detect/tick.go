@@ -41,6 +41,7 @@ func (d *Detector) Tick(now time.Time) Output {
 func (d *Detector) excuse(now time.Time, stall time.Duration) {
 	for _, p := range d.peers {
 		p.lastHeard = earlier(p.lastHeard.Add(stall), now)
+		p.lastEcho = earlier(p.lastEcho.Add(stall), now)
 		p.suspectAt = earlier(p.suspectAt.Add(stall), now)
 	}
 }
@@ -74,7 +75,8 @@ func (d *Detector) suspect(now time.Time, p *peer, out *Output) {
 // beat sends a heartbeat and plans the next one.
 func (d *Detector) beat(now time.Time, p *peer, h heartbeat, out *Output) {
 	p.seq++
-	p.sent[p.seq%window], p.echoed[p.seq%window] = now, false
+	i := p.seq % window
+	p.sent[i], p.echoed[i], p.void[i] = now, false, false
 	p.nextBeat = now.Add(d.cfg.Interval)
 	h.incarnation, h.seq = d.cfg.Incarnation, p.seq
 	out.Send = append(out.Send, Message{To: p.name, Type: frame.Heartbeat, Payload: h.encode()})

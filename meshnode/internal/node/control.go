@@ -233,7 +233,7 @@ func (n *Node) measure(now time.Time) {
 		// A link that has fallen silent keeps its quality: to leave it before its
 		// announcements age out is the loop's decision.
 		if l.Status == detect.Reachable {
-			n.sendRoutes(n.routes.SetLink(now, l.Peer, n.weighted(now, l)))
+			n.weighLink(now, l)
 		}
 		if l.Status == detect.Reachable && l.Last > 0 {
 			n.signals = append(n.signals, mapek.Signal{Kind: mapek.RoundTrip, Peer: l.Peer, Time: now, Since: now, RTT: l.Last})
@@ -263,6 +263,20 @@ func (n *Node) measure(now time.Time) {
 	}
 	n.metrics.Records.Set(float64(n.store.Len()))
 	n.metrics.SessionsHomed.Set(float64(n.clients.Homed(n.name)))
+}
+
+// weighLink tells the routes the quality of a link. One that is left because the peer
+// hears nothing over it is a lost link at its other end, where the session may be in
+// doubt: the peer is to hear by relay at once.
+func (n *Node) weighLink(now time.Time, l detect.Link) {
+	out := n.routes.SetLink(now, l.Peer, n.weighted(now, l))
+	switch {
+	case l.Quality > 0:
+		delete(n.detours, l.Peer)
+	case out.Changed > 0 && n.cfg.Heal:
+		n.detours[l.Peer] = true
+	}
+	n.sendRoutes(out)
 }
 
 // checkGate notices a lost gate, stops data, and puts the gate back.

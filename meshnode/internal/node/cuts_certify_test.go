@@ -142,7 +142,6 @@ type certified struct {
 
 	loops atomic.Pointer[string] // the first loop that was seen
 	sent  atomic.Int64           // datagrams at whose sending loops were looked for
-	whole time.Duration          // after a heal, until everything is as before
 }
 
 // names of nodes of a mesh of a size.
@@ -155,7 +154,7 @@ func certifiedNames(size int) []string {
 }
 
 func newCertified(m *testMesh) *certified {
-	c := &certified{testMesh: m, size: len(m.names), marks: make([]uint64, len(m.names)), whole: barWhole}
+	c := &certified{testMesh: m, size: len(m.names), marks: make([]uint64, len(m.names))}
 	for _, name := range m.names {
 		c.at = append(c.at, m.nodes[name])
 		c.addrs = append(c.addrs, m.nodes[name].addr)
@@ -440,8 +439,8 @@ func (c *certified) run(sets ...cuts) verdict {
 	}
 	c.set(0)
 	var err error
-	if v.heal, err = c.until(c.whole, c.changed); err != nil {
-		say("not within %v of the heal: %v", c.whole, err)
+	if v.heal, err = c.until(barWhole, c.changed); err != nil {
+		say("not within %v of the heal: %v", barWhole, err)
 		if _, err := c.until(time.Minute, c.changed); err != nil {
 			say("a minute after the heal: %v", err)
 		}

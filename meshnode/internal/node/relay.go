@@ -53,13 +53,17 @@ func (n *Node) judgeMute(now time.Time) {
 }
 
 // relayed writes down the first frame that comes through a relay after the link
-// to a peer was lost, and how long there was none.
+// to a peer was lost, and how long there was none. Challenges of before may have been lost
+// on a way that led nowhere yet, so that a session in doubt gets one more.
 func (n *Node) relayed(peer string, at time.Time) {
 	since, lost := n.silent[peer]
 	if !lost {
 		return
 	}
 	delete(n.silent, peer)
+	if n.cfg.Heal && n.session(peer).State == session.StateUnverified {
+		n.sessions.Reverify(session.Peer(peer))
+	}
 	n.journal.Append(event.Entry{Phase: event.Monitor, Kind: event.PeerRelayed, Subject: peer, Detail: map[string]string{
 		event.DetailSeconds: strconv.FormatFloat(at.Sub(since).Seconds(), 'f', 6, 64),
 	}})

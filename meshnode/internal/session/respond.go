@@ -50,28 +50,24 @@ type sender struct {
 	node Peer
 }
 
-// pathBack returns the path of a reply. It needs m.mu.
-func (m *Manager) pathBack(to sender) path {
-	if to.node == "" {
-		return path{addr: to.addr}
-	}
-	var addr netip.AddrPort // no relay is needed any more
-	if e := m.peers[to.node]; e != nil {
+// waysBack returns the ways of what answers a caller: straight, and that of the routes if
+// it is another one. Neither is sure. Over a link that is cut in one direction calls come
+// and no answer gets back; and a relay may have no verified session with the caller,
+// although one has handed over its call. It needs m.mu.
+func (m *Manager) waysBack(half *halfOpen) []path {
+	addr := half.from.addr
+	if e := m.peers[half.name]; half.from.node != "" && e != nil {
 		addr = e.addr
 	}
-	return m.pathTo(to.node, addr, frame.HandshakeReply)
-}
-
-// waysBack returns the ways of what answers a caller: the one that it called, and that of
-// the routes if it is another one. Neither is sure. Over a link that is cut in one
-// direction calls come and no answer gets back; and a relay may have no verified
-// session with the caller. It needs m.mu.
-func (m *Manager) waysBack(half *halfOpen) []path {
-	back := m.pathBack(half.from)
-	if routed := m.pathTo(half.name, back.addr, frame.HandshakeReply); half.from.node == "" && routed != back {
-		return []path{back, routed}
+	straight := path{addr: addr}
+	switch routed := m.pathTo(half.name, addr, frame.HandshakeReply); {
+	case routed == straight:
+		return []path{straight}
+	case !addr.IsValid():
+		return []path{routed}
+	default:
+		return []path{straight, routed}
 	}
-	return []path{back}
 }
 
 // reply sends the caller the reply message. It needs m.mu.
@@ -164,7 +160,7 @@ func (m *Manager) handshakeFrame(h frame.Header, payload []byte, from sender, vi
 // called handles a whole init message. It needs m.mu.
 func (m *Manager) called(now time.Duration, id messageID, message []byte, from sender) {
 	if half := m.halfOpen[id]; half != nil {
-		if half.reply != nil && half.from == from && now-half.resent >= halfOpenResend {
+		if half.reply != nil && (half.from == from || m.home(half.name, from)) && now-half.resent >= halfOpenResend {
 			half.resent = now
 			m.reply(half)
 		}
