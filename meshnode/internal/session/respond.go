@@ -55,10 +55,7 @@ type sender struct {
 // and no answer gets back; and a relay may have no verified session with the caller,
 // although one has handed over its call. It needs m.mu.
 func (m *Manager) waysBack(half *halfOpen) []path {
-	addr := half.from.addr
-	if e := m.peers[half.name]; half.from.node != "" && e != nil {
-		addr = e.addr
-	}
+	addr := m.addrOf(half)
 	straight := path{addr: addr}
 	switch routed := m.pathTo(half.name, addr, frame.HandshakeReply); {
 	case routed == straight:
@@ -68,6 +65,15 @@ func (m *Manager) waysBack(half *halfOpen) []path {
 	default:
 		return []path{straight, routed}
 	}
+}
+
+// addrOf is where a caller is reached straight: where its call came from, or what is known of
+// it if that came by relay. It needs m.mu.
+func (m *Manager) addrOf(half *halfOpen) netip.AddrPort {
+	if e := m.peers[half.name]; half.from.node != "" && e != nil {
+		return e.addr
+	}
+	return half.from.addr
 }
 
 // reply sends the caller the reply message. It needs m.mu.
@@ -222,7 +228,7 @@ func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) 
 	half.reply, half.answer = answer.reply, answer.answer
 	half.keys, half.transcript, half.session = answer.keys, answer.transcript, answer.session
 	m.unfinished[half.answer] = half
-	m.expect(half.answer, half.from.addr)
+	m.expect(half.answer, m.addrOf(half))
 	m.reply(half)
 }
 
