@@ -64,7 +64,7 @@ e2e-%: runner
 
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector where it works
-	$(GO) test -race $(PACKAGES)
+	$(GO) test -race -timeout 20m $(PACKAGES)
 	$(GO) test -short ./e2e
 	$(GO) test -run BesideMemberlist ./meshnode/internal/detect
 

@@ -172,8 +172,7 @@ static __always_inline __u32 answer(union answer *a, const struct packet *p,
 		a->ipv6.ip.hop_limit = ANSWER_HOPS;
 		__builtin_memcpy(&a->ipv6.ip.saddr, d->destination, sizeof(d->destination));
 		__builtin_memcpy(&a->ipv6.ip.daddr, d->source, sizeof(d->source));
-		return answer_write(&a->ipv6.udp, &a->ipv6.frame, asked, prefix, d, offload) ?
-			       ANSWER_IPV6 : 0;
+		return answer_write(&a->ipv6.udp, &a->ipv6.frame, asked, prefix, d, offload) ? ANSWER_IPV6 : 0;
 	}
 	a->ipv4.ip.version = 4;
 	a->ipv4.ip.ihl = sizeof(struct iphdr) / 4;
@@ -184,8 +183,7 @@ static __always_inline __u32 answer(union answer *a, const struct packet *p,
 	a->ipv4.ip.saddr = d->destination[3];
 	a->ipv4.ip.daddr = d->source[3];
 	a->ipv4.ip.check = ~checksum_fold(checksum_add(&a->ipv4.ip, sizeof(a->ipv4.ip), 0));
-	return answer_write(&a->ipv4.udp, &a->ipv4.frame, asked, prefix, d, offload) ?
-		       ANSWER_IPV4 : 0;
+	return answer_write(&a->ipv4.udp, &a->ipv4.frame, asked, prefix, d, offload) ? ANSWER_IPV4 : 0;
 }
 
 #endif

@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct handshake_prefix) == FRAME_HANDSHAKE_PREFIX, "prefi
  * for is right with a probability below 2^-38. Package frame has the same function.
  */
 static __noinline __u64 cookie(const __u64 secret[2], const struct datagram *d,
-				    const struct handshake_prefix *call)
+			       const struct handshake_prefix *call)
 {
 	const __u64 rest = call->call[1];
 	__u64 words[4];

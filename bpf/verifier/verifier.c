@@ -197,9 +197,11 @@ static __always_inline enum outcome judge(const struct packet *p, enum packet_ki
 		frame = PACKET_AT(p, d->udp + sizeof(struct udphdr), struct frame_header);
 	if (frame && well_formed(p, frame, length)) {
 		if ((frame->type & FRAME_CLASS_MASK) == FRAME_CLASS_HANDSHAKE) {
-			bool proven = handshake_proven(frame, d, handshake_prefix(p, frame, length));
+			bool proven =
+				handshake_proven(frame, d, handshake_prefix(p, frame, length));
 
-			verdict = handshake_allowed(d, proven, now) ? VERDICT_PASS : VERDICT_RATE_LIMITED;
+			verdict = handshake_allowed(d, proven, now) ? VERDICT_PASS
+								    : VERDICT_RATE_LIMITED;
 			if (handshake_answerable(frame, proven, length))
 				outcome = OUTCOME_ANSWER;
 		} else {
@@ -277,8 +279,9 @@ __noinline int answer_tcx(struct __sk_buff *skb, struct datagram *d)
 	 */
 	if (!size || bpf_skb_change_tail(skb, size, 0))
 		return TC_ACT_SHOT;
-	if (size == ANSWER_IPV6 ? bpf_skb_store_bytes(skb, 0, &a.ipv6.eth, ANSWER_IPV6, BPF_F_INVALIDATE_HASH)
-				: bpf_skb_store_bytes(skb, 0, &a.ipv4.eth, ANSWER_IPV4, BPF_F_INVALIDATE_HASH))
+	if (size == ANSWER_IPV6
+		    ? bpf_skb_store_bytes(skb, 0, &a.ipv6.eth, ANSWER_IPV6, BPF_F_INVALIDATE_HASH)
+		    : bpf_skb_store_bytes(skb, 0, &a.ipv4.eth, ANSWER_IPV4, BPF_F_INVALIDATE_HASH))
 		return TC_ACT_SHOT;
 	count(COUNTER_COOKIE);
 	return bpf_redirect(skb->ifindex, 0);

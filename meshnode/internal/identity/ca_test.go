@@ -384,7 +384,7 @@ func TestPublishTrust(t *testing.T) {
 func TestAPITokenIsProvided(t *testing.T) {
 	e := newEnrolment(t)
 	provide := func() error { return e.ca.ProvideAPIToken(t.Context(), e.kube, "mesh-api-token") }
-	if err := provide(); err == nil || !strings.Contains(err.Error(), "Secret mesh/mesh-api-token is not there") {
+	if err := provide(); err == nil || !strings.Contains(err.Error(), "secret mesh/mesh-api-token is not there") {
 		t.Errorf("without the Secret: %v", err)
 	}
 

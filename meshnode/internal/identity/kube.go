@@ -174,11 +174,11 @@ func (k *Kube) FillSecret(ctx context.Context, namespace, name, key string, cont
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("Secret %s/%s: %w", namespace, name, err)
+		return fmt.Errorf("secret %s/%s: %w", namespace, name, err)
 	case code == http.StatusNotFound:
-		return fmt.Errorf("Secret %s/%s is not there: it comes with the mesh's manifests", namespace, name)
+		return fmt.Errorf("secret %s/%s is not there: it comes with the mesh's manifests", namespace, name)
 	case code != http.StatusOK:
-		return fmt.Errorf("Secret %s/%s: the API server answered %d", namespace, name, code)
+		return fmt.Errorf("secret %s/%s: the API server answered %d", namespace, name, code)
 	}
 	return nil
 }

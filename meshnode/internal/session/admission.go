@@ -25,13 +25,20 @@ type Admission interface {
 // NoAdmission is the Admission where no kernel judges first contact.
 type NoAdmission struct{}
 
-// Each method takes note of nothing.
+// PutSecrets tells nobody.
+func (NoAdmission) PutSecrets(_, _ frame.Key) error { return nil }
 
-func (NoAdmission) PutSecrets(_, _ frame.Key) error    { return nil }
+// PutCall tells nobody.
 func (NoAdmission) PutCall([16]byte, netip.Addr) error { return nil }
-func (NoAdmission) DeleteCall([16]byte) error          { return nil }
-func (NoAdmission) PutPeer(netip.Addr) error           { return nil }
-func (NoAdmission) DeletePeer(netip.Addr) error        { return nil }
+
+// DeleteCall tells nobody.
+func (NoAdmission) DeleteCall([16]byte) error { return nil }
+
+// PutPeer tells nobody.
+func (NoAdmission) PutPeer(netip.Addr) error { return nil }
+
+// DeletePeer tells nobody.
+func (NoAdmission) DeletePeer(netip.Addr) error { return nil }
 
 // expect tells the kernel of a message sent to an address whose answers are to come.
 // What comes by relay does not pass the kernel: then there is no address, and nothing to
