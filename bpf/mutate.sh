@@ -66,7 +66,7 @@ mutate "malformed: handshake fields" TestMalformed         $C 's/return !\(f->se
 mutate "malformed: several, tcx"     TestSegmentationOffload $C 's/if \(skb->gso_size\)\s+kind = PACKET_MALFORMED;//'
 mutate "malformed: several, generic" TestSegmentationOffload $C 's/if \(several_datagrams\(ctx\)\)\s+kind = PACKET_MALFORMED;//'
 mutate "malformed: dropped"          TestMalformed         $C 's/enum verdict verdict = VERDICT_MALFORMED/enum verdict verdict = VERDICT_PASS/'
-mutate "rate_limited"                TestHandshakeLimit    $C 's/handshake_allowed\(d, proven, now\) \? VERDICT_PASS : VERDICT_RATE_LIMITED/VERDICT_PASS/'
+mutate "rate_limited"                TestHandshakeLimit    $C 's/handshake_allowed\(d, proven, now\) \?\s+VERDICT_PASS\s+: VERDICT_RATE_LIMITED/VERDICT_PASS/'
 mutate "contact: single sources"     TestHandshakeLimit    $K 's/if \(!\(proven \? source_allowed.*?return false;//s'
 mutate "contact: all of a kind"      TestContactKinds      $K 's/return all && bucket_take\(.*?\);/return all;/'
 mutate "contact: reserve of peers"   TestContactKinds      $K 's/kind \|= CONTACT_KNOWN;//'
