@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +15,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
+	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -51,21 +54,65 @@ func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
 	return note(r, c, err)
 }
 
-// AwaitHomes waits until every node is home to a client session, so that there
-// is something to lose wherever the fault strikes.
+// AwaitHomes waits until the recording clients have made all their sessions, every node is
+// home to one, so that there is something to lose wherever the fault strikes, and
+// Prometheus knows where all of them are.
 func (r *Run) AwaitHomes(ctx context.Context) error {
 	return verdict.Unproven(await(ctx, WaitObserve, func(ctx context.Context) error {
-		s, err := r.Mesh.Status(ctx, r.Nodes[0])
+		clients, err := r.Mesh.Pods(ctx, mesh.ClientApp)
 		if err != nil {
 			return err
 		}
-		for _, n := range r.Nodes {
-			if s.Sessions[n] == 0 {
-				return fmt.Errorf("no client session is at home on %s: %v", n, s.Sessions)
+		ops, err := r.Operations(ctx)
+		if err != nil {
+			return err
+		}
+		told, err := r.Prom.Now(metric.SessionsHomed, nil, r.Mesh.Namespace, r.Nodes)(ctx)
+		if err != nil {
+			return err
+		}
+		return homed(keeps(clients), sessions(ops), told)
+	}))
+}
+
+// keeps returns how many client sessions the recording clients are told to keep.
+func keeps(clients []corev1.Pod) int {
+	all := 0
+	for _, p := range clients {
+		for _, a := range p.Spec.Containers[0].Args {
+			if n, ok := strings.CutPrefix(a, "--sessions="); ok {
+				k, _ := strconv.Atoi(n) // the client takes no other
+				all += k
 			}
 		}
-		return nil
-	}))
+	}
+	return all
+}
+
+// sessions returns how many client sessions were made.
+func sessions(ops []api.Operation) int {
+	made := map[string]bool{}
+	for _, o := range ops {
+		if o.Op == api.OpSession && o.Result == api.OK {
+			made[o.ID] = true
+		}
+	}
+	return len(made)
+}
+
+// homed checks that all sessions that clients want are made, and that nodes have told of them.
+func homed(want, made int, told map[string]float64) error {
+	all := 0.0
+	for n, k := range told {
+		if k == 0 {
+			return fmt.Errorf("no client session is at home on %s: %v", n, told)
+		}
+		all += k
+	}
+	if made < want || all < float64(want) {
+		return fmt.Errorf("of %d client sessions clients have made %d, and nodes told of %v", want, made, all)
+	}
+	return nil
 }
 
 // gone proves the crash.

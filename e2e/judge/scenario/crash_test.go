@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
@@ -45,5 +48,40 @@ func TestMigrations(t *testing.T) {
 		if short != c.short || (err != nil && !short) != c.unproven {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestHomed: a crash waits until all that clients want is made, and told of by its home.
+func TestHomed(t *testing.T) {
+	all := map[string]float64{"a": 3, "b": 2}
+	for name, c := range map[string]struct {
+		want, made int
+		told       map[string]float64
+		ok         bool
+	}{
+		"all":                          {5, 5, all, true},
+		"one more, which is nobody's":  {5, 5, map[string]float64{"a": 3, "b": 3}, true},
+		"one not made yet":             {5, 4, all, false},
+		"one not told of yet":          {5, 5, map[string]float64{"a": 3, "b": 1}, false},
+		"a node that is home to none":  {5, 5, map[string]float64{"a": 5, "b": 0}, false},
+		"no client that wants any yet": {0, 0, map[string]float64{"a": 0, "b": 0}, false},
+	} {
+		if err := homed(c.want, c.made, c.told); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSessionsOfClients(t *testing.T) {
+	client := corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"client", "--sessions=40", "--rate=1"}}}}}
+	if n := keeps([]corev1.Pod{client, client}); n != 80 {
+		t.Errorf("two clients keep %d", n)
+	}
+	ops := []api.Operation{
+		{Op: api.OpSession, ID: "1", Result: api.OK}, {Op: api.OpSession, ID: "1", Result: api.OK},
+		{Op: api.OpSession, ID: "2", Result: api.Unknown}, {Op: api.OpWrite, ID: "3", Result: api.OK},
+	}
+	if n := sessions(ops); n != 1 {
+		t.Errorf("%d sessions were made, want 1", n)
 	}
 }
