@@ -83,15 +83,15 @@ func stall(samples []model.SamplePair, start time.Time) time.Duration {
 	return longest
 }
 
-// Spread returns a question: what are the least and the most that a gauge had in a window,
-// in each of its pods? NaN is no value.
+// Spread returns a question: what are the least, the most and the median that a gauge had in
+// a window, in each of its pods? NaN is no value.
 func (c *Client) Spread(metric string, labels Labels, w Window) func(context.Context) (map[string]Range, error) {
 	return func(ctx context.Context) (map[string]Range, error) {
 		query, series, err := c.samples(ctx, metric, labels, w)
 		if err != nil {
 			return nil, err
 		}
-		ranges := map[string]Range{}
+		values := map[string][]float64{}
 		from := model.TimeFromUnixNano(w.Start.UnixNano())
 		for _, s := range series {
 			pod := string(s.Metric[LabelPod])
@@ -99,19 +99,21 @@ func (c *Client) Spread(metric string, labels Labels, w Window) func(context.Con
 				if !slices.Contains(w.Pods, pod) || !v.Timestamp.After(from) || math.IsNaN(float64(v.Value)) {
 					continue
 				}
-				r, ok := ranges[pod]
-				if !ok {
-					r = Range{Least: float64(v.Value), Most: float64(v.Value)}
-				}
-				ranges[pod] = Range{Least: min(r.Least, float64(v.Value)), Most: max(r.Most, float64(v.Value))}
+				values[pod] = append(values[pod], float64(v.Value))
 			}
+		}
+		ranges := map[string]Range{}
+		for pod, all := range values {
+			slices.Sort(all)
+			ranges[pod] = Range{Least: all[0], Most: all[len(all)-1], Median: all[len(all)/2]}
 		}
 		return ranges, missing(query, w.Pods, ranges)
 	}
 }
 
-// Range is the least and the most that something had.
-type Range struct{ Least, Most float64 }
+// Range is the least, the most and the median that something had: of two in the middle the
+// upper one.
+type Range struct{ Least, Most, Median float64 }
 
 // missing is an error if a pod has no value.
 func missing[V any](query string, pods []string, values map[string]V) error {

@@ -100,7 +100,7 @@ func TestSpread(t *testing.T) {
 		stream("a", 9, 9, 9, 9, 1, .5, .8), stream("b", 2, 2, 2, 2, 2, 2, 2), stream("stranger", 0, 0, 0, 0, 100, 100, 100),
 	}}
 	got, err := clientAt(t, s, 3).Spread("m", nil, window)(t.Context())
-	if err != nil || len(got) != 2 || got["a"] != (Range{.5, 1}) || got["b"] != (Range{2, 2}) {
+	if err != nil || len(got) != 2 || got["a"] != (Range{.5, 1, .8}) || got["b"] != (Range{2, 2, 2}) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
