@@ -70,10 +70,16 @@ func lanes() int {
 	return n
 }
 
-// planned are the scenarios that are selected, those that take longest first.
+// planned are the scenarios that are selected: those that must be alone, while all lanes are
+// free, and then those that take longest first.
 func planned() []*scenario.Scenario {
 	all := slices.DeleteFunc(slices.Clone(scenarios), func(sc *scenario.Scenario) bool { return len(specsOf(sc)) == 0 })
-	slices.SortStableFunc(all, func(a, b *scenario.Scenario) int { return cmp.Compare(b.Takes, a.Takes) })
+	slices.SortStableFunc(all, func(a, b *scenario.Scenario) int {
+		if a.Alone != b.Alone {
+			return map[bool]int{true: -1, false: 1}[a.Alone]
+		}
+		return cmp.Compare(b.Takes, a.Takes)
+	})
 	return all
 }
 
@@ -107,14 +113,19 @@ func inLanes(n int) int {
 		view := show(all)
 		var work sync.WaitGroup
 		for i, sc := range all {
-			lane := <-free
+			lanes := []int{<-free}
+			for sc.Alone && len(lanes) < n {
+				lanes = append(lanes, <-free)
+			}
 			leave := sync.OnceFunc(func() {
 				view.Send(live.Event{Kind: live.Leaves, At: time.Now(), Scenario: sc.Name})
-				free <- lane
+				for _, lane := range lanes {
+					free <- lane
+				}
 			})
 			work.Go(func() {
 				defer leave()
-				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, lane, view, leave)
+				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, lanes[0], view, leave)
 			})
 		}
 		work.Wait()

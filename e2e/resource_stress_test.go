@@ -18,6 +18,7 @@ const stressFixture = "resource-stress.yaml"
 var _ = describe(scenario.Scenario{
 	Name: "resource-stress", Title: "Scenario 5: resource exhaustion", Takes: 80 * time.Second, Design: "5",
 	Fixtures: []string{stressFixture},
+	Alone:    true,
 	// Nodes attest each other beyond what keeps sessions verified: the low-priority
 	// work that a node in need can shed.
 	NodeArgs: []string{"--reattest-interval=500ms"},

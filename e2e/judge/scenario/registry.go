@@ -31,6 +31,9 @@ type Scenario struct {
 	// Quiet is whether its mesh's whole life must be on a quiet machine, so that it
 	// cannot be made while another one goes.
 	Quiet bool
+	// Alone is whether no other scenario may go meanwhile: it leaves nothing of a small
+	// machine for what else has to be quick.
+	Alone bool
 	// Takes is about how long it takes in the quick profile: in lanes the longest is first.
 	Takes time.Duration
 	// Criteria are what its specs judge, in their order.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
-	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
@@ -41,14 +40,8 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 	if err := await(ctx, WaitScale, r.scalersRest); err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	lasts, err := fault.Duration(o)
-	if err != nil {
-		return nil, err
-	}
 	s := &Stress{}
-	// It leaves nothing of a small machine for what else has to be quick.
-	alone := []lane.Span{{To: lasts + heals}}
-	s.Episode, err = r.injectIn(ctx, alone, o, func(e *Episode) proof {
+	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
 		var limit float64 // of the victim, in cores
 		look := func(ctx context.Context) (fault.Stress, error) {
 			if len(e.Victims) != 1 {
