@@ -75,10 +75,13 @@ func lanes() int {
 func planned() []*scenario.Scenario {
 	all := slices.DeleteFunc(slices.Clone(scenarios), func(sc *scenario.Scenario) bool { return len(specsOf(sc)) == 0 })
 	slices.SortStableFunc(all, func(a, b *scenario.Scenario) int {
-		if a.Alone != b.Alone {
-			return map[bool]int{true: -1, false: 1}[a.Alone]
+		switch {
+		case a.Alone == b.Alone:
+			return cmp.Compare(b.Takes, a.Takes)
+		case a.Alone:
+			return -1
 		}
-		return cmp.Compare(b.Takes, a.Takes)
+		return 1
 	})
 	return all
 }
