@@ -83,6 +83,23 @@ func during(interval time.Duration, step func()) (stop func()) {
 	return func() { close(end); <-ended }
 }
 
+// serves sees a known peer get new sessions with a node, and a new member its first one,
+// in the times that a flood of first contact must leave.
+func (w *mesh) serves(a, peer *node) {
+	w.t.Helper()
+	for range 5 {
+		old := a.info(peer).ID
+		peer.Rotate(a.name, "test")
+		w.within(2*time.Second, "a new session of the peer", func() bool {
+			id := peer.info(a).ID
+			return id != old && a.info(peer).ID == id
+		})
+	}
+	d := w.start("d", netip.AddrPort{})
+	d.Connect(a.name, a.addr)
+	w.within(5*time.Second, "the first session of a new member", func() bool { return a.verifies(d) && d.verifies(a) })
+}
+
 // TestObservedCertificateHoldsNoPlaces: somebody shows a certificate that he has seen,
 // and has no key to, from many addresses, or from one. The certificate's owner gets a
 // new session within 2 s all the same, and a new member its first within 5 s.
@@ -122,17 +139,7 @@ func TestObservedCertificateHoldsNoPlaces(t *testing.T) {
 				if held == 0 || held > halfOpenPerName {
 					t.Errorf("the flood holds %d places", held)
 				}
-				for range 5 {
-					old := a.info(c).ID
-					c.Rotate(a.name, "test")
-					w.within(2*time.Second, "a new session of the owner", func() bool {
-						id := c.info(a).ID
-						return id != old && a.info(c).ID == id
-					})
-				}
-				d := w.start("d", netip.AddrPort{})
-				d.Connect(a.name, a.addr)
-				w.within(5*time.Second, "the first session of a new member", func() bool { return a.verifies(d) && d.verifies(a) })
+				w.serves(a, c)
 			})
 		})
 	}
@@ -190,17 +197,7 @@ func TestPartsOfOwnersGiveWay(t *testing.T) {
 			return a.handshakes.Len() > handshakeMessages-handshakePerSource // some become whole
 		}
 		w.within(5*time.Second, "no room for another message", full)
-		for range 5 {
-			old := a.info(c).ID
-			c.Rotate(a.name, "test")
-			w.within(2*time.Second, "a new session of a peer", func() bool {
-				id := c.info(a).ID
-				return id != old && a.info(c).ID == id
-			})
-		}
-		d := w.start("d", netip.AddrPort{})
-		d.Connect(a.name, a.addr)
-		w.within(5*time.Second, "the first session of a new member", func() bool { return a.verifies(d) && d.verifies(a) })
+		w.serves(a, c)
 		if !full() {
 			t.Error("the flood is over: the test proves nothing")
 		}
