@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
@@ -26,16 +25,10 @@ func Join(env Env, s *Scenario, namespace string) *Run {
 
 // Complete makes what the mesh lacks, and waits until it is well. What is there stays as it is.
 func (r *Run) Complete(ctx context.Context) error {
-	err := within(ctx, WaitReady, func(ctx context.Context) error {
-		if err := r.Mesh.Complete(ctx, r.env.Manifests, slices.Concat(r.Scenario.NodeArgs, r.env.NodeArgs)...); err != nil {
-			return err
-		}
-		return r.Mesh.WaitReady(ctx)
-	})
-	if err != nil {
+	if err := r.deploy(ctx, r.Mesh.Complete); err != nil {
 		return err
 	}
-	return r.enter(ctx)
+	return r.probed(ctx)
 }
 
 // Enter finds the mesh that is there, and waits until it is well.
@@ -54,15 +47,14 @@ func (r *Run) Enter(ctx context.Context) error {
 	if err := within(ctx, WaitReady, r.Mesh.WaitReady); err != nil {
 		return err
 	}
-	return r.enter(ctx)
-}
-
-// enter gets to know the nodes, puts probers where there are none, and waits until the mesh
-// is well.
-func (r *Run) enter(ctx context.Context) error {
 	if err := r.meet(ctx); err != nil {
 		return err
 	}
+	return r.probed(ctx)
+}
+
+// probed puts probers where there are none, and waits until the mesh is well.
+func (r *Run) probed(ctx context.Context) error {
 	if err := r.attach(ctx); err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (r *Run) Make(ctx context.Context) (err error) {
 		return verdict.Unproven(err)
 	}
 	defer func() { err = errors.Join(err, verdict.Unproven(turn.Done())) }()
-	if err := r.deploy(ctx); err != nil {
+	if err := r.deploy(ctx, r.Mesh.Deploy); err != nil {
 		return verdict.Unproven(err)
 	}
 	if r.Probed { // first: their start takes much of a small machine
@@ -111,10 +111,10 @@ func (r *Run) Make(ctx context.Context) (err error) {
 	return faultless(r.AwaitWell(ctx))
 }
 
-// deploy makes the nodes and waits until their pods are ready.
-func (r *Run) deploy(ctx context.Context) error {
+// deploy has the mesh made, waits until its pods are ready, and gets to know its nodes.
+func (r *Run) deploy(ctx context.Context, create func(context.Context, fs.FS, ...string) error) error {
 	err := within(ctx, WaitReady, func(ctx context.Context) error {
-		if err := r.Mesh.Deploy(ctx, r.env.Manifests, slices.Concat(r.Scenario.NodeArgs, r.env.NodeArgs)...); err != nil {
+		if err := create(ctx, r.env.Manifests, slices.Concat(r.Scenario.NodeArgs, r.env.NodeArgs)...); err != nil {
 			return err
 		}
 		return r.Mesh.WaitReady(ctx)
