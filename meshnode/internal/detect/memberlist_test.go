@@ -131,13 +131,27 @@ func newRivals(t *testing.T, n int, seed uint64, pace float64) *rivals {
 			}
 		}
 	}
-	time.Sleep(20 * time.Second)
-	for _, m := range r.nodes {
-		if m.NumMembers() != n {
-			t.Fatalf("%d members of %d", m.NumMembers(), n)
+	r.settle(t)
+	return r
+}
+
+// settle waits until each knows all. Gossip sends a message of a join a few
+// times and to whom chance says, so it may miss one. Then the next exchange of
+// whole states tells it, each 30 s with one neighbour.
+func (r *rivals) settle(t *testing.T) {
+	t.Helper()
+	const deadline = 5 * time.Minute
+	for range deadline / (20 * time.Second) {
+		time.Sleep(20 * time.Second)
+		if !slices.ContainsFunc(r.nodes, func(m *memberlist.Memberlist) bool { return m.NumMembers() != len(r.nodes) }) {
+			return
 		}
 	}
-	return r
+	for _, m := range r.nodes {
+		t.Errorf("after %v %s knows %d members of %d", deadline, m.LocalNode().Name, m.NumMembers(), len(r.nodes))
+	}
+	r.stop(t) // a bubble may not end before its goroutines
+	t.FailNow()
 }
 
 func (r *rivals) stop(t *testing.T) {
