@@ -1,9 +1,3 @@
-// Package mesh deploys a fresh mesh into a namespace of its own, reads what
-// its nodes say of themselves, and takes it away again.
-//
-// The manifests are written for one documented namespace; every scenario gets
-// its own, so counters start at 0, a failed scenario cannot poison the next,
-// and scenarios can run side by side.
 package mesh
 
 import (

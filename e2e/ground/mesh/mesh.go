@@ -50,6 +50,8 @@ type Mesh struct {
 	kube   kubernetes.Interface
 	client client.Client
 
+	sizes map[string]int64 // of the sets of nodes that Deploy has begun to make; see grow
+
 	mu    sync.Mutex
 	token string // of the client API, once it was read
 }
@@ -81,6 +83,9 @@ func (m *Mesh) deploy(ctx context.Context, manifests fs.FS, nodeArgs []string, c
 		return err
 	}
 	if err := addNodeArgs(objects, nodeArgs); err != nil {
+		return err
+	}
+	if m.sizes, err = begin(objects); err != nil {
 		return err
 	}
 	labels := map[string]string{OwnerLabel: m.Namespace}
@@ -145,13 +150,15 @@ func (m *Mesh) apiToken(ctx context.Context) (string, error) {
 func (m *Mesh) WaitReady(ctx context.Context) error {
 	state := ""
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		begun, growing := m.grow(ctx)
 		missing, err := m.notReady(ctx)
-		if err != nil {
+		if err := errors.Join(growing, err); err != nil {
 			if state == "" { // later ones may only say that the time is up
 				state = err.Error()
 			}
 			return false, nil
 		}
+		missing = append(begun, missing...)
 		state = strings.Join(missing, "; ")
 		return len(missing) == 0, nil
 	})

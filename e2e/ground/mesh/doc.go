@@ -1,0 +1,15 @@
+// Package mesh deploys a fresh mesh into a namespace of its own, reads what
+// its nodes say of themselves, and takes it away again.
+//
+// The manifests are written for one documented namespace; every scenario gets
+// its own, so counters start at 0, a failed scenario cannot poison the next,
+// and scenarios can run side by side.
+//
+// # Map
+//
+//	mesh, grow         the mesh: made, grown to its size, waited for, restarted, deleted
+//	manifest           the manifests, moved into a namespace
+//	forward, ask       the way to a node's API; what it says: clock, status, sessions, records
+//	attend             status and journal, as they change
+//	collect            logs, events and histories, kept of a run
+package mesh
