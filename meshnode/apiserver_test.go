@@ -65,7 +65,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	const configMaps = "/api/v1/namespaces/test/configmaps"
 	switch r.Method + " " + r.URL.Path {
-	case "PUT " + configMaps + "/" + identity.TrustConfigMap:
+	case "GET " + configMaps + "/" + identity.TrustConfigMap, "PUT " + configMaps + "/" + identity.TrustConfigMap:
 		w.WriteHeader(http.StatusNotFound) // as before the first time
 	case "POST " + configMaps:
 		var m struct{ Data map[string]string }

@@ -181,10 +181,17 @@ func LoadTrust(dir string) (*Trust, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trust bundle: %w", err)
 	}
-	return ParseTrust(rootPEM, apiPEM)
+	t, err := ParseTrust(rootPEM, apiPEM)
+	if err == nil {
+		t.Former, err = loadFormer(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
-// ParseTrust decodes the two files of a trust bundle.
+// ParseTrust decodes the two files that every trust bundle has.
 func ParseTrust(rootPEM, apiPEM []byte) (*Trust, error) {
 	block, _ := pem.Decode(rootPEM)
 	if block == nil || block.Type != pemRoot {

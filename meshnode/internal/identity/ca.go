@@ -110,9 +110,14 @@ func (ca *CA) TLSConfig() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}}, nil
 }
 
-// Publish writes the trust bundle into the CA's namespace.
+// Publish writes the trust bundle into the CA's namespace. What root it replaces there
+// becomes a former one.
 func (ca *CA) Publish(ctx context.Context, k *Kube) error {
-	return k.PutConfigMap(ctx, ca.cfg.Namespace, TrustConfigMap, ca.cfg.Authority.TrustFiles())
+	files, err := ca.bundle(ctx, k)
+	if err != nil {
+		return err
+	}
+	return k.PutConfigMap(ctx, ca.cfg.Namespace, TrustConfigMap, files)
 }
 
 // apiTokenKey is the key of the Secret that holds the bearer token of the client API.

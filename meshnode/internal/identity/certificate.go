@@ -151,9 +151,5 @@ func (c *Certificate) Verify(root *PublicKey, now time.Time) error {
 	if now.Add(-ClockSkew).After(c.NotAfter) {
 		return fmt.Errorf("%w: %s, at %s", ErrExpired, c.Name, c.NotAfter.UTC().Format(time.RFC3339))
 	}
-	signed := len(c.raw) - SignatureSize
-	if !root.Verify(ContextCertificate, c.raw[:signed], c.raw[signed:]) {
-		return fmt.Errorf("%w: %s", ErrForged, c.Name)
-	}
-	return nil
+	return c.VerifyIssuer(root)
 }

@@ -24,6 +24,7 @@ import (
 //   - Which of two records under one id is the answer (package store): clocks of the two
 //     nodes that accepted them. Any order does that is the same everywhere; a wrong clock
 //     decides who wins, never what is kept.
+//     Of the certificate that signed a record no time counts at all.
 //   - How long ago a client session was used (package home): a duration, as the sender
 //     measured it. One that runs 5 % wrong ends a session so much earlier or later.
 //   - Journals of several nodes, which people read side by side: package event.

@@ -6,6 +6,7 @@
 //
 //	key, certificate      what a name is proven with
 //	authority, ca, kube   the root, its service, and what it asks the API server
-//	enrol, request, clock, node
-//	                      a node's side: getting and renewing a certificate, and the mesh's time
+//	enrol, request, clock, node, former
+//	                      a node's side: getting and renewing a certificate, the mesh's time, and
+//	                      roots that the mesh has had before
 package identity

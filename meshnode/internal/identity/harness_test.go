@@ -62,6 +62,16 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprintf(w, `{"kind":"TokenReview","status":%s}`, status)
+	case "GET /api/v1/namespaces/mesh/configmaps/mesh-trust":
+		if s.data == nil {
+			http.Error(w, "not found", http.StatusNotFound)
+			return
+		}
+		// As the real one: metadata is no map of strings.
+		meta := map[string]any{"name": TrustConfigMap, "managedFields": []any{map[string]any{"manager": "mesh-ca"}}}
+		if err := json.NewEncoder(w).Encode(map[string]any{"metadata": meta, "data": s.data}); err != nil {
+			s.t.Error(err)
+		}
 	case "PUT /api/v1/namespaces/mesh/configmaps/mesh-trust", "POST /api/v1/namespaces/mesh/configmaps":
 		s.methods = append(s.methods, r.Method)
 		var m configMap

@@ -30,6 +30,7 @@ const (
 	ContextResponder   Context = "x0tta6bl4-mesh/1 handshake responder"
 	ContextAttestation Context = "x0tta6bl4-mesh/1 attestation"
 	ContextRoute       Context = "x0tta6bl4-mesh/1 route anchor"
+	ContextRecord      Context = "x0tta6bl4-mesh/1 record"
 )
 
 // ErrKey is the error of bytes that are no key.

@@ -130,6 +130,23 @@ type configMap struct {
 	Data       map[string]string `json:"data"`
 }
 
+// ConfigMap returns the data of a ConfigMap, nil if there is none.
+func (k *Kube) ConfigMap(ctx context.Context, namespace, name string) (map[string]string, error) {
+	var m struct {
+		Data map[string]string `json:"data"`
+	}
+	code, err := k.do(ctx, http.MethodGet, "/api/v1/namespaces/"+namespace+"/configmaps/"+name, nil, &m)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ConfigMap %s/%s: %w", namespace, name, err)
+	case code == http.StatusNotFound:
+		return nil, nil
+	case code != http.StatusOK:
+		return nil, fmt.Errorf("ConfigMap %s/%s: the API server answered %d", namespace, name, code)
+	}
+	return m.Data, nil
+}
+
 // PutConfigMap creates the ConfigMap or replaces its data.
 func (k *Kube) PutConfigMap(ctx context.Context, namespace, name string, data map[string]string) error {
 	m := configMap{

@@ -10,8 +10,9 @@ import (
 // Trust is the public trust bundle of a mesh: what a node or a client needs in
 // order to recognise the others.
 type Trust struct {
-	Root  *PublicKey     // signs the nodes' certificates
-	APICA *x509.CertPool // signs the TLS certificates of the CA and of the client API
+	Root   *PublicKey     // signs the nodes' certificates
+	APICA  *x509.CertPool // signs the TLS certificates of the CA and of the client API
+	Former []*PublicKey   // earlier roots, newest first; see TrustFormerFile
 }
 
 // Credential is a node's key, its certificate and the TLS certificate of its
@@ -39,6 +40,7 @@ type Node struct {
 	credential atomic.Pointer[Credential]
 	trust      atomic.Pointer[Trust]
 	epoch      atomic.Pointer[epoch]
+	succession atomic.Pointer[succession]
 }
 
 // epoch is a moment of the mesh's time and of this process's.
@@ -56,6 +58,10 @@ func NewNode(c *Credential, t *Trust) *Node {
 
 // Update replaces the credential and the trust bundle.
 func (n *Node) Update(c *Credential, t *Trust) {
+	if last := n.Trust(); last != nil && !last.Root.Equal(t.Root) {
+		n.succession.Store(&succession{n.Scribe(), time.Now().Add(formerSigns)})
+		t = &Trust{Root: t.Root, APICA: t.APICA, Former: withFormer(t.Root, append(append(t.Former[:len(t.Former):len(t.Former)], last.Root), last.Former...)...)}
+	}
 	if old := n.credential.Load(); old == nil || old.Certificate.Serial != c.Certificate.Serial {
 		n.epoch.Store(&epoch{mesh: c.Certificate.NotBefore, local: time.Now()})
 	}
