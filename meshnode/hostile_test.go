@@ -17,8 +17,8 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/chaos/twist"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
+	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
@@ -249,7 +249,7 @@ func TestRealHostileMember(t *testing.T) {
 	}
 	for _, typ := range types {
 		for _, said := range l.said(typ, "a-1") {
-			for i, bad := range twist.Messages(rng, said, variants) {
+			for i, bad := range lies.Twist(rng, said, variants) {
 				err := l.Send(session.Peer(c.names[i%3]), typ, bad)
 				if err == nil {
 					sent++

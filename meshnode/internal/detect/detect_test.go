@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 )
 
 // mesh runs detectors against each other over a simulated network: an event
@@ -448,10 +449,14 @@ func TestQualityFollowsLoss(t *testing.T) {
 
 func FuzzReceive(f *testing.F) {
 	h := heartbeat{incarnation: 1, seq: 2, leaving: true}
-	f.Add(byte(0x31), h.encode())
 	p := probe{id: 3, target: "n01"}
-	f.Add(byte(0x34), p.encode())
-	f.Add(byte(0x35), p.encode())
+	for typ, payload := range map[frame.Type][]byte{
+		frame.Heartbeat: h.encode(), frame.HeartbeatEcho: h.encode(), frame.ProbeRequest: p.encode(), frame.ProbeReply: p.encode(),
+	} {
+		for _, b := range hostile.Corpus(payload) {
+			f.Add(byte(typ), b)
+		}
+	}
 	f.Fuzz(func(t *testing.T, typ byte, payload []byte) {
 		d := New(Config{Self: "n00", Incarnation: 1, Rand: rand.New(rand.NewPCG(1, 2))})
 		now := time.Unix(1e9, 0)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 )
 
 var five = []string{"a", "b", "c", "d", "e"}
@@ -340,7 +342,9 @@ func FuzzReceive(f *testing.F) {
 		{Kind: page}, {Kind: copies, Copies: []snapshot{{ID: id(1), Version: 1}}}, {Kind: request, ID: id(0), Op: Update, Match: version(1)},
 		{Kind: response, Ticket: 1, Answer: &answer{Code: Moved}}, {Kind: handover, Home: "b", IDs: []string{id(0)}},
 	} {
-		f.Add(m.encode())
+		for _, b := range hostile.Corpus(m.encode()) {
+			f.Add(b)
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		now := time.Unix(1e9, 0)

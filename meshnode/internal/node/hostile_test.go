@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/chaos/twist"
+	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -235,7 +235,7 @@ func TestEveryFieldHostile(t *testing.T) {
 				messages = [][]byte{make([]byte, 20)}
 			}
 			for _, b := range messages {
-				for i, bad := range twist.Messages(rng, b, 300) {
+				for i, bad := range lies.Twist(rng, b, 300) {
 					// What it says of itself may cost it its sessions for a while.
 					if err := h.send(zoneNames[i%3], typ, bad); err != nil && !errors.Is(err, session.ErrNoSession) {
 						t.Fatalf("type %#x, %d bytes: %v", uint8(typ), len(bad), err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/chaos/twist"
+	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -123,7 +123,7 @@ func (l *manners) rewrite(_ string, t frame.Type, payload []byte) [][]byte {
 	if len(l.kept) < 64 {
 		l.kept = append(l.kept, payload)
 	}
-	bad := twist.Messages(l.rng, payload, 8)
+	bad := lies.Twist(l.rng, payload, 8)
 	switch l.rng.IntN(4) {
 	case 0:
 		return [][]byte{bad[l.rng.IntN(len(bad))]}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 )
 
 // mesh runs tables against each other over links in virtual time.
@@ -340,10 +342,12 @@ func FuzzReceive(f *testing.F) {
 		}
 	}
 	m := message{originator: "n02", distance: distance{1, 2, 200}, hops: 3}
-	f.Add(m.append(nil))
-	m.kind = request
-	f.Add(m.append(m.append(nil)))
-	f.Add([]byte{})
+	asks := m
+	asks.kind = request
+	anchors := New("n02", vouching{"n02", 1})
+	for _, b := range hostile.Corpus(m.append(nil), asks.append(m.append(nil)), anchors.anchor, nil) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tb := New("n00", vouching{"n00", 1})
 		now := time.Unix(1e9, 0)
