@@ -159,7 +159,8 @@ const (
 const (
 	MessageControl = "control" // heartbeats and probes
 	MessageRouting = "routing"
-	MessageData    = "data" // records and their acknowledgements
+	MessageData    = "data"   // records and their acknowledgements, malformed
+	MessageRecord  = "record" // records not as their origin signed them, and second ones under a number
 	MessageClient  = "client"
 	MessageRelay   = "relay"
 )
@@ -200,7 +201,7 @@ var (
 	Statuses       = []string{StatusReachable, StatusSuspect, StatusUnreachable}
 	Verdicts       = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
 	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
-	MessageTypes   = []string{MessageControl, MessageRouting, MessageData, MessageClient, MessageRelay}
+	MessageTypes   = []string{MessageControl, MessageRouting, MessageData, MessageRecord, MessageClient, MessageRelay}
 	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
 	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer}
 )

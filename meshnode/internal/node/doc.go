@@ -9,7 +9,8 @@
 //
 //	node, inputs, control       the parts, what arrives, and the goroutine that alone feeds them
 //	effect                      what the control loop's actions do
-//	members, voucher, relay     who is there, how it is proven, who passes on
+//	members, voucher, notary, relay
+//	                            who is there, how it and its records are proven, who passes on
 //	health, doubt, overload, refusals
 //	                            what is judged here, and given to the loop as signals
 //	clients, view, metrics      what clients, people and Prometheus see

@@ -71,9 +71,11 @@ type testMesh struct {
 	heal  bool
 	net   *transport.Network
 	auth  *identity.Authority
-	dirs  map[string]string
-	all   Static
-	nodes map[string]*testNode
+	// former are the roots before that of auth, as a trust bundle has them.
+	former []*identity.PublicKey
+	dirs   map[string]string
+	all    Static
+	nodes  map[string]*testNode
 }
 
 type testNode struct {
@@ -108,6 +110,9 @@ func (m *testMesh) start(name string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	trust := *id.Trust()
+	trust.Former = m.former
+	id.Update(id.Credential(), &trust)
 	conn, err := m.net.Listen(m.all[i].Addr)
 	if err != nil {
 		m.t.Fatal(err)

@@ -159,7 +159,7 @@ func New(cfg Config) (*Node, error) {
 
 func (n *Node) open() error {
 	var err error
-	if n.store, err = store.Open(n.cfg.Dir, n.name, n.cfg.Clock); err != nil {
+	if n.store, err = store.Open(n.cfg.Dir, n.name, notary{n.cfg.Identity}, n.cfg.Clock); err != nil {
 		return err
 	}
 	if n.journal, err = journal.Open(n.cfg.Dir, n.name, n.cfg.Clock, n.log); err != nil {
@@ -266,7 +266,13 @@ func (m mesh) Send(peer string, t frame.Type, payload []byte) error {
 }
 
 // Refused implements store.Peers.
-func (m mesh) Refused(peer string, err error) { m.n.refuse(peer, metric.MessageData, err) }
+func (m mesh) Refused(peer string, err error) {
+	kind := metric.MessageData
+	if errors.Is(err, store.ErrForged) || errors.Is(err, store.ErrTwice) {
+		kind = metric.MessageRecord
+	}
+	m.n.refuse(peer, kind, err)
+}
 
 // Reachable implements store.Peers.
 func (m mesh) Reachable() []string { return *m.n.reachable.Load() }

@@ -57,9 +57,12 @@ func (n *Node) refuse(peer, kind string, err error) {
 	if now.Sub(p.since) > refusedWithin && !p.told {
 		p.since, p.count = now, 0
 	}
-	p.count++
+	before := p.count
+	if p.count++; kind == metric.MessageRecord {
+		p.count += refusedMost // a signature leaves no doubt
+	}
 	p.last = now
-	if p.count == refusedMost {
+	if before < refusedMost && p.count >= refusedMost {
 		n.log.Warn("a member sends what no sound node sends", "peer", peer, "type", kind, "error", err)
 	}
 }

@@ -27,6 +27,7 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies 
 	if err != nil {
 		return Record{}, nil, err
 	}
+	rec.proof.certificate = nil // others ask for it, at the first record that it signs
 	pos := position{rec.Origin, rec.Seq}
 	w := r.await(pos, rec.digest())
 	defer r.release(pos, w)

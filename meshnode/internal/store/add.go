@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -24,7 +26,8 @@ var ErrInvalid = errors.New("invalid record")
 func (s *Store) validate(r *Record) error {
 	node, ok := validOrigin(r.Origin)
 	switch {
-	case !ok, r.Node != node, !validID(r.ID), len(r.Body) > maxBody, r.Time.IsZero():
+	// Of one moment there is one encoding: that of UTC.
+	case !ok, r.Node != node, !validID(r.ID), len(r.Body) > maxBody, r.Time.IsZero(), r.Time.Location() != time.UTC:
 		return fmt.Errorf("%w %.*q of %.*q", ErrInvalid, maxID, r.ID, maxOrigin, r.Origin)
 	case r.Seq == 0, r.Seq > maxSeq, r.Origin == s.origin && !s.vector[s.origin].holds(r.Seq):
 		return fmt.Errorf("%w: %q was never accepted here under number %d", ErrInvalid, r.ID, r.Seq)
@@ -32,47 +35,85 @@ func (s *Store) validate(r *Record) error {
 	return nil
 }
 
-// twin returns an error if another record than r stands under its number: the first one
-// stays.
-func (s *Store) twin(r *Record) error {
-	var held Record
-	err := s.db.View(func(tx *bbolt.Tx) error {
+// held returns the record of the log under r's number.
+func (s *Store) held(r *Record) (*Record, error) {
+	held := new(Record)
+	return held, s.db.View(func(tx *bbolt.Tx) error {
 		k := key(r.Origin, r.Seq)
-		return decodeRecord(k, tx.Bucket(logBucket).Get(k), &held)
+		return decodeRecord(k, tx.Bucket(logBucket).Get(k), held)
 	})
-	if err == nil && held.digest() != r.digest() {
-		err = fmt.Errorf("%w: another one than %q is record %d of %s", ErrInvalid, r.ID, r.Seq, r.Origin)
-	}
-	return err
 }
 
-// Add keeps records of other stores and returns how many of them were new. When
-// it returns without an error they are on disk. One invalid record refuses all.
+// judge returns whether a record is to be kept, and an error if it is refused. What has been
+// held or chosen under its number stays; s.mu is held.
+func (s *Store) judge(r *Record, chosen []*Record) (fresh bool, err error) {
+	if err := s.validate(r); err != nil {
+		return false, err
+	}
+	var first *Record
+	if s.vector[r.Origin].holds(r.Seq) {
+		if first, err = s.held(r); err != nil {
+			return false, err
+		}
+	} else if i := slices.IndexFunc(chosen, func(f *Record) bool { return f.Origin == r.Origin && f.Seq == r.Seq }); i >= 0 {
+		first = chosen[i]
+	}
+	if first != nil && first.statement() == r.statement() {
+		return false, nil
+	}
+	if err := s.authenticate(r); err != nil {
+		return false, err
+	}
+	if first != nil {
+		return false, fmt.Errorf("%w: %q and %q are record %d of %s", ErrTwice, first.ID, r.ID, r.Seq, r.Origin)
+	}
+	return true, nil
+}
+
+// Refusals says which of several records were not taken, by their index, and why.
+type Refusals map[int]error
+
+func (r Refusals) Error() string { return errors.Join(r.Unwrap()...).Error() }
+
+// Unwrap returns the reasons in the order of the records.
+func (r Refusals) Unwrap() []error {
+	var all []error
+	for _, i := range slices.Sorted(maps.Keys(r)) {
+		all = append(all, r[i])
+	}
+	return all
+}
+
+// Add keeps records of other stores and returns how many of them were new. Those that it
+// refuses are named by an error of type Refusals; with it, or without an error, the others
+// are on disk. With any other error none is.
 func (s *Store) Add(records ...Record) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var fresh []*Record
+	refused := Refusals{}
 	for i := range records {
 		r := &records[i]
-		if err := s.validate(r); err != nil {
-			return 0, err
-		}
-		if s.vector[r.Origin].holds(r.Seq) {
-			if err := s.twin(r); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		i := slices.IndexFunc(fresh, func(f *Record) bool { return f.Origin == r.Origin && f.Seq == r.Seq })
-		switch {
-		case i < 0:
+		switch keep, err := s.judge(r, fresh); {
+		case err != nil:
+			refused[i] = err
+		case keep:
 			fresh = append(fresh, r)
-		case fresh[i].digest() != r.digest():
-			return 0, fmt.Errorf("%w: two records %d of %s", ErrInvalid, r.Seq, r.Origin)
 		}
 	}
+	if err := s.keepAll(fresh); err != nil {
+		return 0, err
+	}
+	if len(refused) > 0 {
+		return len(fresh), refused
+	}
+	return len(fresh), nil
+}
+
+// keepAll puts records that are not here on the disk; s.mu is held.
+func (s *Store) keepAll(fresh []*Record) error {
 	if len(fresh) == 0 {
-		return 0, nil
+		return nil
 	}
 	ids := 0
 	err := s.commit(func(tx *bbolt.Tx) error {
@@ -98,13 +139,13 @@ func (s *Store) Add(records ...Record) (int, error) {
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("add %d records: %w", len(fresh), err)
+		return fmt.Errorf("add %d records: %w", len(fresh), err)
 	}
 	for _, r := range fresh {
 		s.note(r.Origin, r.Seq)
 	}
 	s.count += ids
-	return len(fresh), nil
+	return nil
 }
 
 // earlier decides which of two records under one id is the answer.
@@ -121,15 +162,18 @@ func write(tx *bbolt.Tx, r *Record) error {
 		return err
 	}
 	id := []byte(r.ID)
-	return tx.Bucket(idBucket).Put(id, seal(id, key(r.Origin, r.Seq)))
+	return tx.Bucket(idBucket).Put(id, seal(id, placeOf(r)))
 }
 
-// keep puts r into the log.
+// keep puts r into the log, and its proof beside it.
 func keep(tx *bbolt.Tx, r *Record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
 	k := key(r.Origin, r.Seq)
+	if err := keepProof(tx, k, &r.proof); err != nil {
+		return err
+	}
 	return tx.Bucket(logBucket).Put(k, seal(k, b))
 }

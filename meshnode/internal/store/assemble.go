@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -45,6 +46,22 @@ func assemble(parts map[string][]*assembly, from string, c chunk) (*received, er
 
 func decodeReceived(from string, flags byte, b []byte) (*received, error) {
 	r := &received{from: from, flags: flags}
+	p := &r.proof
+	short := len(b) < len(p.signer)
+	if !short {
+		b = b[copy(p.signer[:], b):]
+	}
+	for _, part := range []*[]byte{&p.signature, &p.certificate} {
+		const head = 2
+		if short = short || len(b) < head || len(b)-head < int(binary.BigEndian.Uint16(b)); short {
+			return nil, fmt.Errorf("%w: record without its proof", errMessage)
+		}
+		n := head + int(binary.BigEndian.Uint16(b))
+		if n > head {
+			*part = b[head:n:n]
+		}
+		b = b[n:]
+	}
 	if err := json.Unmarshal(b, &r.Record); err != nil {
 		return nil, fmt.Errorf("%w: record: %w", errMessage, err)
 	}

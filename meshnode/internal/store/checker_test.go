@@ -35,6 +35,7 @@ type counts struct {
 	Reads, Stale                                           int
 	Cuts, Crashes, Torn, TornWhole, DisksLost, FalseAlarms int
 	MessagesLost, Doubled, Reordered                       int
+	ClockSteps, ClockDrifts, WrongStarts                   int
 	MaxStale                                               time.Duration
 }
 

@@ -21,7 +21,7 @@ import (
 func image(t testing.TB) (file []byte, bodies map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := openWith(dir, "a", time.Now, strings.NewReader("12345678"), simulated)
+	s, err := openWith(dir, "a", stamp("a"), time.Now, strings.NewReader("12345678"), simulated)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func openImage(t *testing.T, dir string, file []byte, bodies map[string]string) 
 	if err := os.WriteFile(filepath.Join(dir, File), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openWith(dir, "a", time.Now, strings.NewReader("12345678"), simulated)
+	s, err := openWith(dir, "a", stamp("a"), time.Now, strings.NewReader("12345678"), simulated)
 	if err != nil {
 		if d, ok := errors.AsType[*DamagedError](err); !ok || d.Path == "" || !strings.Contains(err.Error(), "move it away") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("error that does not help: %v", err)
@@ -80,7 +80,7 @@ func openImage(t *testing.T, dir string, file []byte, bodies map[string]string) 
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	s, err = openWith(dir, "a", time.Now, strings.NewReader("12345678"), simulated)
+	s, err = openWith(dir, "a", stamp("a"), time.Now, strings.NewReader("12345678"), simulated)
 	if err != nil {
 		t.Fatalf("writing damaged it: %v", err)
 	}
@@ -193,7 +193,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.WriteFile(filler, make([]byte, 400<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(dir, "a", time.Now)
+	s, err := Open(dir, "a", stamp("a"), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,14 +219,14 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("after %d records: %v", kept, err)
 		}
 	}
-	if _, err := s.Add(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now(), Body: []byte(body)}); !errors.Is(err, ErrDiskFull) {
+	if _, err := s.Add(signed(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now(), Body: []byte(body)})); !errors.Is(err, ErrDiskFull) {
 		t.Errorf("a peer's record: %v", err)
 	}
 	whole("full")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = Open(dir, "a", time.Now); err != nil {
+	if s, err = Open(dir, "a", stamp("a"), time.Now); err != nil {
 		t.Fatalf("a node with a full disk does not start: %v", err)
 	}
 	whole("started with a full disk")
@@ -244,7 +244,7 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = Open(dir, "a", time.Now); err != nil {
+	if s, err = Open(dir, "a", stamp("a"), time.Now); err != nil {
 		t.Fatal(err)
 	}
 	whole("started again")

@@ -1,9 +1,7 @@
 package store
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -20,49 +18,64 @@ type Entry struct {
 	Size int // bytes of the body
 }
 
-// pageBytes bounds what one page of entries may have to look through: as many records
-// as that fill, and one at least. Entries are small; what they describe is not.
-const pageBytes = 8 << 20
+// place is what stands under an id: where its record is, and what a list says of it, so that
+// lists leave the log alone, which holds the bodies.
+//
+//	time i64 seconds and u32 nanoseconds, size u32, key in the log
+type place struct {
+	time time.Time
+	size int
+	key  []byte // valid while the transaction is
+}
+
+const placeHead = 8 + 4 + 4
+
+func placeOf(r *Record) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(r.Time.Unix()))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.Time.Nanosecond()))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Body)))
+	return append(b, key(r.Origin, r.Seq)...)
+}
+
+func decodePlace(id, v []byte) (place, error) {
+	b, err := unseal(id, v)
+	if err != nil {
+		return place{}, err
+	}
+	if len(b) <= placeHead {
+		return place{}, damaged("place of %.*q", maxID, id)
+	}
+	seconds, nanos := int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint32(b[8:]))
+	return place{time.Unix(seconds, nanos).UTC(), int(binary.BigEndian.Uint32(b[12:])), b[placeHead:]}, nil
+}
 
 // Entries returns up to max entries with ids after the given one, in order, and
-// whether there are more. A page may hold fewer although there are. Bodies stay where
-// they are, in the mapped file.
+// whether there are more.
 func (s *Store) Entries(after string, max int) (entries []Entry, more bool, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
-		c, log := tx.Bucket(idBucket).Cursor(), tx.Bucket(logBucket)
+		c := tx.Bucket(idBucket).Cursor()
 		k, v := c.Seek([]byte(after))
 		if k != nil && string(k) == after {
 			k, v = c.Next()
 		}
-		looked := 0
 		for ; k != nil; k, v = c.Next() {
-			if len(entries) == max || looked >= pageBytes {
+			if len(entries) == max {
 				more = true
 				return nil
 			}
-			place, err := unseal(k, v)
+			p, err := decodePlace(k, v)
 			if err != nil {
 				return err
 			}
-			sealed := log.Get(place)
-			looked += len(sealed)
-			b, err := unseal(place, sealed)
+			origin, _, err := splitKey(p.key)
 			if err != nil {
 				return err
 			}
-			var r struct {
-				ID   string    `json:"id"`
-				Node string    `json:"node"`
-				Time time.Time `json:"time"`
-				Body bodySize  `json:"body"`
-			}
-			if err := json.Unmarshal(b, &r); err != nil {
-				return damaged("record %.*q: %v", maxOrigin, place, err)
-			}
-			if mutant.StalePage && time.Since(r.Time) < time.Minute {
+			if mutant.StalePage && time.Since(p.time) < time.Minute {
 				continue
 			}
-			entries = append(entries, Entry{r.ID, r.Node, r.Time, int(r.Body)})
+			node, _ := validOrigin(origin)
+			entries = append(entries, Entry{string(k), node, p.time, p.size})
 		}
 		return nil
 	})
@@ -70,19 +83,4 @@ func (s *Store) Entries(after string, max int) (entries []Entry, more bool, err 
 		return nil, false, fmt.Errorf("list records: %w", err)
 	}
 	return entries, more, nil
-}
-
-// bodySize is the size of a body that is left unread where it stands, in base64.
-type bodySize int
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (n *bodySize) UnmarshalJSON(b []byte) error {
-	b = bytes.Trim(b, `"`)
-	if string(b) == "null" {
-		*n = 0
-		return nil
-	}
-	unpadded := bytes.TrimRight(b, "=")
-	*n = bodySize(base64.RawStdEncoding.DecodedLen(len(unpadded)))
-	return nil
 }

@@ -31,7 +31,7 @@ func TestHostileRecords(t *testing.T) {
 	} {
 		r := good
 		change(&r)
-		if _, err := s.Add(r); !errors.Is(err, ErrInvalid) {
+		if _, err := s.Add(signed(r)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestHostileSummaries(t *testing.T) {
 // that is kept.
 func TestSecondRecordUnderANumber(t *testing.T) {
 	s := open(t, t.TempDir(), "a")
-	first := Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: time.Unix(1e9, 5).UTC(), Body: []byte("1")}
+	first := signed(Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: someTime, Body: []byte("1")})
 	if _, err := s.Add(first, first); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestSecondRecordUnderANumber(t *testing.T) {
 	} {
 		r := first
 		change(&r)
-		if _, err := s.Add(r); !errors.Is(err, ErrInvalid) {
+		if _, err := s.Add(signed(r)); !errors.Is(err, ErrTwice) {
 			t.Errorf("another %s under the same number: %v", what, err)
 		}
 		if bytes.Equal(encodeAck(&r), encodeAck(&first)) {
@@ -90,8 +90,8 @@ func TestSecondRecordUnderANumber(t *testing.T) {
 	other.Seq, other.Body = 2, []byte("2")
 	twin := other
 	twin.Body = []byte("3")
-	if _, err := s.Add(other, twin); !errors.Is(err, ErrInvalid) {
-		t.Errorf("two under one number at once: %v", err)
+	if n, err := s.Add(signed(other), signed(twin)); !errors.Is(err, ErrTwice) || n != 1 {
+		t.Errorf("two under one number at once: %d, %v", n, err)
 	}
 	if n, err := s.Add(first); n != 0 || err != nil {
 		t.Errorf("the same again: %d, %v", n, err)
@@ -176,7 +176,7 @@ func TestQuota(t *testing.T) {
 	if _, added, err := s.Put("0", body); err != nil || added {
 		t.Errorf("what is there again: %v", err)
 	}
-	if _, err := s.Add(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now(), Body: body}); err != nil {
+	if _, err := s.Add(signed(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now(), Body: body})); err != nil {
 		t.Errorf("another's: %v", err)
 	}
 	if err := s.SaveKnowledge([]byte("k")); err != nil {

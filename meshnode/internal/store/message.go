@@ -1,7 +1,6 @@
 package store
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,10 +10,14 @@ import (
 // The payloads of Data frames start with one of these bytes.
 const (
 	// kindRecord: flags u8, transfer u64, chunk u8, chunks u8, then a part of
-	// the record as JSON.
+	// the record: certificate id [32], signature u16 length and bytes,
+	// certificate u16 length and bytes (none if the receiver is taken to have it), JSON.
 	kindRecord = 1
 	// kindVector: flags u8, then a summary as JSON.
 	kindVector = 2
+	// kindWant: sequence u64, origin. It asks for a record with the certificate of its
+	// signer.
+	kindWant = 3
 )
 
 // Flags.
@@ -31,7 +34,7 @@ const (
 	chunkHeader = 12
 	// chunkSize is the largest part of a record in one message, in bytes.
 	chunkSize = 16 << 10
-	// maxChunks holds the largest record: its body in base64, and its names.
+	// maxChunks holds the largest record: its body in base64, its names and its proof.
 	maxChunks = 6
 )
 
@@ -39,10 +42,15 @@ var errMessage = errors.New("store: malformed message")
 
 // encodeRecord returns the messages that carry r.
 func encodeRecord(r *Record, transfer uint64, flags byte) ([][]byte, error) {
-	b, err := json.Marshal(r)
+	content, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
+	b := append([]byte(nil), r.proof.signer[:]...)
+	for _, part := range [][]byte{r.proof.signature, r.proof.certificate} {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(part))), part...)
+	}
+	b = append(b, content...)
 	chunks := (len(b) + chunkSize - 1) / chunkSize
 	if chunks > maxChunks {
 		return nil, fmt.Errorf("record %q of %d bytes: %w", r.ID, len(b), errMessage)
@@ -101,18 +109,31 @@ type position struct {
 	seq    uint64
 }
 
-// digest says what a record holds: the first half of the SHA-256 hash of all of it.
+func encodeWant(p position) []byte {
+	return append(binary.BigEndian.AppendUint64([]byte{kindWant}, p.seq), p.origin...)
+}
+
+func decodeWant(b []byte) (position, error) {
+	const head = 1 + 8
+	if len(b) <= head || len(b) > head+maxOrigin || b[0] != kindWant {
+		return position{}, fmt.Errorf("%w: question of %d bytes", errMessage, len(b))
+	}
+	p := position{string(b[head:]), binary.BigEndian.Uint64(b[1:])}
+	return p, p.check()
+}
+
+func (p position) check() error {
+	if _, ok := validOrigin(p.origin); !ok || p.seq == 0 || p.seq > maxSeq {
+		return fmt.Errorf("%w: record %d of %.40q", errMessage, p.seq, p.origin)
+	}
+	return nil
+}
+
+// digest says what a record holds: the first half of what its origin signs.
 type digest [16]byte
 
 func (r *Record) digest() digest {
-	var b []byte
-	for _, s := range []string{r.Origin, r.ID} {
-		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-	}
-	b = binary.BigEndian.AppendUint64(b, r.Seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Time.Unix()))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.Time.Nanosecond()))
-	sum := sha256.Sum256(append(b, r.Body...))
+	sum := r.statement()
 	return digest(sum[:])
 }
 
@@ -127,8 +148,5 @@ func decodeAck(b []byte) (position, digest, error) {
 		return position{}, digest{}, fmt.Errorf("%w: acknowledgement of %d bytes", errMessage, len(b))
 	}
 	p := position{string(b[head:]), binary.BigEndian.Uint64(b)}
-	if _, ok := validOrigin(p.origin); !ok || p.seq == 0 || p.seq > maxSeq {
-		return position{}, digest{}, fmt.Errorf("%w: acknowledgement of %.40q, %d", errMessage, p.origin, p.seq)
-	}
-	return p, digest(b[8:head]), nil
+	return p, digest(b[8:head]), p.check()
 }

@@ -18,11 +18,11 @@ const openTimeout = 5 * time.Second
 
 // Open opens or makes the store in dir. A file that is damaged anywhere is a
 // DamagedError.
-func Open(dir, node string, clock func() time.Time) (*Store, error) {
-	return openWith(dir, node, clock, rand.Reader, bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
+func Open(dir, node string, notary Notary, clock func() time.Time) (*Store, error) {
+	return openWith(dir, node, notary, clock, rand.Reader, bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
 }
 
-func openWith(dir, node string, clock func() time.Time, random io.Reader, o bbolt.Options) (*Store, error) {
+func openWith(dir, node string, notary Notary, clock func() time.Time, random io.Reader, o bbolt.Options) (*Store, error) {
 	path := filepath.Join(dir, File)
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		return openChecked(name, flag, mode, o.Timeout)
@@ -36,7 +36,7 @@ func openWith(dir, node string, clock func() time.Time, random io.Reader, o bbol
 	if err != nil {
 		return nil, at(path, err)
 	}
-	s := &Store{db: db, node: node, clock: clock, update: db.Update, vector: Vector{}}
+	s := &Store{db: db, node: node, notary: notary, clock: clock, update: db.Update, vector: Vector{}, signers: map[certificateID]signer{}}
 	// Everything is read once. A node starts and answers reads also when its disk is full.
 	if err := db.View(s.read); err != nil {
 		return nil, errors.Join(at(path, err), db.Close())
@@ -78,7 +78,7 @@ func at(path string, err error) error {
 }
 
 func initialize(tx *bbolt.Tx, node string, random io.Reader) error {
-	for _, b := range [][]byte{logBucket, idBucket, metaBucket} {
+	for _, b := range [][]byte{logBucket, idBucket, metaBucket, proofBucket, certificateBucket} {
 		if _, err := tx.CreateBucket(b); err != nil {
 			return err
 		}
@@ -92,7 +92,8 @@ func initialize(tx *bbolt.Tx, node string, random io.Reader) error {
 
 func (s *Store) read(tx *bbolt.Tx) error {
 	log, ids, meta := tx.Bucket(logBucket), tx.Bucket(idBucket), tx.Bucket(metaBucket)
-	if log == nil || ids == nil || meta == nil {
+	proofs, certificates := tx.Bucket(proofBucket), tx.Bucket(certificateBucket)
+	if log == nil || ids == nil || meta == nil || proofs == nil || certificates == nil {
 		return damaged("a bucket is missing")
 	}
 	origin, err := unseal(originKey, meta.Get(originKey))
@@ -106,18 +107,31 @@ func (s *Store) read(tx *bbolt.Tx) error {
 			return err
 		}
 		s.note(origin, seq)
-		_, err = unseal(k, v)
+		if _, err = unseal(k, v); err != nil {
+			return err
+		}
+		p, err := decodeProof(k, proofs.Get(k))
+		if err == nil && certificates.Get(p.signer[:]) == nil {
+			err = damaged("no certificate of record %d of %s", seq, origin)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = certificates.ForEach(func(id, v []byte) error {
+		_, err := unseal(id, v)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	err = ids.ForEach(func(id, v []byte) error {
-		k, err := unseal(id, v)
+		p, err := decodePlace(id, v)
 		if err != nil {
 			return err
 		}
-		if log.Get(k) == nil {
+		if log.Get(p.key) == nil {
 			return damaged("no record under id %q", id)
 		}
 		s.count++

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 // ErrQuota says that the store holds as much as it may. Reads go on, and so does the
@@ -31,9 +33,9 @@ func (s *Store) used(tx *bbolt.Tx) int64 {
 	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
 }
 
-// encodedSize is about what a record takes: its body in base64, its names, and what the tree
-// needs.
-func encodedSize(body int) int64 { return int64(body)*4/3 + 1024 }
+// encodedSize is about what a record takes: its body in base64, its names, its signature, and
+// what the tree needs.
+func encodedSize(body int) int64 { return int64(body)*4/3 + 1024 + identity.SignatureSize }
 
 // Full reports whether Put refuses the largest record because of the quota.
 func (s *Store) Full() bool {

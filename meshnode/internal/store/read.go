@@ -28,11 +28,38 @@ func find(tx *bbolt.Tx, id string) (r Record, err error) {
 	if v == nil {
 		return r, ErrNotFound
 	}
-	k, err := unseal([]byte(id), v)
+	p, err := decodePlace([]byte(id), v)
 	if err != nil {
 		return r, err
 	}
-	return r, decodeRecord(k, tx.Bucket(logBucket).Get(k), &r)
+	return r, decodeRecord(p.key, tx.Bucket(logBucket).Get(p.key), &r)
+}
+
+// prove adds its proof to a record of the log, without the certificate.
+func prove(tx *bbolt.Tx, r *Record) (err error) {
+	k := key(r.Origin, r.Seq)
+	r.proof, err = decodeProof(k, tx.Bucket(proofBucket).Get(k))
+	return err
+}
+
+// proven returns a record with its proof and the certificate of its signer.
+func (s *Store) proven(p position) (r Record, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) (err error) {
+		k := key(p.origin, p.seq)
+		v := tx.Bucket(logBucket).Get(k)
+		if v == nil {
+			return ErrNotFound
+		}
+		if err := decodeRecord(k, v, &r); err != nil {
+			return err
+		}
+		if err := prove(tx, &r); err != nil {
+			return err
+		}
+		r.proof.certificate, err = certificate(tx, r.proof.signer)
+		return err
+	})
+	return r, err
 }
 
 // List returns up to max records with ids after the given one, in order.
@@ -45,12 +72,12 @@ func (s *Store) List(after string, max int) ([]Record, error) {
 			k, v = c.Next()
 		}
 		for ; k != nil && len(records) < max; k, v = c.Next() {
-			place, err := unseal(k, v)
+			p, err := decodePlace(k, v)
 			if err != nil {
 				return err
 			}
 			var r Record
-			if err := decodeRecord(place, tx.Bucket(logBucket).Get(place), &r); err != nil {
+			if err := decodeRecord(p.key, tx.Bucket(logBucket).Get(p.key), &r); err != nil {
 				return err
 			}
 			records = append(records, r)
@@ -64,11 +91,13 @@ func (s *Store) List(after string, max int) ([]Record, error) {
 }
 
 // missing returns up to max records that a store with the given summary lacks,
-// of the origins that the summary covers.
+// of the origins that the summary covers, with their proofs. The first of each signer
+// brings the certificate.
 func (s *Store) missing(peer *summary, max int) ([]Record, error) {
 	mine := s.Vector()
 	var records []Record
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	told := map[certificateID]bool{}
+	err := s.db.View(func(tx *bbolt.Tx) (err error) {
 		c := tx.Bucket(logBucket).Cursor()
 		for _, origin := range slices.Sorted(maps.Keys(mine)) {
 			if !peer.covers(origin) {
@@ -83,6 +112,15 @@ func (s *Store) missing(peer *summary, max int) ([]Record, error) {
 					var r Record
 					if err := decodeRecord(k, v, &r); err != nil {
 						return err
+					}
+					if err := prove(tx, &r); err != nil {
+						return err
+					}
+					if !told[r.proof.signer] {
+						told[r.proof.signer] = true
+						if r.proof.certificate, err = certificate(tx, r.proof.signer); err != nil {
+							return err
+						}
 					}
 					records = append(records, r)
 					k, v = c.Next()

@@ -262,6 +262,13 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 		r.heardSummary(m.from, s)
 		return nil, r.answer(m.from, s, flags)
 	}
+	if len(m.payload) > 0 && m.payload[0] == kindWant {
+		p, err := decodeWant(m.payload)
+		if err != nil {
+			return nil, err
+		}
+		return nil, r.show(m.from, p)
+	}
 	c, err := decodeChunk(m.payload)
 	if err != nil {
 		return nil, err
@@ -301,6 +308,18 @@ func (r *Replicator) answer(peer string, s *summary, flags byte) error {
 	return nil
 }
 
+// show sends a peer a record with the certificate of its signer.
+func (r *Replicator) show(peer string, p position) error {
+	rec, err := r.store.proven(p)
+	if errors.Is(err, ErrNotFound) {
+		return nil // the peer may have asked another node's former self
+	}
+	if err == nil {
+		r.push(peer, &rec, 0)
+	}
+	return err
+}
+
 // keep stores records and confirms them.
 func (r *Replicator) keep(records []received) {
 	plain := make([]Record, len(records))
@@ -311,17 +330,8 @@ func (r *Replicator) keep(records []received) {
 		}
 	}
 	n, err := r.store.Add(plain...)
-	if errors.Is(err, ErrInvalid) && len(records) > 1 {
-		for i := range records { // keep the good ones
-			r.keep(records[i : i+1])
-		}
-		return
-	}
-	switch {
-	case errors.Is(err, ErrInvalid):
-		r.peers.Refused(records[0].from, err)
-		return
-	case err != nil:
+	refused, some := errors.AsType[Refusals](err)
+	if err != nil && !some {
 		r.logger.Error("records of peers not stored", "records", len(records), "error", err)
 		return
 	}
@@ -329,9 +339,17 @@ func (r *Replicator) keep(records []received) {
 	if n > 0 {
 		r.progressed(time.Now(), records[0].from)
 	}
-	for _, rec := range records {
-		if err := r.peers.Send(rec.from, frame.DataAck, encodeAck(&rec.Record)); err != nil {
-			r.logger.Debug("confirmation not sent", "peer", rec.from, "error", err)
+	asked := map[certificateID]bool{}
+	for i := range records {
+		rec := &records[i]
+		switch why := refused[i]; {
+		case why == nil:
+			r.reply(rec.from, frame.DataAck, encodeAck(&rec.Record))
+		case !errors.Is(why, errNoCertificate):
+			r.turnAway(rec, why)
+		case !asked[rec.proof.signer]:
+			asked[rec.proof.signer] = true
+			r.reply(rec.from, frame.Data, encodeWant(position{rec.Origin, rec.Seq}))
 		}
 		if rec.flags&flagReply != 0 {
 			r.sendVector(rec.from, 0)
@@ -339,5 +357,29 @@ func (r *Replicator) keep(records []received) {
 	}
 	if !r.caughtUp.Load() {
 		r.sendVector(records[0].from, r.question())
+	}
+}
+
+// reply sends what may be lost.
+func (r *Replicator) reply(peer string, t frame.Type, payload []byte) {
+	if err := r.peers.Send(peer, t, payload); err != nil {
+		r.logger.Debug("answer not sent", "peer", peer, "type", t, "error", err)
+	}
+}
+
+// turnAway tells whose fault it is that a record is refused: of two records that an origin
+// signed under one number it is the origin's, else that of who sent it.
+func (r *Replicator) turnAway(rec *received, why error) {
+	switch {
+	case errors.Is(why, ErrTwice) && rec.Node == r.store.node:
+		r.logger.Error("this node has used a number twice: its disk held an older copy", "error", why)
+	case errors.Is(why, ErrTwice):
+		r.peers.Refused(rec.Node, why)
+	case errors.Is(why, ErrUnknownRoot):
+		r.logger.Debug("record not taken yet", "peer", rec.from, "error", why)
+	case errors.Is(why, ErrForged), errors.Is(why, ErrInvalid):
+		r.peers.Refused(rec.from, why)
+	default:
+		r.logger.Error("record of a peer not stored", "peer", rec.from, "error", why)
 	}
 }

@@ -230,7 +230,7 @@ func TestNothingIsMissingBeforeTheNodeHasCaughtUp(t *testing.T) {
 		}
 		var records []Record
 		for i := range uint64(3 * batch) {
-			records = append(records, Record{ID: fmt.Sprint(i), Node: "c", Origin: "c/1", Seq: i + 1, Time: time.Now()})
+			records = append(records, signed(Record{ID: fmt.Sprint(i), Node: "c", Origin: "c/1", Seq: i + 1, Time: time.Now()}))
 		}
 		if _, err := b.store.Add(records...); err != nil {
 			t.Fatal(err)

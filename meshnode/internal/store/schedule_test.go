@@ -186,7 +186,7 @@ func (s *simulation) fault(rng *rand.Rand, node string) {
 	defer s.mu.Unlock()
 	n := s.nodes[node]
 	up := n.run != nil && !n.run.dead
-	switch rng.IntN(8) {
+	switch rng.IntN(10) {
 	case 0, 1: // a partition into two sides, sometimes of one node
 		s.check.counts.Cuts++
 		side := map[string]bool{node: true}
@@ -230,6 +230,12 @@ func (s *simulation) fault(rng *rand.Rand, node string) {
 			s.event("%s misses %s", node, peer)
 			s.changed()
 		}
+	case 8:
+		s.check.counts.ClockSteps++
+		s.event("the clock of %s is set %v off", node, n.clock.step(rng))
+	case 9:
+		s.check.counts.ClockDrifts++
+		s.event("the clock of %s runs %v wrong", node, n.clock.drift(rng))
 	}
 }
 
@@ -257,7 +263,7 @@ func (s *simulation) end() {
 	for _, p := range running {
 		before := p.store.Vector()
 		p.end()
-		st, err := openWith(dirOf(p), p.node.name, time.Now, strings.NewReader("12345678"), simulated)
+		st, err := openWith(dirOf(p), p.node.name, stamp(p.node.name), time.Now, strings.NewReader("12345678"), simulated)
 		if err != nil {
 			s.check.fail("%s does not start again: %v", p.node.name, err)
 			continue

@@ -66,6 +66,8 @@ type simNode struct {
 	view map[string]bool
 	slow bool     // to see what it can reach, until its next start
 	run  *process // nil while it is down
+
+	clock wrongClock
 }
 
 // process is a node from a start to a crash.
@@ -276,7 +278,11 @@ func (s *simulation) boot(n *simNode) error {
 	}
 	source := n.rng.Uint64()
 	n.slow = n.rng.IntN(4) == 0
-	st, err := openWith(dir, n.name, time.Now, strings.NewReader(fmt.Sprintf("%08x", uint32(source))), simulated)
+	if n.rng.IntN(4) == 0 { // another machine, or a battery that is empty
+		s.check.counts.WrongStarts++
+		s.event("%s starts with its clock %v off", n.name, n.clock.step(n.rng))
+	}
+	st, err := openWith(dir, n.name, stamp(n.name), n.clock.now, strings.NewReader(fmt.Sprintf("%08x", uint32(source))), simulated)
 	if err != nil {
 		return err
 	}

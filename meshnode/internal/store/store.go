@@ -24,6 +24,8 @@ type Record struct {
 	Seq    uint64    `json:"seq"`
 	Time   time.Time `json:"time"`
 	Body   []byte    `json:"body"`
+
+	proof proof // empty in what was read for clients
 }
 
 // ErrConflict says that an id is taken by other content.
@@ -39,10 +41,14 @@ var ErrNotFound = errors.New("no such record")
 // Every value ends with a checksum; see seal.
 var (
 	logBucket  = []byte("log")  // origin, 0, sequence u64 -> record as JSON
-	idBucket   = []byte("id")   // id -> key in log
+	idBucket   = []byte("id")   // id -> place
 	metaBucket = []byte("meta") // "origin", "knowledge"
-	originKey  = []byte("origin")
-	knowledge  = []byte("knowledge")
+
+	proofBucket       = []byte("proof")       // key in log -> certificate id [32], signature
+	certificateBucket = []byte("certificate") // id -> certificate
+
+	originKey = []byte("origin")
+	knowledge = []byte("knowledge")
 )
 
 // File is the name of the database in the data directory.
@@ -52,6 +58,7 @@ const File = "records.db"
 type Store struct {
 	db     *bbolt.DB
 	node   string
+	notary Notary
 	origin string
 	clock  func() time.Time
 	// update is db.Update; tests make it fail.
@@ -59,10 +66,11 @@ type Store struct {
 
 	quota atomic.Int64
 
-	mu     sync.Mutex
-	vector Vector
-	count  int
-	broken error // why nothing can be written any more
+	mu      sync.Mutex
+	vector  Vector
+	signers map[certificateID]signer
+	count   int
+	broken  error // why nothing can be written any more
 }
 
 // note adds a sequence that is not there to the vector; s.mu is held or s is not
@@ -104,7 +112,7 @@ func (s *Store) commit(f func(*bbolt.Tx) error) error {
 	return err
 }
 
-// Put accepts content under an id and returns its record once it is on disk.
+// Put accepts content under an id and returns its record, signed, once it is on disk.
 // The same content again returns the record that is there and false.
 func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 	s.mu.Lock()
@@ -117,6 +125,9 @@ func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 			if err == nil && !bytes.Equal(r.Body, body) {
 				err = ErrConflict
 			}
+			if err == nil {
+				err = prove(tx, &r)
+			}
 			return err
 		}
 		if quota := s.quota.Load(); quota > 0 && s.used(tx)+encodedSize(len(body)) > quota {
@@ -124,6 +135,7 @@ func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 		}
 		added = true
 		r = Record{ID: id, Node: s.node, Origin: s.origin, Seq: s.vector[s.origin].last() + 1, Time: s.clock().UTC().Round(0), Body: body}
+		s.sign(&r)
 		return write(tx, &r)
 	})
 	if err != nil {

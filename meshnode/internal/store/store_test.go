@@ -12,11 +12,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 )
 
 func open(t *testing.T, dir, node string) *Store {
 	t.Helper()
-	s, err := Open(dir, node, time.Now)
+	s, err := Open(dir, node, stamp(node), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,14 +59,14 @@ func TestPutIsIdempotentAndFinal(t *testing.T) {
 
 func TestSurvivesRestart(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Open(dir, "a", time.Now)
+	s, err := Open(dir, "a", stamp("a"), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
 		put(t, s, fmt.Sprint(i), "body")
 	}
-	if _, err := s.Add(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 3, Time: time.Now()}); err != nil {
+	if _, err := s.Add(signed(Record{ID: "far", Node: "b", Origin: "b/1", Seq: 3, Time: time.Now()})); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SaveKnowledge([]byte("wise")); err != nil {
@@ -85,7 +87,7 @@ func TestSurvivesRestart(t *testing.T) {
 		t.Errorf("knowledge %q, %v", k, err)
 	}
 	// The gap in b's records closes when they come.
-	if _, err := s.Add(Record{ID: "1b", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now()}, Record{ID: "2b", Node: "b", Origin: "b/1", Seq: 2, Time: time.Now()}); err != nil {
+	if _, err := s.Add(signed(Record{ID: "1b", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now()}), signed(Record{ID: "2b", Node: "b", Origin: "b/1", Seq: 2, Time: time.Now()})); err != nil {
 		t.Fatal(err)
 	}
 	if v := s.Vector()["b/1"]; !slices.Equal(v, Extent{{1, 3}}) {
@@ -124,7 +126,7 @@ func TestBothSidesOfAConflictAgree(t *testing.T) {
 func TestInvalidRecordsAreRefused(t *testing.T) {
 	s := open(t, t.TempDir(), "a")
 	put(t, s, "x", "1")
-	good := Record{ID: "y", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now()}
+	good := signed(Record{ID: "y", Node: "b", Origin: "b/1", Seq: 1, Time: time.Now()})
 	for name, edit := range map[string]func(*Record){
 		"no id":         func(r *Record) { r.ID = "" },
 		"long id":       func(r *Record) { r.ID = strings.Repeat("x", maxID+1) },
@@ -138,7 +140,7 @@ func TestInvalidRecordsAreRefused(t *testing.T) {
 	} {
 		bad := good
 		edit(&bad)
-		if n, err := s.Add(good, bad); !errors.Is(err, ErrInvalid) || n != 0 || s.Len() != 1 {
+		if n, err := s.Add(signed(bad)); !errors.Is(err, ErrInvalid) || n != 0 || s.Len() != 1 {
 			t.Errorf("%s: %d added, %v", name, n, err)
 		}
 	}
@@ -182,7 +184,7 @@ func TestCorruptFileIsAClearError(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, File), []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(dir, "a", time.Now)
+	_, err := Open(dir, "a", stamp("a"), time.Now)
 	if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, File)) {
 		t.Errorf("error %v", err)
 	}
@@ -226,27 +228,38 @@ func TestChunks(t *testing.T) {
 }
 
 func FuzzMessages(f *testing.F) {
-	r := Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: time.Unix(1e9, 0)}
+	r := signed(Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: someTime})
 	m, err := encodeRecord(&r, 1, 0)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(m[0])
 	v, err := encodeSummary(&summary{After: "a/1", Have: Vector{"b/1": {{1, 7}, {9, 9}}}}, flagReply)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(v)
-	f.Add(encodeAck(&r))
+	for _, b := range hostile.Corpus(m[0], v, encodeAck(&r), encodeWant(position{r.Origin, r.Seq})) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parts := map[string][]*assembly{}
 		if c, err := decodeChunk(b); err == nil {
 			if c.of > maxChunks || len(c.part) > chunkSize {
 				t.Errorf("chunk %+v", c)
 			}
-			if _, err := assemble(parts, "b", c); err == nil && c.of > 1 && len(parts["b"]) != 1 {
+			got, err := assemble(parts, "b", c)
+			if err == nil && c.of > 1 && len(parts["b"]) != 1 {
 				t.Error("chunk lost")
 			}
+			if got != nil {
+				if again, err := encodeRecord(&got.Record, 1, got.flags); err != nil && len(got.Body) <= maxBody {
+					t.Errorf("a record that cannot be handed on: %v", err)
+				} else if len(again) == 1 && (len(got.proof.signature) > len(b) || len(got.proof.certificate) > len(b)) {
+					t.Error("a proof out of nothing")
+				}
+			}
+		}
+		if p, err := decodeWant(b); err == nil && !bytes.Equal(encodeWant(p), b) {
+			t.Errorf("question %+v of %x", p, b)
 		}
 		if s, _, err := decodeSummary(b); err == nil {
 			checkSummary(t, s)

@@ -136,7 +136,7 @@ var simulated = bbolt.Options{NoSync: true, NoGrowSync: true, FreelistType: bbol
 // leaves of them stands in for it.
 func openSimulated(t *testing.T, dir, node string) *Store {
 	t.Helper()
-	s, err := openWith(dir, node, time.Now, rand.Reader, simulated)
+	s, err := openWith(dir, node, stamp(node), time.Now, rand.Reader, simulated)
 	if err != nil {
 		t.Fatal(err)
 	}
