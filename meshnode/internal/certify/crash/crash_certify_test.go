@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/event"
@@ -71,6 +72,8 @@ func (s stamp) Sign(statement []byte) (certificate, signature []byte) {
 	sum := sha256.Sum256(append([]byte(s), statement...))
 	return []byte(s), bytes.Repeat(sum[:], 100) // about as long as ML-DSA's
 }
+
+func (stamp) Trust() any { return nil }
 
 func (stamp) Identify(certificate []byte) (string, func(statement, signature []byte) bool, error) {
 	return string(certificate), func(statement, signature []byte) bool {
@@ -245,7 +248,7 @@ func (c *crashes) recover(s Stop, who string, d Disk) {
 		}
 	}
 	if len(stores) == len(replicas) {
-		c.judge(s, who, stores)
+		synctest.Test(c.t, func(t *testing.T) { c.judge(t, s, who, stores) })
 	}
 }
 
@@ -274,19 +277,12 @@ func (c *crashes) judgeJournal(s Stop, who, r string, j *journal.Journal) {
 	}
 }
 
-func (c *crashes) judge(s Stop, who string, stores map[string]*store.Store) {
+func (c *crashes) judge(t *testing.T, s Stop, who string, stores map[string]*store.Store) {
 	ops := operations()
+	network := connect(t, stores)
 	spread := func() {
-		for _, from := range replicas {
-			list, err := stores[from].List("", 1000)
-			if err != nil {
-				c.fail(s, who, "the records cannot be listed: %v", err)
-			}
-			for _, to := range replicas {
-				if _, err := stores[to].Add(list...); err != nil && to != from {
-					c.fail(s, who, "%s refuses what %s has: %v", to, from, err)
-				}
-			}
+		for _, refused := range network.spread() {
+			c.fail(s, who, "%s", refused)
 		}
 	}
 	look := func(when string, want func(id string) bool) {
