@@ -16,6 +16,9 @@ func (n notary) Sign(statement []byte) (certificate, signature []byte) {
 	return c.Certificate.Bytes(), c.Key.Sign(identity.ContextRecord, statement)
 }
 
+// Trust implements store.Notary.
+func (n notary) Trust() any { return n.id.Trust() }
+
 // Identify implements store.Notary. When a certificate was valid does not matter: records
 // are kept for longer.
 func (n notary) Identify(certificate []byte) (string, func(statement, signature []byte) bool, error) {

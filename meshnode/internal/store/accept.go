@@ -27,7 +27,6 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies 
 	if err != nil {
 		return Record{}, nil, err
 	}
-	rec.proof.certificate = nil // others ask for it, at the first record that it signs
 	pos := position{rec.Origin, rec.Seq}
 	w := r.await(pos, rec.digest())
 	defer r.release(pos, w)
@@ -51,7 +50,7 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies 
 			pushed = now
 			for _, p := range reachable {
 				if !slices.Contains(others, p) {
-					r.push(p, &rec, 0)
+					r.push(p, r.packed(p, rec), 0)
 				}
 			}
 		}
@@ -89,6 +88,18 @@ func (r *Replicator) holders(w *wait) ([]string, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(w.holders), w.news
+}
+
+// packed returns a record as a peer needs it: without the certificate of its signer if the
+// peer has that, as it has of every record that it has confirmed. A peer that has lost its
+// disk since asks for it.
+func (r *Replicator) packed(peer string, rec Record) *Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.has[peer] == rec.proof.signer {
+		rec.proof.certificate = nil
+	}
+	return &rec
 }
 
 // push sends a record to a peer. Sending may fail or be lost: what is pushed

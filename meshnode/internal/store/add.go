@@ -118,6 +118,9 @@ func (s *Store) keepAll(fresh []*Record) error {
 	ids := 0
 	err := s.commit(func(tx *bbolt.Tx) error {
 		for _, r := range fresh {
+			if mutant.ReplaceOnMerge {
+				r.Body = fresh[0].Body
+			}
 			old, err := find(tx, r.ID)
 			switch {
 			case errors.Is(err, ErrNotFound):

@@ -18,21 +18,25 @@
 // other content.
 //
 // What a member can still do: show different members different records of its own under one
-// number, until one of them sees both; acknowledge what it does not keep, so that a client
+// number, until one of them sees both; have its record be the answer for an id that another
+// one took, by an early time, though both are kept; acknowledge what it does not keep, so that a client
 // that cannot trust every member asks for more copies; and name records that it does not
 // hand over, which is an incident after 30 s. A store has a quota, see SetQuota.
 //
-// A record outlives the key that signed it: its certificate counts whenever it was valid,
-// and under any root that the mesh has had (identity.TrustFormerFile). So who steals an old
-// key can sign records in its node's name under numbers that are free.
+// Who keeps a record keeps the certificate of its signer with it, in one transaction, so
+// that every holder can hand it on. A record outlives the key that signed it: its certificate
+// counts whenever it was valid, and under any root that the mesh has had
+// (identity.TrustFormerFile). So who steals an old key can sign records in its node's name
+// under numbers that are free. What is here of a root that is taken away stays, and no more
+// of it is taken in.
 //
 // # What signatures cost
 //
 // Per record one signature (ML-DSA-65: 3,309 bytes on every disk and in every message) and
-// one verification at each other node; per certificate 5.4 KiB on every disk, sent when a
-// node asks for it. Reads do not touch them. Signing per batch would take less room, but
-// the records of a batch could be verified together only, and each is pushed to the
-// others, and acknowledged, by itself.
+// one verification at each other node; per certificate 5.4 KiB on every disk, sent with
+// records until the peer has confirmed one that it signed, or asks for it. Reads do not
+// touch them. Signing per batch would take less room, but the records of a batch could be
+// verified together only, and each is pushed to the others, and acknowledged, by itself.
 //
 // # The promise
 //
@@ -46,11 +50,12 @@
 //
 // # Map
 //
-//	store, add, read, entries   records, and how they are listed
+//	store, add, read, entries, notary
+//	                            records, who signed them, and how they are listed
 //	open, pages, tree, seal     the file: made, locked, checked; each value sealed against damage
 //	quota, names                what is refused
 //	vector                      what is here, by origin
-//	replicate, accept, drain, stall
+//	replicate, accept, take, drain, stall
 //	                            with the other stores
 //	message, assemble           what they say to each other
 package store

@@ -133,7 +133,7 @@ func TestProofSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, "a")
-	missing, err := s.missing(&summary{Have: Vector{}}, 10)
+	missing, err := s.missing(&summary{Have: Vector{}}, 10, first)
 	if err != nil || len(missing) != 3 {
 		t.Fatal(missing, err)
 	}
@@ -254,25 +254,6 @@ func TestWhoIsBlamed(t *testing.T) {
 		expect("a signer of another root", 0)
 		if r, err := a.store.Get("x"); err != nil || string(r.Body) != "1" {
 			t.Errorf("in the end it holds %q, %v", r.Body, err)
-		}
-	})
-}
-
-// TestCertificateOnDemand: a holder is found also for the first record of a new certificate,
-// within a round trip and not at the next repeat.
-func TestCertificateOnDemand(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWeb(t, 1, "a", "b", "c")
-		start := time.Now()
-		if _, holders, err := w.nodes["a"].Accept(t.Context(), "x", []byte("1"), 3); err != nil || len(holders) != 3 {
-			t.Fatal(holders, err)
-		}
-		if took := time.Since(start); took != 4*time.Millisecond {
-			t.Errorf("the first record took %v, want two round trips of 2ms", took)
-		}
-		start = time.Now()
-		if _, _, err := w.nodes["a"].Accept(t.Context(), "y", []byte("1"), 3); err != nil || time.Since(start) != 2*time.Millisecond {
-			t.Errorf("the second one took %v, %v", time.Since(start), err)
 		}
 	})
 }

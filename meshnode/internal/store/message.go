@@ -11,7 +11,8 @@ import (
 const (
 	// kindRecord: flags u8, transfer u64, chunk u8, chunks u8, then a part of
 	// the record: certificate id [32], signature u16 length and bytes,
-	// certificate u16 length and bytes (none if the receiver is taken to have it), JSON.
+	// certificate u16 length and bytes (none if the receiver has confirmed a record
+	// under it, or it came just before), JSON.
 	kindRecord = 1
 	// kindVector: flags u8, then a summary as JSON.
 	kindVector = 2
@@ -26,6 +27,9 @@ const (
 	flagReply = 1
 	// flagEcho asks for the receiver's vector in any case.
 	flagEcho = 2
+	// flagElsewhere asks for records from anywhere among those that the sender lacks: it
+	// cannot take the first ones.
+	flagElsewhere = 4
 )
 
 // DataAck frames carry: sequence u64, digest of the record [16], origin.

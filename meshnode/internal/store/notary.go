@@ -18,6 +18,9 @@ type Notary interface {
 	// long after its time: a record outlives the key that signed it. The error is
 	// ErrUnknownRoot if no root of the mesh that is known here signed it.
 	Identify(certificate []byte) (name string, verify func(statement, signature []byte) bool, err error)
+	// Trust returns a value that is another one, by ==, after what Identify goes by has
+	// changed: a root has come, or was taken away.
+	Trust() any
 }
 
 var (
@@ -82,11 +85,12 @@ func (s *Store) sign(r *Record) {
 	r.proof.signer = sha256.Sum256(r.proof.certificate)
 }
 
-// signer is a member whose certificate has been verified.
+// signer is what Identify says of a certificate.
 type signer struct {
 	name        string
 	verify      func(statement, signature []byte) bool
 	certificate []byte
+	err         error // ErrUnknownRoot: to find that out takes a verification for each root
 }
 
 // maxSigners bounds the certificates that are kept decoded, which takes some 40 KiB each.
@@ -95,8 +99,12 @@ const maxSigners = 64
 // signerOf returns who signed a record, by the certificate that came with it or that is
 // kept here; s.mu is held.
 func (s *Store) signerOf(p *proof) (signer, error) {
+	if trust := s.notary.Trust(); trust != s.trust {
+		clear(s.signers)
+		s.trust = trust
+	}
 	if known, ok := s.signers[p.signer]; ok {
-		return known, nil
+		return known, known.err
 	}
 	encoded := p.certificate
 	if encoded == nil {
@@ -112,14 +120,14 @@ func (s *Store) signerOf(p *proof) (signer, error) {
 		return signer{}, fmt.Errorf("%w: another certificate than it names", ErrForged)
 	}
 	name, verify, err := s.notary.Identify(encoded)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUnknownRoot) {
 		return signer{}, err
 	}
 	if len(s.signers) >= maxSigners {
 		clear(s.signers)
 	}
-	s.signers[p.signer] = signer{name, verify, encoded}
-	return s.signers[p.signer], nil
+	s.signers[p.signer] = signer{name, verify, encoded, err}
+	return s.signers[p.signer], err
 }
 
 // authenticate checks that a record is as its origin signed it, and gives it the certificate

@@ -3,8 +3,6 @@ package store
 import (
 	"bytes"
 	"fmt"
-	"maps"
-	"slices"
 
 	"go.etcd.io/bbolt"
 )
@@ -42,7 +40,30 @@ func prove(tx *bbolt.Tx, r *Record) (err error) {
 	return err
 }
 
-// proven returns a record with its proof and the certificate of its signer.
+// proveWhole adds the certificate of its signer, too.
+func proveWhole(tx *bbolt.Tx, r *Record) (err error) {
+	if err = prove(tx, r); err == nil {
+		r.proof.certificate, err = certificate(tx, r.proof.signer)
+	}
+	return err
+}
+
+// signerAt returns under which certificate a record is signed.
+func (s *Store) signerAt(at position) (id certificateID, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		k := key(at.origin, at.seq)
+		v := tx.Bucket(proofBucket).Get(k)
+		if v == nil {
+			return ErrNotFound
+		}
+		p, err := decodeProof(k, v)
+		id = p.signer
+		return err
+	})
+	return id, err
+}
+
+// proven returns a record with its whole proof.
 func (s *Store) proven(p position) (r Record, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) (err error) {
 		k := key(p.origin, p.seq)
@@ -53,16 +74,13 @@ func (s *Store) proven(p position) (r Record, err error) {
 		if err := decodeRecord(k, v, &r); err != nil {
 			return err
 		}
-		if err := prove(tx, &r); err != nil {
-			return err
-		}
-		r.proof.certificate, err = certificate(tx, r.proof.signer)
-		return err
+		return proveWhole(tx, &r)
 	})
 	return r, err
 }
 
-// List returns up to max records with ids after the given one, in order.
+// List returns up to max records with ids after the given one, in order, for who reads
+// them: without their proofs.
 func (s *Store) List(after string, max int) ([]Record, error) {
 	var records []Record
 	err := s.db.View(func(tx *bbolt.Tx) error {
@@ -90,41 +108,39 @@ func (s *Store) List(after string, max int) ([]Record, error) {
 	return records, nil
 }
 
-// missing returns up to max records that a store with the given summary lacks,
-// of the origins that the summary covers, with their proofs. The first of each signer
-// brings the certificate.
-func (s *Store) missing(peer *summary, max int) ([]Record, error) {
-	mine := s.Vector()
+// missing returns up to max records that a store with the given summary lacks, with their
+// proofs. The first of each signer brings the certificate. Of n records that are missing
+// the one with the index begin(n) is first.
+func (s *Store) missing(peer *summary, max int, begin func(n int) int) ([]Record, error) {
+	lacking, n := s.Vector().lacking(peer)
+	if n == 0 {
+		return nil, nil
+	}
 	var records []Record
-	told := map[certificateID]bool{}
+	brought := map[certificateID]bool{}
 	err := s.db.View(func(tx *bbolt.Tx) (err error) {
 		c := tx.Bucket(logBucket).Cursor()
-		for _, origin := range slices.Sorted(maps.Keys(mine)) {
-			if !peer.covers(origin) {
-				continue
-			}
-			for _, span := range mine[origin].without(peer.Have[origin]) {
-				k, v := c.Seek(key(origin, span[0]))
-				for seq := span[0]; seq <= span[1] && len(records) < max; seq++ {
-					if !bytes.Equal(k, key(origin, seq)) {
-						return damaged("record %d of %s is gone", seq, origin)
-					}
-					var r Record
-					if err := decodeRecord(k, v, &r); err != nil {
-						return err
-					}
-					if err := prove(tx, &r); err != nil {
-						return err
-					}
-					if !told[r.proof.signer] {
-						told[r.proof.signer] = true
-						if r.proof.certificate, err = certificate(tx, r.proof.signer); err != nil {
-							return err
-						}
-					}
-					records = append(records, r)
-					k, v = c.Next()
+		for _, l := range turned(lacking, begin(n)) {
+			k, v := c.Seek(key(l.origin, l.span[0]))
+			for seq := l.span[0]; seq <= l.span[1] && len(records) < max; seq++ {
+				if !bytes.Equal(k, key(l.origin, seq)) {
+					return damaged("record %d of %s is gone", seq, l.origin)
 				}
+				var r Record
+				if err := decodeRecord(k, v, &r); err != nil {
+					return err
+				}
+				if err := prove(tx, &r); err != nil {
+					return err
+				}
+				if !brought[r.proof.signer] {
+					brought[r.proof.signer] = true
+					if r.proof.certificate, err = certificate(tx, r.proof.signer); err != nil {
+						return err
+					}
+				}
+				records = append(records, r)
+				k, v = c.Next()
 			}
 		}
 		return nil

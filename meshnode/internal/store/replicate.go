@@ -12,7 +12,6 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/mutant"
 )
 
 // Peers is the way to the other stores.
@@ -76,9 +75,11 @@ type Replicator struct {
 
 	caughtUp atomic.Bool
 	level    map[string]bool // by peer: it has named nothing so far that is not here; Run's own
+	barred   bool            // what came could not be taken, for the root of who signed it is not known; Run's own
 
 	mu       sync.Mutex
 	waits    map[position]*wait
+	has      map[string]certificateID      // by peer: whose certificate it has, of the record that it confirmed last
 	lacks    map[string]*lack              // by peer
 	draining func(peer string, s *summary) // told what peers hold, while Drain waits
 }
@@ -102,7 +103,7 @@ func NewReplicator(s *Store, p Peers, replicated func(int), logger *slog.Logger)
 	return &Replicator{
 		store: s, peers: p, logger: logger, replicated: replicated, chance: rand.IntN,
 		inbox: make(chan inbound, inbox), sync: make(chan string, inbox), waits: make(map[position]*wait), lacks: make(map[string]*lack),
-		level: make(map[string]bool),
+		level: make(map[string]bool), has: make(map[string]certificateID),
 	}
 }
 
@@ -120,10 +121,15 @@ func (r *Replicator) Get(id string) (Record, error) {
 // question is what a vector asks of a peer: its own if it has more, and until
 // the node has caught up in any case.
 func (r *Replicator) question() byte {
-	if r.caughtUp.Load() {
-		return flagReply
+	flags := byte(flagReply)
+	if !r.caughtUp.Load() {
+		flags |= flagEcho
 	}
-	return flagReply | flagEcho
+	if r.barred {
+		flags |= flagElsewhere
+		r.barred = false // until it is so again
+	}
+	return flags
 }
 
 // compare takes in what a peer holds, part by part, until nothing is missing here.
@@ -237,18 +243,11 @@ func (r *Replicator) complain(from string, err error) {
 	r.logger.Error("message of a peer not handled", "peer", from, "error", err)
 }
 
-// received is a whole record that came from a peer.
-type received struct {
-	Record
-	from  string
-	flags byte
-}
-
 func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*received, error) {
 	if m.typ == frame.DataAck {
 		p, d, err := decodeAck(m.payload)
 		if err == nil {
-			r.confirm(m.from, p, d)
+			err = r.confirm(m.from, p, d)
 		}
 		return nil, err
 	}
@@ -276,22 +275,33 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 	return assemble(parts, m.from, c)
 }
 
-// confirm notes that a peer holds a record, with the content that was accepted here.
-func (r *Replicator) confirm(peer string, p position, d digest) {
+// confirm notes that a peer holds a record, with the content that was accepted here, and the
+// certificate of who signed it.
+func (r *Replicator) confirm(peer string, p position, d digest) error {
+	signer, err := r.store.signerAt(p)
+	if errors.Is(err, ErrNotFound) {
+		return nil // an answer to this node's former self
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.waits[p]
-	if w == nil || w.digest != d || slices.Contains(w.holders, peer) {
-		return
+	if err == nil {
+		r.has[peer] = signer
 	}
-	w.holders = append(w.holders, peer)
-	close(w.news)
-	w.news = make(chan struct{})
+	if w := r.waits[p]; w != nil && w.digest == d && !slices.Contains(w.holders, peer) {
+		w.holders = append(w.holders, peer)
+		close(w.news)
+		w.news = make(chan struct{})
+	}
+	return err
 }
 
 // answer sends a peer what it lacks, and asks for what this store lacks.
 func (r *Replicator) answer(peer string, s *summary, flags byte) error {
-	missing, err := r.store.missing(s, batch)
+	begin := first
+	if flags&flagElsewhere != 0 {
+		begin = r.chance
+	}
+	missing, err := r.store.missing(s, batch, begin)
 	if err != nil {
 		return err
 	}
@@ -308,78 +318,5 @@ func (r *Replicator) answer(peer string, s *summary, flags byte) error {
 	return nil
 }
 
-// show sends a peer a record with the certificate of its signer.
-func (r *Replicator) show(peer string, p position) error {
-	rec, err := r.store.proven(p)
-	if errors.Is(err, ErrNotFound) {
-		return nil // the peer may have asked another node's former self
-	}
-	if err == nil {
-		r.push(peer, &rec, 0)
-	}
-	return err
-}
-
-// keep stores records and confirms them.
-func (r *Replicator) keep(records []received) {
-	plain := make([]Record, len(records))
-	for i := range records {
-		plain[i] = records[i].Record
-		if mutant.ReplaceOnMerge {
-			plain[i].Body = records[0].Body
-		}
-	}
-	n, err := r.store.Add(plain...)
-	refused, some := errors.AsType[Refusals](err)
-	if err != nil && !some {
-		r.logger.Error("records of peers not stored", "records", len(records), "error", err)
-		return
-	}
-	r.replicated(n)
-	if n > 0 {
-		r.progressed(time.Now(), records[0].from)
-	}
-	asked := map[certificateID]bool{}
-	for i := range records {
-		rec := &records[i]
-		switch why := refused[i]; {
-		case why == nil:
-			r.reply(rec.from, frame.DataAck, encodeAck(&rec.Record))
-		case !errors.Is(why, errNoCertificate):
-			r.turnAway(rec, why)
-		case !asked[rec.proof.signer]:
-			asked[rec.proof.signer] = true
-			r.reply(rec.from, frame.Data, encodeWant(position{rec.Origin, rec.Seq}))
-		}
-		if rec.flags&flagReply != 0 {
-			r.sendVector(rec.from, 0)
-		}
-	}
-	if !r.caughtUp.Load() {
-		r.sendVector(records[0].from, r.question())
-	}
-}
-
-// reply sends what may be lost.
-func (r *Replicator) reply(peer string, t frame.Type, payload []byte) {
-	if err := r.peers.Send(peer, t, payload); err != nil {
-		r.logger.Debug("answer not sent", "peer", peer, "type", t, "error", err)
-	}
-}
-
-// turnAway tells whose fault it is that a record is refused: of two records that an origin
-// signed under one number it is the origin's, else that of who sent it.
-func (r *Replicator) turnAway(rec *received, why error) {
-	switch {
-	case errors.Is(why, ErrTwice) && rec.Node == r.store.node:
-		r.logger.Error("this node has used a number twice: its disk held an older copy", "error", why)
-	case errors.Is(why, ErrTwice):
-		r.peers.Refused(rec.Node, why)
-	case errors.Is(why, ErrUnknownRoot):
-		r.logger.Debug("record not taken yet", "peer", rec.from, "error", why)
-	case errors.Is(why, ErrForged), errors.Is(why, ErrInvalid):
-		r.peers.Refused(rec.from, why)
-	default:
-		r.logger.Error("record of a peer not stored", "peer", rec.from, "error", why)
-	}
-}
+// first is where a batch begins.
+func first(int) int { return 0 }

@@ -24,6 +24,9 @@ type web struct {
 	loss  float64
 	cut   map[[2]string]bool
 	nodes map[string]*Replicator
+	stop  map[string]func()
+	// lose is asked of every message; nil: none is lost that way. It runs one at a time.
+	lose func(from, to string, t frame.Type, payload []byte) bool
 }
 
 type end struct {
@@ -34,7 +37,7 @@ type end struct {
 func (e end) Send(peer string, t frame.Type, payload []byte) error {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
-	if e.w.cut[[2]string{e.name, peer}] || e.w.rng.Float64() < e.w.loss {
+	if e.w.cut[[2]string{e.name, peer}] || e.w.rng.Float64() < e.w.loss || e.w.lose != nil && e.w.lose(e.name, peer, t, payload) {
 		return nil
 	}
 	to, p := e.w.nodes[peer], slices.Clone(payload)
@@ -69,18 +72,27 @@ func (w *web) set(cut bool, pairs ...[2]string) {
 
 func newWeb(t *testing.T, seed uint64, names ...string) *web {
 	t.Helper()
-	w := &web{rng: rand.New(rand.NewPCG(seed, 5)), cut: map[[2]string]bool{}, nodes: map[string]*Replicator{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	w := &web{rng: rand.New(rand.NewPCG(seed, 5)), cut: map[[2]string]bool{}, nodes: map[string]*Replicator{}, stop: map[string]func(){}}
 	for _, n := range names {
-		r := NewReplicator(open(t, memoryDir(t), n), end{w, n}, func(int) {}, slog.New(slog.DiscardHandler))
-		w.mu.Lock()
-		w.nodes[n] = r
-		w.mu.Unlock()
-		wg.Go(func() { r.Run(ctx) })
+		w.join(t, open(t, memoryDir(t), n))
 	}
 	return w
+}
+
+// join adds a node with its store, or one in the place of the node that had its name.
+func (w *web) join(t *testing.T, s *Store) {
+	if stop := w.stop[s.node]; stop != nil {
+		stop()
+	}
+	r := NewReplicator(s, end{w, s.node}, func(int) {}, slog.New(slog.DiscardHandler))
+	w.mu.Lock()
+	w.nodes[s.node] = r
+	w.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { r.Run(ctx) })
+	w.stop[s.node] = func() { cancel(); wg.Wait() }
+	t.Cleanup(w.stop[s.node])
 }
 
 func (w *web) converged(t *testing.T, limit time.Duration) {

@@ -68,7 +68,8 @@ type Store struct {
 
 	mu      sync.Mutex
 	vector  Vector
-	signers map[certificateID]signer
+	signers map[certificateID]signer // as trust has it
+	trust   any
 	count   int
 	broken  error // why nothing can be written any more
 }
@@ -112,7 +113,7 @@ func (s *Store) commit(f func(*bbolt.Tx) error) error {
 	return err
 }
 
-// Put accepts content under an id and returns its record, signed, once it is on disk.
+// Put accepts content under an id and returns its record, with its whole proof, once it is on disk.
 // The same content again returns the record that is there and false.
 func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 	s.mu.Lock()
@@ -126,7 +127,7 @@ func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 				err = ErrConflict
 			}
 			if err == nil {
-				err = prove(tx, &r)
+				err = proveWhole(tx, &r)
 			}
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 func open(t *testing.T, dir, node string) *Store {
@@ -99,11 +100,11 @@ func TestBothSidesOfAConflictAgree(t *testing.T) {
 	a, b := open(t, t.TempDir(), "a"), open(t, t.TempDir(), "b")
 	put(t, a, "x", "from a")
 	put(t, b, "x", "from b")
-	fromA, err := a.missing(&b.Vector().summaries()[0], 10)
+	fromA, err := a.missing(&b.Vector().summaries()[0], 10, first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fromB, err := b.missing(&a.Vector().summaries()[0], 10)
+	fromB, err := b.missing(&a.Vector().summaries()[0], 10, first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,12 +192,14 @@ func TestCorruptFileIsAClearError(t *testing.T) {
 }
 
 func TestChunks(t *testing.T) {
+	largest := proof{signature: make([]byte, identity.SignatureSize), certificate: make([]byte, identity.MaxCertificateSize)}
 	for _, size := range []int{0, 1, chunkSize, maxBody} {
 		body := make([]byte, size)
 		for i := range body {
 			body[i] = byte(rand.Uint32())
 		}
-		r := Record{ID: strings.Repeat("i", maxID), Node: "b", Origin: "b/1", Seq: 1, Time: time.Now().UTC().Round(0), Body: body}
+		name := strings.Repeat("b", 63)
+		r := Record{ID: strings.Repeat("<", maxID), Node: name, Origin: name + "/0123456789abcdef", Seq: maxSeq, Time: time.Now().UTC().Round(0), Body: body, proof: largest}
 		messages, err := encodeRecord(&r, 42, flagReply)
 		if err != nil {
 			t.Fatal(err)
@@ -212,7 +215,7 @@ func TestChunks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got == nil || !bytes.Equal(got.Body, body) || got.flags != flagReply || got.ID != r.ID || len(parts["b"]) != 0 {
+		if got == nil || !bytes.Equal(got.Body, body) || got.flags != flagReply || got.ID != r.ID || !bytes.Equal(got.proof.certificate, largest.certificate) || len(parts["b"]) != 0 {
 			t.Errorf("%d bytes in %d messages: lost", size, len(messages))
 		}
 	}

@@ -113,6 +113,46 @@ func (v Vector) lacks(peer *summary) bool {
 	return false
 }
 
+// stretch is several records of an origin in a row.
+type stretch struct {
+	origin string
+	span   Span
+}
+
+// lacking returns what a store with the given summary lacks of this one's, of the origins
+// that the summary covers, and how many records that is.
+func (v Vector) lacking(peer *summary) (all []stretch, n int) {
+	for _, origin := range slices.Sorted(maps.Keys(v)) {
+		if !peer.covers(origin) {
+			continue
+		}
+		for _, span := range v[origin].without(peer.Have[origin]) {
+			all = append(all, stretch{origin, span})
+			n += int(span[1]-span[0]) + 1
+		}
+	}
+	return all, n
+}
+
+// turned returns the records of stretches from the one with an index on, and then those
+// before it.
+func turned(all []stretch, index int) []stretch {
+	for i, s := range all {
+		n := int(s.span[1]-s.span[0]) + 1
+		if index >= n {
+			index -= n
+			continue
+		}
+		middle := s.span[0] + uint64(index)
+		from := append([]stretch{{s.origin, Span{middle, s.span[1]}}}, all[i+1:]...)
+		if from = append(from, all[:i]...); index > 0 {
+			from = append(from, stretch{s.origin, Span{s.span[0], middle - 1}})
+		}
+		return from
+	}
+	return nil
+}
+
 const (
 	// summarySize is about how large one summary becomes, in bytes of JSON; well
 	// below what one message carries.

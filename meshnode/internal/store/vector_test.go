@@ -47,6 +47,30 @@ func TestExtentIsASet(t *testing.T) {
 	}
 }
 
+// TestTurned: what a store lacks is the same from wherever it begins.
+func TestTurned(t *testing.T) {
+	v := Vector{"a/1": {{1, 3}, {7, 7}}, "b/1": {{2, 5}}, "d/1": {{1, 1}}}
+	s := &summary{After: "a", Through: "c", Have: Vector{"b/1": {{3, 3}}}}
+	flat := func(all []stretch) (list []string) {
+		for _, l := range all {
+			for seq := l.span[0]; seq <= l.span[1]; seq++ {
+				list = append(list, fmt.Sprint(l.origin, " ", seq))
+			}
+		}
+		return list
+	}
+	all, n := v.lacking(s)
+	want := []string{"a/1 1", "a/1 2", "a/1 3", "a/1 7", "b/1 2", "b/1 4", "b/1 5"}
+	if got := flat(all); n != len(want) || !slices.Equal(got, want) {
+		t.Fatalf("%d: %v", n, got)
+	}
+	for i := range n {
+		if got := flat(turned(all, i)); !slices.Equal(got, slices.Concat(want[i:], want[:i])) {
+			t.Errorf("from %d on: %v", i, got)
+		}
+	}
+}
+
 func TestMalformedExtentsAreRefused(t *testing.T) {
 	for _, e := range []Extent{{{0, 1}}, {{2, 1}}, {{1, 2}, {3, 4}}, {{5, 6}, {1, 2}}, {{1, ^uint64(0)}, {1, 2}}} {
 		if e.check() == nil {

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"errors"
+	"time"
+
+	"github.com/x0tta6bl4/mesh/bpf/frame"
+)
+
+// received is a whole record that came from a peer.
+type received struct {
+	Record
+	from  string
+	flags byte
+}
+
+// keep stores records and confirms them.
+func (r *Replicator) keep(records []received) {
+	plain := make([]Record, len(records))
+	for i := range records {
+		plain[i] = records[i].Record
+	}
+	n, err := r.store.Add(plain...)
+	refused, some := errors.AsType[Refusals](err)
+	if err != nil && !some {
+		r.logger.Error("records of peers not stored", "records", len(records), "error", err)
+		return
+	}
+	r.replicated(n)
+	if n > 0 {
+		r.progressed(time.Now(), records[0].from)
+	}
+	type source struct {
+		peer   string
+		signer certificateID
+	}
+	asked := map[source]bool{}
+	for i := range records {
+		rec := &records[i]
+		from := source{rec.from, rec.proof.signer}
+		switch why := refused[i]; {
+		case why == nil:
+			r.reply(rec.from, frame.DataAck, encodeAck(&rec.Record))
+			if rec.flags&flagReply != 0 {
+				r.sendVector(rec.from, 0)
+			}
+		case !errors.Is(why, errNoCertificate):
+			r.turnAway(rec, why)
+		case !asked[from]:
+			asked[from] = true
+			r.reply(rec.from, frame.Data, encodeWant(position{rec.Origin, rec.Seq}))
+		}
+	}
+	// What is turned away would come again at once, and for ever.
+	if n > 0 && !r.barred && !r.caughtUp.Load() {
+		r.sendVector(records[0].from, r.question())
+	}
+}
+
+// reply sends what may be lost.
+func (r *Replicator) reply(peer string, t frame.Type, payload []byte) {
+	if err := r.peers.Send(peer, t, payload); err != nil {
+		r.logger.Debug("answer not sent", "peer", peer, "type", t, "error", err)
+	}
+}
+
+// turnAway tells whose fault it is that a record is refused: of two records that an origin
+// signed under one number it is the origin's, else that of who sent it.
+func (r *Replicator) turnAway(rec *received, why error) {
+	switch {
+	case errors.Is(why, ErrTwice) && rec.Node == r.store.node:
+		r.logger.Error("this node has used a number twice: its disk held an older copy", "error", why)
+	case errors.Is(why, ErrTwice):
+		r.peers.Refused(rec.Node, why)
+	case errors.Is(why, ErrUnknownRoot):
+		r.barred = true
+		r.logger.Debug("record not taken yet", "peer", rec.from, "error", why)
+	case errors.Is(why, ErrForged), errors.Is(why, ErrInvalid):
+		r.peers.Refused(rec.from, why)
+	default:
+		r.logger.Error("record of a peer not stored", "peer", rec.from, "error", why)
+	}
+}
+
+// show sends a peer a record with the certificate of its signer. The peer has turned away
+// what else that one signed: it asks for it when it has this one.
+func (r *Replicator) show(peer string, p position) error {
+	rec, err := r.store.proven(p)
+	if errors.Is(err, ErrNotFound) {
+		return nil // the peer may have asked another node's former self
+	}
+	if err == nil {
+		r.push(peer, &rec, flagReply)
+	}
+	return err
+}
