@@ -128,7 +128,7 @@ func (s *Store) keepAll(fresh []*Record) error {
 				err = write(tx, r)
 				if mutant.DoubleOnMerge && err == nil {
 					twice := []byte(r.ID + "@" + r.Node)
-					err = tx.Bucket(idBucket).Put(twice, seal(twice, key(r.Origin, r.Seq)))
+					err = tx.Bucket(idBucket).Put(twice, seal(twice, placeOf(r)))
 				}
 			case err == nil && earlier(r, &old):
 				err = write(tx, r)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 // TestHostileRecords: what cannot be a record of a member's store is refused, and nothing of
@@ -186,6 +187,41 @@ func TestQuota(t *testing.T) {
 	if _, _, err := s.Put("later", body); err != nil {
 		t.Errorf("with more room: %v", err)
 	}
+}
+
+// TestQuotaCountsTheCertificate: a store whose records are each the first one under a
+// certificate takes no more than is counted for them.
+func TestQuotaCountsTheCertificate(t *testing.T) {
+	dir, n := t.TempDir(), 0
+	s, err := Open(dir, "a", heavy{"a", &n}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	before := s.Used()
+	for n = range 100 {
+		put(t, s, fmt.Sprint(n), "")
+	}
+	if took, counted := s.Used()-before, 100*encodedSize(0); took > counted {
+		t.Errorf("100 records took %d bytes, %d were counted", took, counted)
+	}
+}
+
+// heavy is a Notary whose signatures and certificates are as large as ML-DSA-65's. The
+// certificates differ by a number.
+type heavy struct {
+	stamp
+	number *int
+}
+
+func (h heavy) Sign(statement []byte) (certificate, signature []byte) {
+	certificate, _ = h.stamp.Sign(statement)
+	certificate = fmt.Appendf(certificate, "/%d", *h.number)
+	return append(certificate, make([]byte, identity.MaxCertificateSize-len(certificate))...), make([]byte, identity.SignatureSize)
 }
 
 // TestStalledRepair: a peer that names what it does not hand over is told after a while, and

@@ -33,9 +33,12 @@ func (s *Store) used(tx *bbolt.Tx) int64 {
 	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
 }
 
-// encodedSize is about what a record takes: its body in base64, its names, its signature, and
-// what the tree needs.
-func encodedSize(body int) int64 { return int64(body)*4/3 + 1024 + identity.SignatureSize }
+// encodedSize is about what a record takes at most: its body in base64, its names, its
+// signature, the certificate of a signer who is new, and what the tree leaves empty beside
+// them.
+func encodedSize(body int) int64 {
+	return int64(body)*4/3 + 4096 + identity.SignatureSize + identity.MaxCertificateSize
+}
 
 // Full reports whether Put refuses the largest record because of the quota.
 func (s *Store) Full() bool {
