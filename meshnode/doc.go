@@ -6,5 +6,5 @@
 // # Map
 //
 //	main, run, ca, client, status   the subcommands
-//	serve, trust, kernel            servers, the trust bundle, and the verifier as the node sees it
+//	serve, kernel                   servers, and the verifier as the node sees it
 package main

@@ -215,7 +215,6 @@ func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m me
 		return errors.Join(err, conn.Close())
 	}
 	group.Go(func() error { m.enroller.KeepRenewed(ctx, m.id); return nil })
-	group.Go(func() error { followTrust(ctx, m.enroller, m.id, m.logger); return nil })
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	served, err := serve(serving, group, o.apiAddr, server.API(n, readToken(o.apiTokenFile), m.logger), m.id.TLSConfig(), m.logger)

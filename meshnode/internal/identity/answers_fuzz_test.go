@@ -126,7 +126,7 @@ func TestTrustBundleHoldsNoPrivateKey(t *testing.T) {
 			t.Errorf("%s holds a private key", name)
 		}
 	}
-	if len(e.api.data) != 2 {
+	if len(e.api.data) != 3 {
 		t.Errorf("%d files are published", len(e.api.data))
 	}
 }

@@ -280,21 +280,22 @@ func TestEnrolChecksTheAnswer(t *testing.T) {
 	}
 }
 
+// TestRootChangeIsNoticed: another root is, and what is missing or broken is none.
 func TestRootChangeIsNoticed(t *testing.T) {
 	e := newEnrolment(t)
 	node, err := e.authority.NewNode("mesh-node-a-0", "", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.enroller.rootChanged(node) {
+	if e.enroller.follow(node) {
 		t.Error("the same root counts as changed")
 	}
 	e.enroller.TrustDir = t.TempDir()
-	if e.enroller.rootChanged(node) {
+	if e.enroller.follow(node) {
 		t.Error("a missing bundle counts as changed")
 	}
 	e.enroller.TrustDir = writeTrust(t, testAuthority(t))
-	if !e.enroller.rootChanged(node) {
+	if !e.enroller.follow(node) || !node.Trust().Root.Equal(e.authority.Trust().Root) {
 		t.Error("another root was not noticed")
 	}
 }

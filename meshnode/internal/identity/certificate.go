@@ -19,6 +19,7 @@ const ClockSkew = time.Hour
 var (
 	ErrMalformed   = errors.New("malformed certificate")
 	ErrForged      = errors.New("certificate not signed by the mesh root")
+	ErrForeign     = fmt.Errorf("%w: it names another root", ErrForged)
 	ErrExpired     = errors.New("certificate expired")
 	ErrNotYetValid = errors.New("certificate not valid yet")
 )
@@ -26,7 +27,8 @@ var (
 // Certificate binds a node's name to its public key. Encoded, all integers
 // big-endian:
 //
-//	magic      "x4mc" and a version byte, 1
+//	magic      "x4mc" and a version byte, 2
+//	issuer     [16], the ID of the mesh root's key: who knows many roots tries that one only
 //	serial     [16], random
 //	not before u64, Unix seconds
 //	not after  u64, Unix seconds
@@ -35,6 +37,7 @@ var (
 //	public key [1952]
 //	signature  [3309] of the mesh root over all bytes before it
 type Certificate struct {
+	Issuer    [16]byte
 	Serial    [16]byte
 	NotBefore time.Time
 	NotAfter  time.Time
@@ -45,10 +48,10 @@ type Certificate struct {
 	raw []byte
 }
 
-var certMagic = []byte{'x', '4', 'm', 'c', 1}
+var certMagic = []byte{'x', '4', 'm', 'c', 2}
 
 const (
-	certFixed = 5 + 16 + 8 + 8
+	certFixed = 5 + 16 + 16 + 8 + 8
 	maxLabel  = 63
 	// MaxCertificateSize is the size in bytes of the largest certificate.
 	MaxCertificateSize = certFixed + 2*(1+maxLabel) + PublicKeySize + SignatureSize
@@ -77,6 +80,8 @@ func ValidName(s string) bool {
 func newCertificate(root *PrivateKey, name, zone string, key *PublicKey, notBefore, notAfter time.Time) (*Certificate, error) {
 	var b bytes.Buffer
 	b.Write(certMagic)
+	issuer := root.public.ID()
+	b.Write(issuer[:])
 	var serial [16]byte
 	rand.Read(serial[:])
 	b.Write(serial[:])
@@ -107,6 +112,7 @@ func ParseCertificate(b []byte) (*Certificate, error) {
 		return nil, fmt.Errorf("%w: no certificate", ErrMalformed)
 	}
 	c := &Certificate{raw: bytes.Clone(b)}
+	rest = rest[copy(c.Issuer[:], rest):]
 	copy(c.Serial[:], rest)
 	notBefore, notAfter := binary.BigEndian.Uint64(rest[16:]), binary.BigEndian.Uint64(rest[24:])
 	if notAfter > maxTime || notBefore >= notAfter {

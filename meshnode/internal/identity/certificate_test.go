@@ -116,7 +116,7 @@ func TestParseCertificateRejects(t *testing.T) {
 		"huge":           make([]byte, MaxCertificateSize+1),
 		"upper-case":     append(append(bytes.Clone(good[:certFixed]), 1, 'N'), good[certFixed+2:]...),
 		"empty name":     append(append(bytes.Clone(good[:certFixed]), 0), good[certFixed+2:]...),
-		"ends too early": append(append(bytes.Clone(good[:5+16]), bytes.Repeat([]byte{0}, 16)...), good[certFixed:]...),
+		"ends too early": append(append(bytes.Clone(good[:5+16+16]), bytes.Repeat([]byte{0}, 16)...), good[certFixed:]...),
 	} {
 		if _, err := ParseCertificate(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", name, err)

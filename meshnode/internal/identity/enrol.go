@@ -40,7 +40,7 @@ const (
 	enrolRetryMin  = 250 * time.Millisecond
 	enrolRetryMax  = 15 * time.Second
 	renewRetry     = 30 * time.Second
-	trustPoll      = 10 * time.Second // between looks at the trust bundle on disk
+	trustPoll      = 5 * time.Second // between looks at the trust bundle on disk
 	maxEnrolAnswer = 64 << 10
 )
 
@@ -72,8 +72,10 @@ func (e *Enroller) Enrol(ctx context.Context) (*Node, error) {
 }
 
 // KeepRenewed renews n after two thirds of its certificate's life, or when the
-// trust bundle on disk has got another root, and again until ctx ends. The node
-// goes on with what it has while the CA does not answer.
+// trust bundle on disk has got another root, and again until ctx ends. The
+// authority keeps its key in memory, and a new pod of it means a new root: nodes
+// that kept the old one could not talk to those that start after. The node goes on
+// with what it has while the CA does not answer, and sessions that exist go on.
 func (e *Enroller) KeepRenewed(ctx context.Context, n *Node) {
 	next := n.Credential().renewAt().Sub(n.Now())
 	for {
@@ -83,7 +85,7 @@ func (e *Enroller) KeepRenewed(ctx context.Context, n *Node) {
 			return
 		case <-time.After(pause):
 		}
-		if next -= pause; next > 0 && !e.rootChanged(n) {
+		if next -= pause; !e.follow(n) && next > 0 {
 			continue
 		}
 		c, t, err := e.attempt(ctx)
@@ -100,11 +102,20 @@ func (e *Enroller) KeepRenewed(ctx context.Context, n *Node) {
 	}
 }
 
-// rootChanged reports whether the trust bundle on disk is whole and names
-// another root than n trusts.
-func (e *Enroller) rootChanged(n *Node) bool {
+// follow has n adopt the trust bundle on disk, if that is whole. Another root is not
+// adopted without a certificate under it: then follow reports true.
+func (e *Enroller) follow(n *Node) bool {
 	t, err := LoadTrust(e.TrustDir)
-	return err == nil && !t.Root.Equal(n.Trust().Root)
+	if err != nil {
+		e.logger().Warn("trust bundle not read, will retry", "error", err)
+		return false
+	}
+	if !t.Root.Equal(n.Trust().Root) {
+		e.logger().Info("the mesh has a new root, enrolling under it", "name", e.Name)
+		return true
+	}
+	n.Adopt(t)
+	return false
 }
 
 func (e *Enroller) logger() *slog.Logger {

@@ -1,9 +1,15 @@
 package identity
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,21 +86,141 @@ func TestPublishKeepsWhatItCannotRead(t *testing.T) {
 	}
 }
 
+// TestFormerRootsAreBounded: the newest are kept, in what a ConfigMap holds, and the
+// authority says when it drops one.
 func TestFormerRootsAreBounded(t *testing.T) {
+	e := newEnrolment(t)
+	if err := e.ca.Publish(t.Context(), e.kube); err != nil {
+		t.Fatal(err)
+	}
+	var former []*PublicKey
+	for range maxFormer - 1 {
+		former = append(former, GenerateKey().Public())
+	}
+	e.api.data[TrustFormerFile] = encodeFormer(former)
+	warned := 0
+	e.ca.cfg.Logger = slog.New(hook{slog.DiscardHandler, func() { warned++ }})
+	for i := range 3 {
+		former = append([]*PublicKey{e.ca.cfg.Authority.Trust().Root}, former...)
+		former = former[:min(len(former), maxFormer)]
+		e.ca.cfg.Authority = testAuthority(t)
+		if err := e.ca.Publish(t.Context(), e.kube); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseFormer([]byte(e.api.data[TrustFormerFile]))
+		if err != nil || !slices.EqualFunc(got, former, (*PublicKey).Equal) {
+			t.Errorf("%d former roots, want %d, or others: %v", len(got), len(former), err)
+		}
+		if warned != i {
+			t.Errorf("%d warnings after %d roots were dropped", warned, i)
+		}
+	}
+	if b, err := json.Marshal(e.api.data); err != nil || len(b) > 900<<10 {
+		t.Errorf("the ConfigMap takes %d bytes, %v", len(b), err)
+	}
+}
+
+// TestFormerRootTakenAway: who takes a root out of the bundle on disk takes it from the
+// nodes that run, without a new certificate for them; and who puts one in gives it to them.
+func TestFormerRootTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := testAuthority(t)
+		n, err := a.NewNode("mesh-node-a-0", "", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		credential := n.Credential()
+		e := &Enroller{Name: "mesh-node-a-0", TrustDir: writeTrust(t, a)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { e.KeepRenewed(ctx, n) })
+		defer wg.Wait()
+		defer cancel()
+		expect := func(what string, roots ...*PublicKey) {
+			t.Helper()
+			if err := os.WriteFile(filepath.Join(e.TrustDir, TrustFormerFile), []byte(encodeFormer(roots)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			first := n.Trust()
+			if !slices.EqualFunc(first.Former, roots, (*PublicKey).Equal) {
+				t.Errorf("%s: %d former roots, or others", what, len(first.Former))
+			}
+			if time.Sleep(time.Minute); n.Trust() != first {
+				t.Errorf("%s: the trust changes though the bundle does not", what)
+			}
+		}
+		one, other := GenerateKey().Public(), GenerateKey().Public()
+		expect("put in", one, other)
+		expect("one taken out", other)
+		expect("all taken out")
+		if n.Credential() != credential {
+			t.Error("the node has enrolled anew")
+		}
+	})
+}
+
+// TestLastRoot: a bundle with a new root says whether the last one still counts; if it knows
+// of no former roots, the last one counts until no sound node signs under it.
+func TestLastRoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for what, test := range map[string]struct {
+			former       []*PublicKey
+			before, then int
+		}{
+			"left out":         {[]*PublicKey{}, 0, 0},
+			"another in there": {[]*PublicKey{GenerateKey().Public()}, 1, 1},
+			"not known":        {nil, 1, 0},
+		} {
+			n, err := testAuthority(t).NewNode("mesh-node-a-0", "", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := n.Trust().Root
+			fresh, err := testAuthority(t).NewNode("mesh-node-a-0", "", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bundle := *fresh.Trust()
+			bundle.Former = test.former
+			n.Update(fresh.Credential(), &bundle)
+			n.Adopt(&bundle)
+			if f := n.Trust().Former; len(f) != test.before || what == "not known" && !f[0].Equal(last) {
+				t.Errorf("%s: at first %d former roots, or others", what, len(f))
+			}
+			time.Sleep(formerSigns)
+			n.Adopt(&bundle)
+			if f := n.Trust().Former; len(f) != test.then {
+				t.Errorf("%s: then %d former roots", what, len(f))
+			}
+		}
+	})
+}
+
+// TestManyFormerRoots: whose root is not among many is found out without a verification, and
+// who borrows the name of a root is no stranger but a forger.
+func TestManyFormerRoots(t *testing.T) {
+	a := testAuthority(t)
 	n, err := testAuthority(t).NewNode("mesh-node-a-0", "", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := n.Trust().Root
-	for range maxFormer + 3 {
-		last = GenerateKey().Public()
-		n.Update(n.Credential(), &Trust{Root: GenerateKey().Public(), Former: []*PublicKey{last}})
+	c := n.Credential().Certificate
+	if err := c.VerifyIssuer(a.Trust().Root); !errors.Is(err, ErrForeign) || !errors.Is(err, ErrForged) {
+		t.Errorf("of another root: %v", err)
 	}
-	if got := n.Trust().Former; len(got) != maxFormer || !got[0].Equal(last) {
-		t.Errorf("%d former roots", len(got))
+	b := bytes.Clone(c.Bytes())
+	issuer := a.Trust().Root.ID()
+	copy(b[len(certMagic):], issuer[:])
+	borrowed, err := ParseCertificate(b)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if roots, err := ParseFormer([]byte(encodeFormer(n.Trust().Former))); err != nil || len(roots) != maxFormer {
-		t.Errorf("%d survive their file, %v", len(roots), err)
+	if err := borrowed.VerifyIssuer(n.Trust().Root, a.Trust().Root); !errors.Is(err, ErrForged) || errors.Is(err, ErrForeign) {
+		t.Errorf("that names a root which has not signed it: %v", err)
+	}
+	if err := c.VerifyIssuer(a.Trust().Root, n.Trust().Root); err != nil {
+		t.Errorf("of the second root: %v", err)
 	}
 }
 

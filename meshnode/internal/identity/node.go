@@ -12,7 +12,7 @@ import (
 type Trust struct {
 	Root   *PublicKey     // signs the nodes' certificates
 	APICA  *x509.CertPool // signs the TLS certificates of the CA and of the client API
-	Former []*PublicKey   // earlier roots, newest first; see TrustFormerFile
+	Former []*PublicKey   // earlier roots, newest first; nil: not known; see TrustFormerFile
 }
 
 // Credential is a node's key, its certificate and the TLS certificate of its
@@ -59,14 +59,13 @@ func NewNode(c *Credential, t *Trust) *Node {
 // Update replaces the credential and the trust bundle.
 func (n *Node) Update(c *Credential, t *Trust) {
 	if last := n.Trust(); last != nil && !last.Root.Equal(t.Root) {
-		n.succession.Store(&succession{n.Scribe(), time.Now().Add(formerSigns)})
-		t = &Trust{Root: t.Root, APICA: t.APICA, Former: withFormer(t.Root, append(append(t.Former[:len(t.Former):len(t.Former)], last.Root), last.Former...)...)}
+		n.succession.Store(&succession{n.Scribe(), last.Root, time.Now().Add(formerSigns)})
 	}
 	if old := n.credential.Load(); old == nil || old.Certificate.Serial != c.Certificate.Serial {
 		n.epoch.Store(&epoch{mesh: c.Certificate.NotBefore, local: time.Now()})
 	}
 	n.credential.Store(c)
-	n.trust.Store(t)
+	n.Adopt(t)
 }
 
 // Now returns the mesh's time.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
@@ -28,7 +29,11 @@ func (n notary) Identify(certificate []byte) (string, func(statement, signature 
 	}
 	trust := n.id.Trust()
 	if err := c.VerifyIssuer(append([]*identity.PublicKey{trust.Root}, trust.Former...)...); err != nil {
-		return "", nil, fmt.Errorf("%w: %w", store.ErrUnknownRoot, err)
+		kind := store.ErrForged
+		if errors.Is(err, identity.ErrForeign) {
+			kind = store.ErrUnknownRoot
+		}
+		return "", nil, fmt.Errorf("%w: %w", kind, err)
 	}
 	return c.Name, func(statement, signature []byte) bool {
 		return c.PublicKey.Verify(identity.ContextRecord, statement, signature)

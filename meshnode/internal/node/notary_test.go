@@ -50,7 +50,7 @@ func TestSignaturesOutliveCertificates(t *testing.T) {
 		if (notary{reader}).Trust() == before {
 			t.Error("nobody notices that the root is another")
 		}
-		reader.Update(fresh.Credential(), fresh.Trust())
+		reader.Adopt(&identity.Trust{Root: fresh.Trust().Root, APICA: fresh.Trust().APICA, Former: []*identity.PublicKey{}})
 		expect("when the former root is taken away", false)
 	})
 }

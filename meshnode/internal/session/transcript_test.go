@@ -179,7 +179,7 @@ func flip(t *testing.T, message []byte, fields []field, f func(name string, chan
 // certificateFields are the fields of the certificates here: the names have one
 // byte, the zone "zone-a".
 var certificateFields = []field{
-	{"certificate magic", 5}, {"serial", 16}, {"not before", 8}, {"not after", 8}, {"name", 2}, {"zone", 7},
+	{"certificate magic", 5}, {"issuer", 16}, {"serial", 16}, {"not before", 8}, {"not after", 8}, {"name", 2}, {"zone", 7},
 	{"public key", identity.PublicKeySize}, {"certificate signature", identity.SignatureSize},
 }
 
