@@ -268,7 +268,7 @@ func (m mesh) Send(peer string, t frame.Type, payload []byte) error {
 // Refused implements store.Peers.
 func (m mesh) Refused(peer string, err error) {
 	kind := metric.MessageData
-	if errors.Is(err, store.ErrForged) || errors.Is(err, store.ErrTwice) {
+	if errors.Is(err, store.ErrForged) || errors.Is(err, store.ErrTwice) || errors.Is(err, store.ErrUnknownRoot) {
 		kind = metric.MessageRecord
 	}
 	m.n.refuse(peer, kind, err)

@@ -23,6 +23,7 @@ const (
 // ErrInvalid says that a record from another store cannot be one.
 var ErrInvalid = errors.New("invalid record")
 
+// validate checks the form of a record; s.mu is held.
 func (s *Store) validate(r *Record) error {
 	node, ok := validOrigin(r.Origin)
 	switch {
@@ -44,12 +45,27 @@ func (s *Store) held(r *Record) (*Record, error) {
 	})
 }
 
-// judge returns whether a record is to be kept, and an error if it is refused. What has been
-// held or chosen under its number stays; s.mu is held.
-func (s *Store) judge(r *Record, chosen []*Record) (fresh bool, err error) {
-	if err := s.validate(r); err != nil {
-		return false, err
+// examine checks that a record can be one and is its origin's. What is held already is not
+// verified again.
+func (s *Store) examine(r *Record) error {
+	s.mu.Lock()
+	err, known := s.validate(r), s.vector[r.Origin].holds(r.Seq)
+	s.mu.Unlock()
+	if err != nil {
+		return err
 	}
+	if known {
+		held, err := s.held(r)
+		if err != nil || held.statement() == r.statement() {
+			return err
+		}
+	}
+	return s.authenticate(r)
+}
+
+// choose returns whether a record that was examined is to be kept, and an error if it is
+// refused. What has been held or chosen under its number stays; s.mu is held.
+func (s *Store) choose(r *Record, chosen []*Record) (fresh bool, err error) {
 	var first *Record
 	if s.vector[r.Origin].holds(r.Seq) {
 		if first, err = s.held(r); err != nil {
@@ -58,16 +74,10 @@ func (s *Store) judge(r *Record, chosen []*Record) (fresh bool, err error) {
 	} else if i := slices.IndexFunc(chosen, func(f *Record) bool { return f.Origin == r.Origin && f.Seq == r.Seq }); i >= 0 {
 		first = chosen[i]
 	}
-	if first != nil && first.statement() == r.statement() {
-		return false, nil
-	}
-	if err := s.authenticate(r); err != nil {
-		return false, err
-	}
-	if first != nil {
+	if first != nil && first.statement() != r.statement() {
 		return false, fmt.Errorf("%w: %q and %q are record %d of %s", ErrTwice, first.ID, r.ID, r.Seq, r.Origin)
 	}
-	return true, nil
+	return first == nil, nil
 }
 
 // Refusals says which of several records were not taken, by their index, and why.
@@ -88,13 +98,21 @@ func (r Refusals) Unwrap() []error {
 // refuses are named by an error of type Refusals; with it, or without an error, the others
 // are on disk. With any other error none is.
 func (s *Store) Add(records ...Record) (int, error) {
+	refused := Refusals{}
+	for i := range records {
+		if err := s.examine(&records[i]); err != nil {
+			refused[i] = err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var fresh []*Record
-	refused := Refusals{}
 	for i := range records {
 		r := &records[i]
-		switch keep, err := s.judge(r, fresh); {
+		if refused[i] != nil {
+			continue
+		}
+		switch keep, err := s.choose(r, fresh); {
 		case err != nil:
 			refused[i] = err
 		case keep:

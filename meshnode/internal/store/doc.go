@@ -28,7 +28,10 @@
 // counts whenever it was valid, and under any root that the mesh has had
 // (identity.TrustFormerFile). So who steals an old key can sign records in its node's name
 // under numbers that are free. What is here of a root that is taken away stays, and no more
-// of it is taken in.
+// of it is taken in: who refuses a record says so to the peer that sent it, which sends it
+// no more, and counts it as held until the trust changes. Nodes learn of a root at different
+// times. Who hands over records under an unknown one is to blame when no change of the trust
+// excuses it within 5 min.
 //
 // # What signatures cost
 //
@@ -55,7 +58,7 @@
 //	open, pages, tree, seal     the file: made, locked, checked; each value sealed against damage
 //	quota, names                what is refused
 //	vector                      what is here, by origin
-//	replicate, accept, take, drain, stall
+//	replicate, accept, take, stranger, drain, stall
 //	                            with the other stores
 //	message, assemble           what they say to each other
 package store

@@ -133,7 +133,7 @@ func TestProofSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, "a")
-	missing, err := s.missing(&summary{Have: Vector{}}, 10, first)
+	missing, err := s.missing(&summary{Have: Vector{}}, 10)
 	if err != nil || len(missing) != 3 {
 		t.Fatal(missing, err)
 	}

@@ -49,6 +49,8 @@ func TestHostileSummaries(t *testing.T) {
 		"no store":         {Have: Vector{"b": {{1, 1}}}},
 		"wraps":            {Have: Vector{"b/1": {{1, math.MaxUint64}}}},
 		"bounds":           {After: "<<", Have: Vector{}},
+		"refused spans":    {Have: Vector{}, Refused: Vector{"b/1": {{7, 3}}}},
+		"refused origin":   {Have: Vector{}, Refused: Vector{"<<": {{1, 3}}}},
 		"end":              {Through: "\x00", Have: Vector{}},
 	} {
 		b, err := encodeSummary(s, 0)

@@ -27,9 +27,6 @@ const (
 	flagReply = 1
 	// flagEcho asks for the receiver's vector in any case.
 	flagEcho = 2
-	// flagElsewhere asks for records from anywhere among those that the sender lacks: it
-	// cannot take the first ones.
-	flagElsewhere = 4
 )
 
 // DataAck frames carry: sequence u64, digest of the record [16], origin.

@@ -40,12 +40,14 @@ func (s *summary) check() error {
 			return fmt.Errorf("%w: vector up to %.40q", errMessage, bound)
 		}
 	}
-	for origin, e := range s.Have {
-		if _, ok := validOrigin(origin); !ok {
-			return fmt.Errorf("%w: vector of %.40q", errMessage, origin)
-		}
-		if err := e.check(); err != nil {
-			return err
+	for _, v := range []Vector{s.Have, s.Refused} {
+		for origin, e := range v {
+			if _, ok := validOrigin(origin); !ok {
+				return fmt.Errorf("%w: vector of %.40q", errMessage, origin)
+			}
+			if err := e.check(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -90,21 +90,34 @@ type signer struct {
 	name        string
 	verify      func(statement, signature []byte) bool
 	certificate []byte
-	err         error // ErrUnknownRoot: to find that out takes a verification for each root
 }
 
 // maxSigners bounds the certificates that are kept decoded, which takes some 40 KiB each.
 const maxSigners = 64
 
+// currentTrust returns what certificates are judged by at the moment.
+func (s *Store) currentTrust() any {
+	s.signing.Lock()
+	defer s.signing.Unlock()
+	return s.notary.Trust()
+}
+
 // signerOf returns who signed a record, by the certificate that came with it or that is
-// kept here; s.mu is held.
+// kept here. Certificates of unknown roots are known by their ids for a while, since the
+// records of a batch do not all bring one; and apart, so that they put no others out.
 func (s *Store) signerOf(p *proof) (signer, error) {
+	s.signing.Lock()
+	defer s.signing.Unlock()
 	if trust := s.notary.Trust(); trust != s.trust {
 		clear(s.signers)
+		clear(s.foreign)
 		s.trust = trust
 	}
 	if known, ok := s.signers[p.signer]; ok {
-		return known, known.err
+		return known, nil
+	}
+	if err := s.foreign[p.signer]; err != nil {
+		return signer{}, err
 	}
 	encoded := p.certificate
 	if encoded == nil {
@@ -120,18 +133,25 @@ func (s *Store) signerOf(p *proof) (signer, error) {
 		return signer{}, fmt.Errorf("%w: another certificate than it names", ErrForged)
 	}
 	name, verify, err := s.notary.Identify(encoded)
-	if err != nil && !errors.Is(err, ErrUnknownRoot) {
+	if errors.Is(err, ErrUnknownRoot) {
+		if len(s.foreign) >= maxSigners {
+			clear(s.foreign)
+		}
+		s.foreign[p.signer] = err
+	}
+	if err != nil {
 		return signer{}, err
 	}
 	if len(s.signers) >= maxSigners {
 		clear(s.signers)
 	}
-	s.signers[p.signer] = signer{name, verify, encoded, err}
-	return s.signers[p.signer], err
+	s.signers[p.signer] = signer{name, verify, encoded}
+	return s.signers[p.signer], nil
 }
 
 // authenticate checks that a record is as its origin signed it, and gives it the certificate
-// that was verified, whatever came with it; s.mu is held.
+// that was verified, whatever came with it. It takes as long as many reads, and no lock
+// meanwhile but that of signers.
 func (s *Store) authenticate(r *Record) error {
 	who, err := s.signerOf(&r.proof)
 	if err != nil {

@@ -36,7 +36,7 @@ func openWith(dir, node string, notary Notary, clock func() time.Time, random io
 	if err != nil {
 		return nil, at(path, err)
 	}
-	s := &Store{db: db, node: node, notary: notary, clock: clock, update: db.Update, vector: Vector{}, signers: map[certificateID]signer{}}
+	s := &Store{db: db, node: node, notary: notary, clock: clock, update: db.Update, vector: Vector{}, signers: map[certificateID]signer{}, foreign: map[certificateID]error{}}
 	// Everything is read once. A node starts and answers reads also when its disk is full.
 	if err := db.View(s.read); err != nil {
 		return nil, errors.Join(at(path, err), db.Close())

@@ -109,18 +109,17 @@ func (s *Store) List(after string, max int) ([]Record, error) {
 }
 
 // missing returns up to max records that a store with the given summary lacks, with their
-// proofs. The first of each signer brings the certificate. Of n records that are missing
-// the one with the index begin(n) is first.
-func (s *Store) missing(peer *summary, max int, begin func(n int) int) ([]Record, error) {
-	lacking, n := s.Vector().lacking(peer)
-	if n == 0 {
+// proofs. The first of each signer brings the certificate.
+func (s *Store) missing(peer *summary, max int) ([]Record, error) {
+	lacking := s.Vector().lacking(peer)
+	if len(lacking) == 0 {
 		return nil, nil
 	}
 	var records []Record
 	brought := map[certificateID]bool{}
 	err := s.db.View(func(tx *bbolt.Tx) (err error) {
 		c := tx.Bucket(logBucket).Cursor()
-		for _, l := range turned(lacking, begin(n)) {
+		for _, l := range lacking {
 			k, v := c.Seek(key(l.origin, l.span[0]))
 			for seq := l.span[0]; seq <= l.span[1] && len(records) < max; seq++ {
 				if !bytes.Equal(k, key(l.origin, seq)) {

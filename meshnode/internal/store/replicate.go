@@ -75,13 +75,13 @@ type Replicator struct {
 
 	caughtUp atomic.Bool
 	level    map[string]bool // by peer: it has named nothing so far that is not here; Run's own
-	barred   bool            // what came could not be taken, for the root of who signed it is not known; Run's own
 
-	mu       sync.Mutex
-	waits    map[position]*wait
-	has      map[string]certificateID      // by peer: whose certificate it has, of the record that it confirmed last
-	lacks    map[string]*lack              // by peer
-	draining func(peer string, s *summary) // told what peers hold, while Drain waits
+	mu        sync.Mutex
+	waits     map[position]*wait
+	has       map[string]certificateID // by peer: whose certificate it has, of the record that it confirmed last
+	lacks     map[string]*lack         // by peer
+	strangers strangers
+	draining  func(peer string, s *summary) // told what peers hold, while Drain waits
 }
 
 type inbound struct {
@@ -125,10 +125,6 @@ func (r *Replicator) question() byte {
 	if !r.caughtUp.Load() {
 		flags |= flagEcho
 	}
-	if r.barred {
-		flags |= flagElsewhere
-		r.barred = false // until it is so again
-	}
 	return flags
 }
 
@@ -140,7 +136,7 @@ func (r *Replicator) compare(peer string, s *summary) {
 	if s.After == "" {
 		r.level[peer] = true
 	}
-	if r.store.Vector().lacks(s) {
+	if r.wants(peer, s) {
 		r.level[peer] = false
 	}
 	if s.Through == "" && r.level[peer] {
@@ -179,6 +175,7 @@ func (r *Replicator) Run(ctx context.Context) {
 		case p := <-r.sync:
 			r.sendVector(p, r.question())
 		case <-every.C:
+			r.convict()
 			peers := r.peers.Reachable()
 			switch {
 			case len(peers) > 0:
@@ -191,7 +188,7 @@ func (r *Replicator) Run(ctx context.Context) {
 }
 
 func (r *Replicator) sendVector(peer string, flags byte) {
-	for _, part := range r.store.Vector().summaries() {
+	for _, part := range r.store.Vector().summaries(r.refusedOf(peer)) {
 		b, err := encodeSummary(&part, flags)
 		if err == nil {
 			err = r.peers.Send(peer, frame.Data, b)
@@ -297,26 +294,19 @@ func (r *Replicator) confirm(peer string, p position, d digest) error {
 
 // answer sends a peer what it lacks, and asks for what this store lacks.
 func (r *Replicator) answer(peer string, s *summary, flags byte) error {
-	begin := first
-	if flags&flagElsewhere != 0 {
-		begin = r.chance
-	}
-	missing, err := r.store.missing(s, batch, begin)
+	missing, err := r.store.missing(s, batch)
 	if err != nil {
 		return err
 	}
 	for i := range missing {
 		var f byte
-		if i == batch-1 {
-			f = flagReply // there is more
+		if i == len(missing)-1 {
+			f = flagReply
 		}
 		r.push(peer, &missing[i], f)
 	}
-	if flags&flagEcho != 0 || flags&flagReply != 0 && r.store.Vector().lacks(s) {
+	if flags&flagEcho != 0 || flags&flagReply != 0 && r.wants(peer, s) {
 		r.sendVector(peer, 0)
 	}
 	return nil
 }
-
-// first is where a batch begins.
-func first(int) int { return 0 }

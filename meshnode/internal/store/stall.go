@@ -22,7 +22,7 @@ type lack struct {
 
 // compareLack notes whether a peer's summary, of which s is a part, names what is not here.
 func (r *Replicator) compareLack(now time.Time, peer string, s *summary) {
-	lacks := r.store.Vector().lacks(s)
+	lacks := r.wants(peer, s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lacks[peer]

@@ -66,12 +66,15 @@ type Store struct {
 
 	quota atomic.Int64
 
-	mu      sync.Mutex
-	vector  Vector
+	mu     sync.Mutex
+	vector Vector
+	count  int
+	broken error // why nothing can be written any more
+
+	signing sync.Mutex
 	signers map[certificateID]signer // as trust has it
+	foreign map[certificateID]error  // of unknown roots
 	trust   any
-	count   int
-	broken  error // why nothing can be written any more
 }
 
 // note adds a sequence that is not there to the vector; s.mu is held or s is not

@@ -100,11 +100,11 @@ func TestBothSidesOfAConflictAgree(t *testing.T) {
 	a, b := open(t, t.TempDir(), "a"), open(t, t.TempDir(), "b")
 	put(t, a, "x", "from a")
 	put(t, b, "x", "from b")
-	fromA, err := a.missing(&b.Vector().summaries()[0], 10, first)
+	fromA, err := a.missing(&b.Vector().summaries(nil)[0], 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fromB, err := b.missing(&a.Vector().summaries()[0], 10, first)
+	fromB, err := b.missing(&a.Vector().summaries(nil)[0], 10)
 	if err != nil {
 		t.Fatal(err)
 	}

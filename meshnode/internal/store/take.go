@@ -41,8 +41,11 @@ func (r *Replicator) keep(records []received) {
 		switch why := refused[i]; {
 		case why == nil:
 			r.reply(rec.from, frame.DataAck, encodeAck(&rec.Record))
-			if rec.flags&flagReply != 0 {
-				r.sendVector(rec.from, 0)
+			r.goOn(rec)
+		case errors.Is(why, ErrUnknownRoot):
+			// What is turned away, and known to be, would come again at once and for ever.
+			if r.strange(rec, why) {
+				r.goOn(rec)
 			}
 		case !errors.Is(why, errNoCertificate):
 			r.turnAway(rec, why)
@@ -51,10 +54,18 @@ func (r *Replicator) keep(records []received) {
 			r.reply(rec.from, frame.Data, encodeWant(position{rec.Origin, rec.Seq}))
 		}
 	}
-	// What is turned away would come again at once, and for ever.
-	if n > 0 && !r.barred && !r.caughtUp.Load() {
-		r.sendVector(records[0].from, r.question())
+}
+
+// goOn asks for what comes after a record if it was the last one of an answer.
+func (r *Replicator) goOn(last *received) {
+	if last.flags&flagReply == 0 {
+		return
 	}
+	var flags byte
+	if !r.caughtUp.Load() {
+		flags = r.question()
+	}
+	r.sendVector(last.from, flags)
 }
 
 // reply sends what may be lost.
@@ -72,9 +83,6 @@ func (r *Replicator) turnAway(rec *received, why error) {
 		r.logger.Error("this node has used a number twice: its disk held an older copy", "error", why)
 	case errors.Is(why, ErrTwice):
 		r.peers.Refused(rec.Node, why)
-	case errors.Is(why, ErrUnknownRoot):
-		r.barred = true
-		r.logger.Debug("record not taken yet", "peer", rec.from, "error", why)
 	case errors.Is(why, ErrForged), errors.Is(why, ErrInvalid):
 		r.peers.Refused(rec.from, why)
 	default:

@@ -97,16 +97,18 @@ type summary struct {
 	After   string `json:"after,omitempty"`
 	Through string `json:"through,omitempty"`
 	Have    Vector `json:"have"`
+	// Refused is what the receiver has sent and the sender cannot take.
+	Refused Vector `json:"refused,omitempty"`
 }
 
 func (s *summary) covers(origin string) bool {
 	return origin > s.After && (s.Through == "" || origin <= s.Through)
 }
 
-// lacks reports whether a peer's summary names a record that mine does not.
-func (v Vector) lacks(peer *summary) bool {
+// lacks reports whether a peer's summary names a record that is neither mine nor refused.
+func (v Vector) lacks(peer *summary, refused Vector) bool {
 	for origin, e := range peer.Have {
-		if len(e.without(v[origin])) > 0 {
+		if len(e.without(v[origin]).without(refused[origin])) > 0 {
 			return true
 		}
 	}
@@ -119,38 +121,18 @@ type stretch struct {
 	span   Span
 }
 
-// lacking returns what a store with the given summary lacks of this one's, of the origins
-// that the summary covers, and how many records that is.
-func (v Vector) lacking(peer *summary) (all []stretch, n int) {
+// lacking returns what a store with the given summary lacks of this one's and has not
+// refused, of the origins that the summary covers.
+func (v Vector) lacking(peer *summary) (all []stretch) {
 	for _, origin := range slices.Sorted(maps.Keys(v)) {
 		if !peer.covers(origin) {
 			continue
 		}
-		for _, span := range v[origin].without(peer.Have[origin]) {
+		for _, span := range v[origin].without(peer.Have[origin]).without(peer.Refused[origin]) {
 			all = append(all, stretch{origin, span})
-			n += int(span[1]-span[0]) + 1
 		}
 	}
-	return all, n
-}
-
-// turned returns the records of stretches from the one with an index on, and then those
-// before it.
-func turned(all []stretch, index int) []stretch {
-	for i, s := range all {
-		n := int(s.span[1]-s.span[0]) + 1
-		if index >= n {
-			index -= n
-			continue
-		}
-		middle := s.span[0] + uint64(index)
-		from := append([]stretch{{s.origin, Span{middle, s.span[1]}}}, all[i+1:]...)
-		if from = append(from, all[:i]...); index > 0 {
-			from = append(from, stretch{s.origin, Span{s.span[0], middle - 1}})
-		}
-		return from
-	}
-	return nil
+	return all
 }
 
 const (
@@ -162,22 +144,33 @@ const (
 	maxSpans = 128
 )
 
-// summaries splits v so that each part fits into a message. Every node that
-// lost its disk left an origin behind: there may be many.
-func (v Vector) summaries() []summary {
+// summaries splits v, and what was refused of the peer that it is for, so that each part
+// fits into a message. Every node that lost its disk left an origin behind: there may be many.
+func (v Vector) summaries(refused Vector) []summary {
 	const number, overhead = 21, 8 // bytes of JSON at most
 	parts := []summary{{Have: Vector{}}}
 	size, last := 0, ""
-	for _, origin := range slices.Sorted(maps.Keys(v)) {
-		e := v[origin][:min(len(v[origin]), maxSpans)]
-		n := len(origin) + overhead + len(e)*(2*number+overhead)
+	origins := slices.AppendSeq(slices.Collect(maps.Keys(v)), maps.Keys(refused))
+	slices.Sort(origins)
+	for _, origin := range slices.Compact(origins) {
+		have, not := v[origin], refused[origin]
+		have, not = have[:min(len(have), maxSpans)], not[:min(len(not), maxSpans)]
+		n := 2*(len(origin)+overhead) + (len(have)+len(not))*(2*number+overhead)
 		part := &parts[len(parts)-1]
 		if size > 0 && size+n > summarySize {
 			part.Through = last
 			parts = append(parts, summary{After: last, Have: Vector{}})
 			part, size = &parts[len(parts)-1], 0
 		}
-		part.Have[origin] = e
+		if len(have) > 0 {
+			part.Have[origin] = have
+		}
+		if len(not) > 0 {
+			if part.Refused == nil {
+				part.Refused = Vector{}
+			}
+			part.Refused[origin] = not
+		}
 		size += n
 		last = origin
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -47,27 +48,14 @@ func TestExtentIsASet(t *testing.T) {
 	}
 }
 
-// TestTurned: what a store lacks is the same from wherever it begins.
-func TestTurned(t *testing.T) {
+// TestLacking: what a store lacks is what it neither has nor refuses, of the origins that its
+// summary is about.
+func TestLacking(t *testing.T) {
 	v := Vector{"a/1": {{1, 3}, {7, 7}}, "b/1": {{2, 5}}, "d/1": {{1, 1}}}
-	s := &summary{After: "a", Through: "c", Have: Vector{"b/1": {{3, 3}}}}
-	flat := func(all []stretch) (list []string) {
-		for _, l := range all {
-			for seq := l.span[0]; seq <= l.span[1]; seq++ {
-				list = append(list, fmt.Sprint(l.origin, " ", seq))
-			}
-		}
-		return list
-	}
-	all, n := v.lacking(s)
-	want := []string{"a/1 1", "a/1 2", "a/1 3", "a/1 7", "b/1 2", "b/1 4", "b/1 5"}
-	if got := flat(all); n != len(want) || !slices.Equal(got, want) {
-		t.Fatalf("%d: %v", n, got)
-	}
-	for i := range n {
-		if got := flat(turned(all, i)); !slices.Equal(got, slices.Concat(want[i:], want[:i])) {
-			t.Errorf("from %d on: %v", i, got)
-		}
+	s := &summary{After: "a", Through: "c", Have: Vector{"b/1": {{3, 3}}}, Refused: Vector{"a/1": {{2, 7}}, "d/1": {{1, 1}}}}
+	want := []stretch{{"a/1", Span{1, 1}}, {"b/1", Span{2, 2}}, {"b/1", Span{4, 5}}}
+	if got := v.lacking(s); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
 	}
 }
 
@@ -82,7 +70,7 @@ func TestMalformedExtentsAreRefused(t *testing.T) {
 // checkSummary panics if what was decoded cannot be handled.
 func checkSummary(t *testing.T, s *summary) {
 	v := Vector{"a": {{1, 3}}, "b/1": {{2, 9}}}
-	v.lacks(s)
+	v.lacks(s, s.Refused)
 	for origin, e := range v {
 		for _, span := range e.without(s.Have[origin]) {
 			if !e.holds(span[0]) || !e.holds(span[1]) || s.Have[origin].holds(span[0]) {
@@ -107,12 +95,16 @@ func TestManyOriginsNeedSeveralMessages(t *testing.T) {
 		ragged = ragged.with(2*i + 1)
 	}
 	v["ragged/1"] = ragged
-	parts := v.summaries()
+	refused := Vector{"a/1": {{1, 9}}, "z/1": ragged}
+	for origin := range v {
+		refused[origin] = Extent{{5000, 6000}}
+	}
+	parts := v.summaries(refused)
 	if len(parts) < 2 {
 		t.Fatalf("%d parts", len(parts))
 	}
 	const room = 16 * 1300 // what a message carries
-	sum := Vector{}
+	sum, not := Vector{}, Vector{}
 	for i := range parts {
 		b, err := encodeSummary(&parts[i], 0)
 		if err != nil || len(b) > room {
@@ -122,6 +114,7 @@ func TestManyOriginsNeedSeveralMessages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		maps.Copy(not, s.Refused)
 		for origin := range v {
 			covering := 0
 			for j := range parts {
@@ -139,6 +132,9 @@ func TestManyOriginsNeedSeveralMessages(t *testing.T) {
 	}
 	if v["ragged/1"] = ragged[:maxSpans]; !reflect.DeepEqual(sum, v) {
 		t.Error("the parts do not say what the vector says")
+	}
+	if refused["z/1"] = ragged[:maxSpans]; !reflect.DeepEqual(not, refused) {
+		t.Error("the parts do not say what is refused")
 	}
 	if parts[len(parts)-1].Through != "" || !parts[len(parts)-1].covers("~") {
 		t.Error("no part covers the origins after the last")
