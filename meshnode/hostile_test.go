@@ -32,6 +32,7 @@ type liar struct {
 	detector *detect.Detector
 	mu       sync.Mutex
 	heard    map[frame.Type][][]byte // some of what others said, by type
+	record   lies.Record             // one that it was sent
 	leave    func()
 }
 
@@ -115,6 +116,9 @@ func (l *liar) send(out detect.Output) {
 func (l *liar) hear(p session.Peer, t frame.Type, payload []byte) {
 	payload = slices.Clone(payload)
 	l.mu.Lock()
+	if t == frame.Data && lies.IsRecord(payload) {
+		l.record = payload
+	}
 	if len(l.heard[t]) < 5 {
 		l.heard[t] = append(l.heard[t], payload)
 	}
@@ -236,6 +240,9 @@ func TestRealHostileMember(t *testing.T) {
 	c.within(10*time.Second, "the liar has heard how a node speaks", func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		if l.record == nil {
+			return errors.New("no record")
+		}
 		for _, typ := range []frame.Type{frame.Heartbeat, frame.Routing, frame.Data} {
 			if len(l.heard[typ]) == 0 {
 				return fmt.Errorf("nothing of type %#x", uint8(typ))
@@ -261,6 +268,26 @@ func TestRealHostileMember(t *testing.T) {
 				}
 			}
 		}
+	}
+	forged, err := l.record.Rewritten(func(content map[string]any) { content["body"] = "b3RoZXI=" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.names[:3] {
+		refused := func() float64 {
+			return c.count(n, metric.MessagesRefusedTotal, map[string]string{metric.LabelPeer: "liar", metric.LabelType: metric.MessageRecord})
+		}
+		before := refused() // some of what was said at random may have been one
+		c.within(20*time.Second, "a record that its origin has not signed is refused", func() error {
+			// What it said before may have cost it its session for a while.
+			if err := l.Send(session.Peer(n), frame.Data, forged); err != nil {
+				return err
+			}
+			if refused() == before {
+				return errors.New(n + " has refused none")
+			}
+			return nil
+		})
 	}
 	if sent < 500 {
 		t.Errorf("%d hostile messages were sent: the test proves nothing", sent)

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,27 +13,11 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
-
-// rewriteRecord returns a message that carries a whole record (see package store), changed.
-func rewriteRecord(t *testing.T, m []byte, change func(r map[string]any)) []byte {
-	const signature = 12 + 32 // after the chunk's head and the certificate's id
-	certificate := signature + 2 + int(binary.BigEndian.Uint16(m[signature:]))
-	content := certificate + 2 + int(binary.BigEndian.Uint16(m[certificate:]))
-	var r map[string]any
-	if err := json.Unmarshal(m[content:], &r); err != nil {
-		t.Fatal(err)
-	}
-	change(r)
-	b, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(slices.Clone(m[:content]), b...)
-}
 
 // records takes down what a node is sent of one record.
 type records struct {
@@ -46,7 +28,7 @@ type records struct {
 func (r *records) hears(_ string, t frame.Type, payload []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t == frame.Data && len(payload) > 0 && payload[0] == 1 {
+	if t == frame.Data && lies.IsRecord(payload) {
 		r.sent = append(r.sent, payload)
 	}
 }
@@ -96,7 +78,10 @@ func TestForgedRecords(t *testing.T) {
 				}
 				synctest.Wait()
 				before := m.nodes[victim].store.Vector()
-				bad := rewriteRecord(t, heard.sent[0], change)
+				bad, err := lies.Record(heard.sent[0]).Rewritten(change)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if err := h.send(victim, frame.Data, bad); err != nil {
 					t.Fatal(err)
 				}
@@ -161,6 +146,20 @@ func TestTwoRecordsUnderANumber(t *testing.T) {
 			t.Errorf("record: %q, %v", r.Body, err)
 		}
 	})
+}
+
+// TestWrongSignatureIsAnIncident: each error that leaves no doubt about who signed wrongly is
+// counted as one of a record, and one such message is enough.
+func TestWrongSignatureIsAnIncident(t *testing.T) {
+	for _, why := range []error{store.ErrForged, store.ErrTwice, store.ErrUnknownRoot} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newTestMesh(t, true)
+			m.up()
+			defer m.down()
+			mesh{m.nodes[zoneNames[1]].Node}.Refused(zoneNames[4], fmt.Errorf("record 7: %w", why))
+			m.convicted(zoneNames[1], zoneNames[4])
+		})
+	}
 }
 
 // TestRecordsOutliveTheRoot: when the mesh has a new root, a node without memory takes in
