@@ -237,7 +237,11 @@ func TestScribe(t *testing.T) {
 			return n
 		}
 		n, renewed, fresh := node(a), node(a), node(b)
+		trust := n.Trust()
 		n.Update(renewed.Credential(), renewed.Trust())
+		if n.Trust() != trust {
+			t.Error("a renewal counts as a change of the trust")
+		}
 		if n.Scribe() != renewed.Credential() {
 			t.Error("after a renewal the former credential signs")
 		}

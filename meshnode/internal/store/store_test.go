@@ -236,7 +236,7 @@ func FuzzMessages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	v, err := encodeSummary(&summary{After: "a/1", Have: Vector{"b/1": {{1, 7}, {9, 9}}}}, flagReply)
+	v, err := encodeSummary(&summary{After: "a/1", Have: Vector{"b/1": {{1, 7}, {9, 9}}}, Refused: Vector{"b/1": {{8, 8}}}}, flagReply)
 	if err != nil {
 		f.Fatal(err)
 	}
