@@ -192,7 +192,11 @@ func TestEveryFieldHostile(t *testing.T) {
 			frame.Heartbeat, frame.HeartbeatEcho, frame.ProbeRequest, frame.ProbeReply, frame.Routing, frame.Data, frame.DataAck, frame.Client,
 		}
 		said := map[frame.Type]map[string][]byte{} // by a rough shape, so that all kinds come up
+		var record lies.Record
 		h.says(func(_ string, t frame.Type, payload []byte) [][]byte {
+			if t == frame.Data && lies.IsRecord(payload) {
+				record = payload
+			}
 			if said[t] == nil {
 				said[t] = map[string][]byte{}
 			}
@@ -246,11 +250,27 @@ func TestEveryFieldHostile(t *testing.T) {
 				}
 			}
 		}
+		victim := m.nodes[zoneNames[0]]
+		// At random a record may always be malformed, and not only signed wrongly.
+		forged, err := record.Rewritten(func(content map[string]any) { content["body"] = "b3RoZXI=" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.within(30*time.Second, "a record with a wrong signature is refused", func() error {
+			before := victim.refused(liar)[metric.MessageRecord]
+			if err := h.send(zoneNames[0], frame.Data, forged); err != nil {
+				return err
+			}
+			time.Sleep(100 * time.Millisecond)
+			if victim.refused(liar)[metric.MessageRecord] == before {
+				return errors.New("none was refused")
+			}
+			return nil
+		})
 		time.Sleep(2 * time.Second)
 		if err := m.unharmed(liar); err != nil {
 			t.Error(err)
 		}
-		victim := m.nodes[zoneNames[0]]
 		got := victim.refused(liar)
 		for _, typ := range metric.MessageTypes {
 			if got[typ] == 0 {
