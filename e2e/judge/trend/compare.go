@@ -10,7 +10,8 @@ import (
 // The rule by which a value has moved, between the runs before a commit and those from it on:
 //
 //   - the two groups differ in rank with a chance of less than Chance among all that is
-//     looked at: every criterion, every commit, and all times together (Bonferroni), and
+//     looked at (Bonferroni): half of it is for all times together, at every commit, and half
+//     for every criterion, at every commit, and
 //   - their medians differ by Least at least, and
 //   - the later median lies beyond that of every single build before, by Beyond: the runs of
 //     a build are made in one go, beside whatever else the machine does then.
@@ -26,10 +27,13 @@ const (
 	LeastRuns = 3
 )
 
-// AllTimes names the series of all times of a run together: the mean of how much longer, in
-// proportion, each is than its median before. What slows everything a little is seen there
-// first.
+// AllTimes names the series of all times of a run together: the median of how much longer, in
+// proportion, each is than it mostly was. Single times of real runs differ by a half and
+// more; this spreads by four per cent. What slows everything a little is seen there first.
 const AllTimes = "all times"
+
+// leastTimes is how many times a run must have measured for that.
+const leastTimes = 5
 
 // Move is a value that has moved.
 type Move struct {
@@ -77,26 +81,28 @@ type series struct {
 // Compare returns what has moved among runs that can be compared, by the rule above.
 func Compare(runs []Run) []Move {
 	all := seriesOf(runs)
-	if t := together(all, runs); len(t.samples) > 0 {
-		all = append(all, t)
-	}
 	looks := 0
 	for _, s := range all {
 		looks += len(s.splits())
 	}
-	var moves []Move
+	together := together(all, runs)
+	moves := together.moves(2 * len(together.splits()))
 	for _, s := range all {
-		var best *Move
-		for _, at := range s.splits() {
-			if m, ok := s.moved(at, looks); ok && (best == nil || m.Chance < best.Chance) {
-				best = &m
-			}
-		}
-		if best != nil {
-			moves = append(moves, *best)
-		}
+		moves = append(moves, s.moves(2*looks)...)
 	}
 	return moves
+}
+
+// moves returns the most certain split by which the series has moved, if there is one, of as
+// many as are looked at.
+func (s series) moves(looks int) []Move {
+	var best []Move
+	for _, at := range s.splits() {
+		if m, ok := s.moved(at, looks); ok && (best == nil || m.Chance < best[0].Chance) {
+			best = []Move{m}
+		}
+	}
+	return best
 }
 
 // seriesOf sorts runs' values by criterion. Times and rates only: a count of defects has a bar
@@ -124,21 +130,20 @@ func seriesOf(runs []Run) []series {
 func together(all []series, runs []Run) series {
 	medians := map[string]float64{}
 	for _, s := range all {
-		if s.unit == "s" && len(s.samples) == len(runs) {
+		if s.unit == "s" && len(s.samples) >= (len(runs)+1)/2 {
 			medians[s.name] = median(values(s.samples))
 		}
 	}
-	t := series{name: AllTimes, unit: "of the median"}
+	t := series{name: AllTimes, unit: "of what they mostly were"}
 	for _, r := range runs {
-		sum, n := 0.0, 0
+		var ratios []float64
 		for _, v := range r.Values {
 			if m, ok := medians[v.Scenario+" "+v.Criterion]; ok && v.Unit == "s" {
-				sum += math.Log(v.Value / m)
-				n++
+				ratios = append(ratios, v.Value/m)
 			}
 		}
-		if n > 1 {
-			t.samples = append(t.samples, sample{r.Commit, math.Exp(sum / float64(n))})
+		if len(ratios) >= leastTimes {
+			t.samples = append(t.samples, sample{r.Commit, median(ratios)})
 		}
 	}
 	return t
