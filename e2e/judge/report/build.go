@@ -31,10 +31,11 @@ type Measurement struct {
 	Expected string  `json:"expected"` // with its relation: "≤ 2"
 	Measured float64 `json:"measured"`
 	Unit     string  `json:"unit"`
+	Never    bool    `json:"never,omitempty"` // see Criterion
 }
 
 func (m Measurement) String() string {
-	return fmt.Sprintf("measured %.3g %s, expected %s %s", m.Measured, m.Unit, m.Expected, m.Unit)
+	return fmt.Sprintf("measured %s %s, expected %s %s", value(m.Measured, m.Never), m.Unit, m.Expected, m.Unit)
 }
 
 // ID returns the criterion that a spec judges: the label of its own. A spec without one
@@ -190,7 +191,7 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 		case EntryMeasurement:
 			var m Measurement
 			if decode(e, &m) {
-				c.Expected, c.Measured, c.Unit = m.Expected, &m.Measured, m.Unit
+				c.Expected, c.Measured, c.Unit, c.Never = m.Expected, &m.Measured, m.Unit, m.Never
 			}
 		case EntryQueries:
 			decode(e, &c.Queries)

@@ -16,7 +16,7 @@ func junit(s *Summary) reporters.JUnitTestSuites {
 	add := func(suite reporters.JUnitTestSuite) {
 		suite.Timestamp = s.Started.UTC().Format("2006-01-02T15:04:05")
 		suite.Tests = len(suite.TestCases)
-		suite.Properties.Properties = properties("profile", s.Profile, "mapek", s.Mapek)
+		suite.Properties.Properties = properties("profile", s.Profile, "mapek", s.Mapek, "control", s.Control)
 		all.TestSuites = append(all.TestSuites, suite)
 		all.Tests += suite.Tests
 		all.Failures += suite.Failures

@@ -52,6 +52,9 @@ func Markdown(s *Summary) string {
 func (s *Summary) Headline() string {
 	n := s.Count()
 	words := fmt.Sprintf("%d of %d criteria passed", n[Passed], total(n))
+	if s.Control != "" {
+		words = "CONTROL, no fault was injected, nothing is said of the mesh: " + words
+	}
 	for _, v := range []Verdict{Failed, Aborted, Invalid, NotSupported} {
 		if n[v] > 0 {
 			words += fmt.Sprintf(", %d %s", n[v], v)
@@ -104,7 +107,7 @@ func (c Criterion) Got() string {
 		}
 		return "yes"
 	}
-	return strings.TrimSpace(number(*c.Measured) + " " + c.Unit)
+	return strings.TrimSpace(value(*c.Measured, c.Never) + " " + c.Unit)
 }
 
 // marks are what Markdown would take for its own.

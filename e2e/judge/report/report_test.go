@@ -319,6 +319,8 @@ func TestExit(t *testing.T) {
 		{ExitFailed, 1, ExitFailed},
 		{ExitInvalid, 1, ExitInvalid},
 		{ExitInvalid, 0, ExitInvalid},
+		{ExitControl, 0, ExitControl},
+		{ExitControl, 1, ExitControl},
 	} {
 		if got := Exit(c.verdicts, c.ginkgo); got != c.want {
 			t.Errorf("verdicts %d, Ginkgo %d: got %d, want %d", c.verdicts, c.ginkgo, got, c.want)
@@ -336,5 +338,36 @@ func TestASpecWithoutALabelCounts(t *testing.T) {
 	s := build(spec("S1.1", types.SpecStatePassed), bare)
 	if s.ExitCode() != ExitFailed || len(s.Scenarios[0].Criteria) != 2 {
 		t.Errorf("exit code %d: %+v", s.ExitCode(), s.Scenarios)
+	}
+}
+
+// A run without its faults is never green, and says so wherever its headline stands.
+func TestAControlIsNeverGreen(t *testing.T) {
+	s := build(spec("S1.1", types.SpecStatePassed))
+	if s.ExitCode() != ExitPassed {
+		t.Fatalf("exit code %d of a run that passed", s.ExitCode())
+	}
+	s.Control = ControlAbsent
+	var table strings.Builder
+	if err := Table(&table, s, "dir"); err != nil {
+		t.Fatal(err)
+	}
+	for name, said := range map[string]string{"headline": s.Headline(), "table": table.String(), "Markdown": Markdown(s)} {
+		if !strings.Contains(said, "CONTROL, no fault was injected") {
+			t.Errorf("the %s does not say that it is a control:\n%s", name, said)
+		}
+	}
+	if s.ExitCode() != ExitControl || Exit(s.ExitCode(), 0) == ExitPassed {
+		t.Errorf("exit code %d", s.ExitCode())
+	}
+}
+
+// What never came is written as longer than the wait.
+func TestNever(t *testing.T) {
+	never := fails(spec("S1.1", types.SpecStateFailed), types.NodeTypeIt, "no incident")
+	never.ReportEntries = append(never.ReportEntries, entry(EntryMeasurement, Measurement{Expected: "≤ 3", Measured: 40, Unit: "s", Never: true}))
+	c := build(never).Scenarios[0].Criteria[0]
+	if !c.Never || c.Got() != "> 40 s" || !strings.Contains(c.outcome(), "measured > 40 s") {
+		t.Errorf("%+v: %s", c, c.Got())
 	}
 }

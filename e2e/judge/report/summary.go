@@ -36,13 +36,16 @@ const (
 	ExitUsage   = 2 // usage, or a missing requirement
 	ExitInvalid = 3 // nothing can be concluded
 	ExitAborted = 4 // a scenario was aborted, and nothing failed
+	ExitControl = 5 // there was no fault: nothing is said of the mesh, whatever passed
 )
 
 // Summary is summary.json.
 type Summary struct {
-	Version     string     `json:"version"`
-	Profile     string     `json:"profile"`
-	Mapek       string     `json:"mapek"` // on, or off in a control
+	Version string `json:"version"`
+	Profile string `json:"profile"`
+	Mapek   string `json:"mapek"` // on, or off in a control
+	// Control is ControlAbsent where the faults were absent: such a run is never green.
+	Control     string     `json:"control,omitempty"`
 	Started     time.Time  `json:"started"`
 	WallSeconds float64    `json:"wall_seconds"`
 	Machine     Machine    `json:"machine"`
@@ -52,6 +55,9 @@ type Summary struct {
 	// Cleanup says what could not be taken away again; it is no criterion.
 	Cleanup []string `json:"cleanup,omitempty"`
 }
+
+// ControlAbsent is a run that injects nothing, and judges as if it had.
+const ControlAbsent = "absent"
 
 // Machine is where the run took place.
 type Machine struct {
@@ -104,6 +110,9 @@ type Criterion struct {
 	Expected string   `json:"expected"`
 	Measured *float64 `json:"measured"`
 	Unit     string   `json:"unit"`
+	// Never says that what the bar is about had not come when the wait was over: Measured is
+	// how long that was.
+	Never bool `json:"never,omitempty"`
 	// Detail says why a criterion did not pass.
 	Detail string `json:"detail,omitempty"`
 	// Observed is what else was seen, such as the time that each node took.
@@ -144,8 +153,12 @@ func (c Criterion) Margin() (share float64, ok bool) {
 }
 
 // ExitCode is the exit code that a run deserves. A failure outweighs an abort, which may
-// have kept others from being judged, and that what is invalid: both are conclusions.
+// have kept others from being judged, and that what is invalid: both are conclusions. That
+// of a run without its faults is its own, whatever came of it.
 func (s *Summary) ExitCode() int {
+	if s.Control != "" {
+		return ExitControl
+	}
 	count := map[Verdict]int{}
 	for _, sc := range s.Scenarios {
 		for _, c := range sc.Criteria {

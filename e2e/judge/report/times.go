@@ -22,7 +22,7 @@ func LastTimes(root, profile string) Times {
 	paths, _ := filepath.Glob(filepath.Join(root, "*", summaryFile)) // the pattern is right
 	for _, p := range paths {
 		s, err := Read(filepath.Dir(p))
-		if err != nil || s.Profile != profile {
+		if err != nil || s.Profile != profile || s.Control != "" {
 			continue
 		}
 		later := func(what string, took float64) bool {

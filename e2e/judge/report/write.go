@@ -144,7 +144,15 @@ func (c Criterion) outcome() string {
 	if c.Measured == nil {
 		return c.Detail
 	}
-	return strings.TrimSpace(fmt.Sprintf("expected %s %s, measured %s %s. %s", c.Expected, c.Unit, number(*c.Measured), c.Unit, c.Detail))
+	return strings.TrimSpace(fmt.Sprintf("expected %s %s, measured %s %s. %s", c.Expected, c.Unit, value(*c.Measured, c.Never), c.Unit, c.Detail))
+}
+
+// value writes what was measured. What never came took longer than the wait.
+func value(measured float64, never bool) string {
+	if never {
+		return "> " + number(measured)
+	}
+	return number(measured)
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
@@ -152,6 +160,9 @@ func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 // Table prints the summary for a person.
 func Table(w io.Writer, s *Summary, dir string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if s.Control != "" {
+		fmt.Fprintf(w, "\n%s\n", s.Headline())
+	}
 	fmt.Fprintf(t, "\nCRITERION\tVERDICT\tEXPECTED\tMEASURED\tUNIT\tSCENARIO\n")
 	var notes []string
 	of := map[string][]string{} // a note and the criteria that share it
@@ -159,7 +170,7 @@ func Table(w io.Writer, s *Summary, dir string) error {
 		for _, c := range sc.Criteria {
 			measured := "-"
 			if c.Measured != nil {
-				measured = number(*c.Measured)
+				measured = value(*c.Measured, c.Never)
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Verdict, orElse(c.Expected, "-"), measured, orElse(c.Unit, "-"), sc.Name)
 			if c.Detail == "" {

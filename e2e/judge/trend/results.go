@@ -37,13 +37,14 @@ type Value struct {
 }
 
 // Of returns what is to be kept of a run's summary: what its criteria measured in a unit,
-// whether that was enough or not. What says yes or no is no measurement.
+// whether that was enough or not. What says yes or no is no measurement, and how long something
+// was waited for that never came is the suite's patience.
 func Of(run, commit string, speed float64, s *report.Summary) Run {
 	r := Run{Run: run, Commit: commit, Started: s.Started, Profile: s.Profile, Cores: s.Machine.Cores, Kernel: s.Machine.Kernel, Speed: speed}
 	for _, sc := range s.Scenarios {
 		for _, c := range sc.Criteria {
 			judged := c.Verdict == report.Passed || c.Verdict == report.Failed
-			if judged && c.Measured != nil && c.Unit != "" {
+			if judged && c.Measured != nil && c.Unit != "" && !c.Never {
 				r.Values = append(r.Values, Value{sc.Name, c.ID, *c.Measured, c.Unit})
 			}
 		}

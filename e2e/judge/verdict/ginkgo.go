@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -50,12 +51,45 @@ func Eventually[T any](ctx context.Context, ask func(context.Context) (T, error)
 // EventuallyHolds is Eventually for a question whose answer is an error or none.
 func EventuallyHolds(ctx context.Context, within time.Duration, ask func(context.Context) error) {
 	ginkgo.GinkgoHelper()
+	_, err := Await(ctx, within, func(ctx context.Context) (struct{}, error) { return struct{}{}, ask(ctx) })
+	Must(err)
+}
+
+// Await is Eventually for a question that answers with an error until its value is as
+// wanted. It ends no spec, but returns the last value and the error that the end stands for.
+func Await[T any](ctx context.Context, within time.Duration, ask func(context.Context) (T, error)) (v T, err error) {
 	w := &watch{ctx: ctx}
-	w.gomega().Eventually(ctx, func(ctx context.Context) error {
-		err := ask(ctx)
-		w.note(ctx, err)
-		return err
+	g := gomega.NewGomega(func(message string, _ ...int) { err = w.verdict(message) })
+	g.Eventually(ctx, func(ctx context.Context) error {
+		var e error
+		v, e = ask(ctx)
+		w.note(ctx, e)
+		if IsFinal(e) {
+			return gomega.StopTrying(e.Error())
+		}
+		return e
 	}).WithPolling(Poll).WithTimeout(within).Should(gomega.Succeed())
+	return v, err
+}
+
+// final is an answer that stays as it is, however long it is asked for again.
+type final struct{ error }
+
+func (f *final) Unwrap() error { return f.error }
+
+// Final marks an error as an answer that no later one will replace, so that nobody waits for
+// one; nil stays nil.
+func Final(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &final{err}
+}
+
+// IsFinal reports whether an error is marked so.
+func IsFinal(err error) bool {
+	_, ok := errors.AsType[*final](err)
+	return ok
 }
 
 // Consistently is gomega's, asking every Poll. A question that is not answered is asked

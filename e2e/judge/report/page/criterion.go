@@ -72,6 +72,9 @@ func rerun(s *report.Summary, sc report.Scenario, c report.Criterion) string {
 	if s.Mapek == "off" {
 		args += " -mapek=off"
 	}
+	if s.Control != "" {
+		args += " -control=" + s.Control
+	}
 	return fmt.Sprintf("make e2e PROFILE=%s ARGS=\"%s\"", s.Profile, args)
 }
 

@@ -12,7 +12,7 @@ const remembered = 8
 
 // history is what runs before this one found, oldest first.
 type history struct {
-	alike []*report.Summary // of the same profile, with the same loop
+	alike []*report.Summary // of the same profile, with the same loop, and with faults or not
 	// control is the last run of the same profile without the loop.
 	control *report.Summary
 }
@@ -31,10 +31,10 @@ func readHistory(dir string, of *report.Summary) history {
 	}
 	slices.SortFunc(all, func(a, b *report.Summary) int { return a.Started.Compare(b.Started) })
 	for _, s := range all {
-		if s.Mapek == of.Mapek {
+		if s.Mapek == of.Mapek && s.Control == of.Control {
 			h.alike = append(h.alike, s)
 		}
-		if s.Mapek == "off" {
+		if s.Mapek == "off" && s.Control == "" {
 			h.control = s
 		}
 	}
