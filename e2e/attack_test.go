@@ -19,9 +19,9 @@ import (
 func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	failed := prom.Labels{metric.LabelType: metric.VerificationFailed}
-	counted := s.Prom.Growth(metric.AnomaliesTotal, failed, a.Seen().Since())
-	verdict.Eventually(ctx, counted).WithTimeout(scenario.WaitSettle).Should(HaveEach(BeNumerically(">=", scenario.BarBadSignatures)))
-	verdict.AtLeast("bad signatures counted", ask(ctx, scenario.WaitAnswer, counted), scenario.BarBadSignatures, "signatures")
+	counted := verdict.Reached(ctx, "bad signatures counted", a.Left(scenario.WaitSettle), scenario.BarBadSignatures, "signatures",
+		s.Prom.Growth(metric.AnomaliesTotal, failed, a.Seen().Since()))
+	verdict.AtLeast("bad signatures counted", counted, scenario.BarBadSignatures, "signatures")
 }
 
 // judgeFailureRate wants one episode on each node that saw the attack, and still one when
@@ -39,13 +39,16 @@ func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 // and the kernel to drop what comes under it afterwards.
 func judgeInvalidation(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
-	verdict.Eventually(ctx, s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, a.Seen().Since())).
-		WithTimeout(scenario.WaitSettle).Should(HaveEach(BeNumerically(">=", 1)))
-	dropped := prom.Labels{metric.LabelVerdict: metric.VerdictRevoked}
-	verdict.Eventually(ctx, s.Prom.Growth(metric.PacketsTotal, dropped, a.Seen().Since())).
-		WithTimeout(scenario.WaitSettle).Should(HaveEach(BeNumerically(">=", 1)))
-	took, sinceFirst, err := a.Invalidated(ctx)
-	verdict.Must(err)
+	revoked := prom.Labels{metric.LabelVerdict: metric.VerdictRevoked}
+	dropped := counts(s.Prom.Growth(metric.PacketsTotal, revoked, a.Seen().Since()), BeNumerically(">=", 1))
+	counted := counts(s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, a.Seen().Since()), BeNumerically(">=", 1))
+	var sinceFirst verdict.Times
+	// What the kernel does comes first: a count of actions is no effect.
+	took := verdict.Reacted(ctx, "from the failure that calls for it", a.Left(scenario.WaitSettle), scenario.BarInvalidated,
+		after(dropped, after(counted, func(ctx context.Context) (took verdict.Times, err error) {
+			took, sinceFirst, err = a.Invalidated(ctx)
+			return took, err
+		})))
 	AddReportEntry("from the first bad signature", sinceFirst, ReportEntryVisibilityFailureOrVerbose)
 	verdict.Time("from the failure that calls for it", took, scenario.BarInvalidated, 0)
 }

@@ -97,7 +97,7 @@ func (g *ground) env() scenario.Env {
 		Config: g.cluster.Config, Kube: g.cluster.Kubernetes, Client: g.cluster.Client, Prom: g.prom,
 		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Profile: suite.options.profile,
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
-		NodeArgs: []string{"--mapek=" + suite.options.mapek},
+		NodeArgs: []string{"--mapek=" + suite.options.mapek}, Absent: suite.options.control == report.ControlAbsent,
 	}
 	e.Live, e.AbortOn, e.Abort = suite.live, suite.options.abortOn, func() { interrupt("a scenario is aborted") }
 	if inLane() != "" {
@@ -192,7 +192,7 @@ var _ = ReportAfterSuite("artefacts", func(r Report) {
 func write(r Report) {
 	s := &suite.summary
 	s.Version, s.Profile, s.Started = report.Version, suite.options.profile.Name, suite.started.UTC()
-	s.Mapek = suite.options.mapek
+	s.Mapek, s.Control = suite.options.mapek, suite.options.control
 	s.WallSeconds = time.Since(suite.started).Seconds()
 	var err error
 	s.Machine, err = report.ThisMachine()

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/types"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
@@ -32,6 +33,31 @@ func ask[T any](ctx context.Context, within time.Duration, question func(context
 		return err
 	})
 	return answer
+}
+
+// after is a question that is asked once what must hold before it does.
+func after(first func(context.Context) error, question func(context.Context) (verdict.Times, error)) func(context.Context) (verdict.Times, error) {
+	return func(ctx context.Context) (verdict.Times, error) {
+		if err := first(ctx); err != nil {
+			return nil, err
+		}
+		return question(ctx)
+	}
+}
+
+// counts asks whether each of several values is as wanted. That one is not is a shortfall.
+func counts(question func(context.Context) (map[string]float64, error), wanted types.GomegaMatcher) func(context.Context) error {
+	return func(ctx context.Context) error {
+		values, err := question(ctx)
+		if err != nil {
+			return err
+		}
+		each := HaveEach(wanted)
+		if ok, err := each.Match(values); err != nil || ok {
+			return err
+		}
+		return verdict.Shortf("%s", each.FailureMessage(values))
+	}
 }
 
 // judgeRecords holds what every node has against what clients were promised.
@@ -70,10 +96,13 @@ func judgeAcknowledged(ctx context.Context, s *scenario.Run, w prom.Window) {
 func judgeAlert(ctx context.Context, s *scenario.Run, name string, e *scenario.Episode, state string) {
 	GinkgoHelper()
 	var life alert.Life
-	verdict.Eventually(ctx, func(ctx context.Context) (_ string, err error) {
+	verdict.Holds(ctx, scenario.WaitAlert, func(ctx context.Context) (err error) {
 		life, err = alert.New(s.Prom).Life(name, e.Window.Since())(ctx)
-		return life.State(), err
-	}).WithTimeout(scenario.WaitAlert).Should(Equal(state), "the state of alert %s", name)
+		if err == nil {
+			err = e.Came(name, life, state)
+		}
+		return err
+	})
 	AddReportEntry("life of "+name, life, ReportEntryVisibilityFailureOrVerbose)
 	verdict.Measured("from the fault to the alert", life.Firing.Sub(e.Window.Start))
 	verdict.Must(e.Own(name, life))

@@ -24,8 +24,7 @@ var _ = describe(scenario.Scenario{
 	Fixtures: []string{latencyFixture, slowFixture, linkFixture}, Probed: true,
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
-	var delay, slow *scenario.Delay
-	var link *scenario.Partition
+	var delay *scenario.Delay
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, sc)
@@ -70,14 +69,14 @@ var _ = describe(scenario.Scenario{
 		heal(ctx, delay.Episode)
 		verdict.Must(s.AwaitWell(ctx))
 		// Nobody relays while every link is whole: one is cut, and then the relay that serves it is slowed down.
-		link = disturb(ctx, s, s.LongPartition, linkFixture)
+		link := disturb(ctx, s, s.LongPartition, linkFixture)
 		a, b := link.Cut[0].A, link.Cut[0].B
 		relays := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (map[string]string, error) { return s.Relays(ctx, a, b) })
 		relay := relays[a]
-		slow = disturb(ctx, s, func(ctx context.Context, fixture string) (*scenario.Delay, error) {
+		slow := disturb(ctx, s, func(ctx context.Context, fixture string) (*scenario.Delay, error) {
 			return s.DelayAt(ctx, fixture, relay)
 		}, slowFixture)
-		took := ask(ctx, scenario.WaitSettle, func(ctx context.Context) (verdict.Times, error) { return slow.Avoided(ctx, link) })
+		took := verdict.Reacted(ctx, "from the delay to routes that avoid "+relay, scenario.WaitAvoided, scenario.BarPreferred, slow.Avoided(link))
 		verdict.Must(slow.StaysAway(ctx, link))
 		verdict.Must(slow.End(ctx))
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return slow.Restored(ctx, a, b) })
@@ -85,9 +84,5 @@ var _ = describe(scenario.Scenario{
 		verdict.Time("from the delay to routes that avoid "+relay, took, scenario.BarPreferred, 2*time.Second)
 	})
 
-	diagnosis(sc, func() []scenario.Diagnosis {
-		return []scenario.Diagnosis{
-			delay.May(metric.LatencySLO), link.May(metric.LinkFailure, metric.LatencySLO), slow.May(metric.LatencySLO),
-		}
-	}, func() *scenario.Episode { return link.Episode })
+	diagnosis(sc)
 })

@@ -28,7 +28,7 @@ var _ = describe(scenario.Scenario{
 	Fixtures: []string{partitionFixture, linkFixture, onewayFixture}, Probed: true,
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
-	var split, link, oneway *scenario.Partition
+	var split *scenario.Partition
 	var weights map[string]float64
 
 	BeforeAll(func(ctx SpecContext) {
@@ -40,9 +40,8 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S1.2", "every node has new routes for every peer that it lost, under the partition's own incident", within(scenario.BarRerouted), func(ctx SpecContext) {
-		verdict.EventuallyHolds(ctx, scenario.WaitScraped, split.Avoided)
-		took := ask(ctx, scenario.WaitScraped, split.Rerouted)
-		verdict.Time("from the cut to new routes for a lost peer", took, scenario.BarRerouted, scenario.ProbeSlack)
+		verdict.React(ctx, "from the cut to new routes for a lost peer", scenario.WaitScraped, scenario.BarRerouted, scenario.ProbeSlack,
+			after(split.Avoided, split.Rerouted))
 	})
 
 	// Once the partition is over, that a node recognised it is told by more than one
@@ -53,17 +52,15 @@ var _ = describe(scenario.Scenario{
 		window := split.Tailed()
 		window.Pods = split.Ends()
 		partitions := prom.Labels{metric.LabelType: metric.NetworkPartition}
-		verdict.Eventually(ctx, s.Prom.Growth(metric.AnomaliesDetected, partitions, window)).
-			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically("==", 1)))
-		took := ask(ctx, scenario.WaitAnswer, split.Recognised)
-		verdict.Time("from the second loss to the incident", took, scenario.BarRecognised, scenario.ProbeSlack)
+		once := counts(s.Prom.Growth(metric.AnomaliesDetected, partitions, window), BeNumerically("==", 1))
+		verdict.React(ctx, "from the second loss to the incident", scenario.WaitScraped, scenario.BarRecognised, scenario.ProbeSlack,
+			after(once, split.Recognised))
 	})
 
 	criterion(sc, "S1.4", "the session of every pair that was cut is verified again, from the pair's own heal", within(scenario.BarSessionsBack), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
-		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
-		took := ask(ctx, scenario.WaitSettle, split.Reverified)
-		verdict.Time("from a pair's heal to its verified session", took, scenario.BarSessionsBack, scenario.ProbeSlack)
+		verdict.React(ctx, "from a pair's heal to its verified session", scenario.WaitSettle, scenario.BarSessionsBack, scenario.ProbeSlack,
+			after(s.SessionsVerified, split.Reverified))
 	})
 
 	criterion(sc, "S1.3", "both sides acknowledge writes in the cut; each is on every node after it, once, with its content", "0", func(ctx SpecContext) {
@@ -94,21 +91,35 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S1.5", "a cut link is routed around, both ways and one way: the longest time without a frame", within(scenario.BarGap), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
-		gaps := verdict.Times{}
-		for _, f := range []struct {
+		// Both are cut before either is judged: S1.X is about both, whatever becomes of the first.
+		type watched struct {
 			fixture string
-			cut     **scenario.Partition
-		}{{linkFixture, &link}, {onewayFixture, &oneway}} {
-			verdict.Must(s.AwaitWell(ctx))
-			*f.cut = disturb(ctx, s, s.Partition, f.fixture)
-			until, err := (*f.cut).Watch(ctx)
-			verdict.Must(err)
-			for way, gap := range ask(ctx, scenario.WaitSettle, func(ctx context.Context) (verdict.Times, error) { return (*f.cut).Gaps(ctx, until) }) {
-				gaps[way+" by "+f.fixture] = gap
-			}
-			verdict.Must((*f.cut).End(ctx))
+			cut     *scenario.Partition
+			until   time.Time
 		}
-		verdict.Time("without a frame", gaps, scenario.BarGap, scenario.ProbeSlack)
+		cuts := []watched{{fixture: linkFixture}, {fixture: onewayFixture}}
+		for i := range cuts {
+			c := &cuts[i]
+			verdict.Must(s.AwaitWell(ctx))
+			c.cut = disturb(ctx, s, s.Partition, c.fixture)
+			var err error
+			c.until, err = c.cut.Watch(ctx)
+			verdict.Must(err)
+			verdict.Must(c.cut.End(ctx))
+		}
+		verdict.React(ctx, "without a frame", scenario.WaitScraped, scenario.BarGap, scenario.ProbeSlack, func(ctx context.Context) (verdict.Times, error) {
+			gaps := verdict.Times{}
+			for _, c := range cuts {
+				found, err := c.cut.Gaps(ctx, c.until)
+				if err != nil {
+					return nil, err
+				}
+				for way, gap := range found {
+					gaps[way+" by "+c.fixture] = gap
+				}
+			}
+			return gaps, nil
+		})
 	})
 
 	criterion(sc, "A2", "MeshNodeUnreachable fires in the partition and resolves after it", "yes", func(ctx SpecContext) {
@@ -122,7 +133,5 @@ var _ = describe(scenario.Scenario{
 		judgeDashboard(ctx, s, split.Tailed())
 	})
 
-	diagnosis(sc, func() []scenario.Diagnosis {
-		return []scenario.Diagnosis{split.May(metric.NetworkPartition), link.May(metric.LinkFailure), oneway.May(metric.LinkFailure)}
-	}, func() *scenario.Episode { return oneway.Episode })
+	diagnosis(sc)
 })

@@ -5,12 +5,10 @@ import (
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
-	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // The faults of scenario 3: the document's crash, once and every five minutes.
@@ -41,36 +39,32 @@ func crashSpecs(sc *scenario.Scenario, fixture string) {
 	})
 
 	criterion(sc, "S3.1", "the pod restarts by its policy: another one is ready in its place", within(scenario.BarRestarted), func(ctx SpecContext) {
-		back := ask(ctx, scenario.WaitRestart, crash.Back)
 		// The kubelet counts whole seconds.
-		verdict.Time("from the kill to a ready successor", verdict.Times{crash.Victim: back.Sub(crash.KilledAt)}, scenario.BarRestarted, time.Second)
+		verdict.React(ctx, "from the kill to a ready successor", scenario.WaitRestart, scenario.BarRestarted, time.Second, func(ctx context.Context) (verdict.Times, error) {
+			back, err := crash.Back(ctx)
+			return verdict.Times{crash.Victim: back.Sub(crash.KilledAt)}, err
+		})
 	})
 
 	crashCriteria(sc, &s, &crash)
 
-	diagnosis(sc, func() []scenario.Diagnosis {
-		return []scenario.Diagnosis{crash.May(metric.NodeCrash).Only(crash.Victim)}
-	},
-		func() *scenario.Episode { return crash.Episode })
+	diagnosis(sc)
 }
 
 // crashCriteria are those that hold with and without an immediate successor.
 func crashCriteria(sc *scenario.Scenario, s **scenario.Run, crash **scenario.Crash) {
 	criterion(sc, "S3.2", "every client session that was at home on the victim answers elsewhere, and is counted", within(scenario.BarMigrated), func(ctx SpecContext) {
-		took, err := (*crash).Migrated(ctx)
-		verdict.Must(err)
-		verdict.EventuallyHolds(ctx, scenario.WaitScraped, (*crash).MigrationsCounted)
 		// The probers date the loss, the clients the answer.
 		slack := scenario.ProbeSlack + ask(ctx, scenario.WaitAnswer, (*s).Skew)
-		verdict.Time("from the loss of the victim to an answer elsewhere", took, scenario.BarMigrated, slack)
+		verdict.React(ctx, "from the loss of the victim to an answer elsewhere", scenario.WaitSettle, scenario.BarMigrated, slack, (*crash).Migrated)
 	})
 
 	criterion(sc, "S3.3", "clients see no failure: none failed, none hung, none slow, no record lost", "0", func(ctx SpecContext) {
-		verdict.EventuallyHolds(ctx, scenario.WaitSettle, (*s).SessionsVerified)
 		heal(ctx, (*crash).Episode)
 		verdict.Must((*crash).AwaitTail(ctx))
 		judgeRecords(ctx, *s)
 		judgeOperations(ctx, *s, (*crash).Tailed())
+		verdict.EventuallyHolds(ctx, scenario.WaitSettle, (*s).SessionsVerified)
 	})
 }
 
@@ -93,17 +87,19 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S3.5", "it was a crash: every survivor lost the victim's heartbeats, with no successor to tell it", "≥ 1", func(ctx SpecContext) {
-		unheard := verdict.Eventually(ctx, crash.Unheard).WithTimeout(scenario.WaitScraped)
-		unheard.Should(HaveEach(BeNumerically(">=", 1)))
-		verdict.AtLeast("losses of the victim", ask(ctx, scenario.WaitAnswer, crash.Unheard), 1, "losses")
+		lost := verdict.Reached(ctx, "losses of the victim", scenario.WaitScraped, 1, "losses", crash.Unheard)
+		verdict.AtLeast("losses of the victim", lost, 1, "losses")
 	})
 
 	criterion(sc, "S3.4", "on every survivor the loop heals: five phases in order, under one incident about the victim, actions done", "yes", func(ctx SpecContext) {
 		verdict.Must(release(ctx))
 		heal(ctx, crash.Episode)
-		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return crash.Loop().Executed(ctx) })
-		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error { return crash.Loop().Recorded(ctx) })
-		verdict.Yes(nil)
+		verdict.Holds(ctx, scenario.WaitSettle, func(ctx context.Context) error {
+			if err := crash.Loop().Executed(ctx); err != nil {
+				return err
+			}
+			return crash.Loop().Recorded(ctx)
+		})
 	})
 
 	loop(sc, func() *scenario.Loop { return crash.Loop() },
@@ -119,8 +115,5 @@ var _ = describe(scenario.Scenario{
 		judgeAlert(ctx, s, alert.HealingTriggered, crash.Episode, alert.Firing)
 	})
 
-	diagnosis(sc, func() []scenario.Diagnosis {
-		return []scenario.Diagnosis{crash.May(metric.NodeCrash).Only(crash.Victim)}
-	},
-		func() *scenario.Episode { return crash.Episode })
+	diagnosis(sc)
 })

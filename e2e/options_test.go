@@ -14,6 +14,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/guard"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/trial"
 	"github.com/x0tta6bl4/mesh/fixtures"
@@ -33,6 +34,7 @@ type options struct {
 	list        bool
 	judge       string
 	mapek       string
+	control     string
 	lanes       int
 	fault       string
 	byHand      bool // -fault was given
@@ -65,6 +67,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.DurationVar(&o.lasts, "for", 0, "with -fault: take it back after this time, if its fixture lasts longer")
 	f.BoolVar(&o.list, "scenarios", false, "print every scenario with its criteria as JSON, after the checks, and run nothing")
 	f.StringVar(&o.mapek, "mapek", "on", "`off` runs the nodes without their loop: the control, in which what healing brings about has to fail")
+	f.StringVar(&o.control, "control", "", "`absent` injects no fault and judges as if it had: the control, in which what claims a reaction has to fail; it never ends with 0")
 	f.IntVar(&o.lanes, "lanes", runtime.NumCPU(), "run so many scenarios at a time")
 	f.StringVar(&o.abortOn, "abort-on", "", "take a scenario's fault back and end it when this PromQL `expression` returns anything ("+guard.Namespace+" is its mesh's namespace), besides when clients are not served for "+guard.Unserved.String()+" without a fault; "+guard.Off+": never")
 	f.BoolVar(&o.verbose, "v", false, "print Ginkgo's own output instead of showing the run live")
@@ -84,6 +87,9 @@ func (o *options) check() error {
 	}
 	if o.mapek != "on" && o.mapek != "off" {
 		return fmt.Errorf("-mapek %q: on or off", o.mapek)
+	}
+	if o.control != "" && o.control != report.ControlAbsent {
+		return fmt.Errorf("-control %q: %s, or nothing", o.control, report.ControlAbsent)
 	}
 	if o.lanes < 1 {
 		return fmt.Errorf("-lanes %d: at least 1", o.lanes)

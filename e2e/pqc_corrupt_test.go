@@ -28,7 +28,6 @@ var _ = describe(scenario.Scenario{
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 	var attack *scenario.Attack
-	var failure *scenario.Failure
 	var old *scenario.Replay
 
 	BeforeAll(func(ctx SpecContext) {
@@ -48,7 +47,7 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S2.4", "after the last invalidation new keys are made, another session at both ends, and old frames drop", within(scenario.BarRotated), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
-		took := ask(ctx, scenario.WaitSettle, attack.Rotated)
+		took := verdict.Reacted(ctx, "from the attack's end to new keys", attack.Left(scenario.WaitSettle), scenario.BarRotated, attack.Rotated)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, func(ctx context.Context) error {
 			after, err := attack.SessionIDs(ctx)
@@ -79,7 +78,7 @@ var _ = describe(scenario.Scenario{
 	criterion(sc, "S2.6", "the mesh goes on without a verifier that fails, and takes it back: no operation fails, no record or journal is lost", "0", func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified) // the attack's incidents may still be open
-		failure = disturb(ctx, s, s.Fail, failureFixture)
+		failure := disturb(ctx, s, s.Fail, failureFixture)
 		heal(ctx, failure.Episode)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
 		verdict.Must(failure.Continued(ctx))
@@ -94,10 +93,5 @@ var _ = describe(scenario.Scenario{
 		judgeAlert(ctx, s, alert.VerificationFailureSpike, attack.Episode, alert.Resolved)
 	})
 
-	diagnosis(sc, func() []scenario.Diagnosis {
-		return []scenario.Diagnosis{
-			attack.May(metric.VerificationFailed, metric.HighFailureRate).Only(attack.Suspect),
-			failure.May(metric.NodeCrash).Only(failure.Victim),
-		}
-	}, func() *scenario.Episode { return failure.Episode })
+	diagnosis(sc)
 })

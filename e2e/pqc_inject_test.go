@@ -25,7 +25,7 @@ var _ = describe(scenario.Scenario{
 	Labels: []string{"pqc-failures"}, Fixtures: []string{injectFixture, forgeFixture},
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
-	var attack, forgery *scenario.Attack
+	var attack *scenario.Attack
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, sc)
@@ -53,17 +53,12 @@ var _ = describe(scenario.Scenario{
 		heal(ctx, attack.Episode)
 		judgeInnocents(ctx, s, attack)
 		sessions := ask(ctx, scenario.WaitAnswer, s.AllSessions)
-		forgery = disturb(ctx, s, s.Inject, forgeFixture)
+		forgery := disturb(ctx, s, s.Forge, forgeFixture)
 		heal(ctx, forgery.Episode)
 		verdict.Must(forgery.AwaitTail(ctx))
-		forgery.Suspect = "" // nobody of the mesh is
 		judgeInnocents(ctx, s, forgery)
 		verdict.Yes(scenario.Kept(sessions, ask(ctx, scenario.WaitAnswer, func(ctx context.Context) (map[string]string, error) { return s.AllSessions(ctx) })))
 	})
 
-	diagnosis(sc, func() []scenario.Diagnosis {
-		return []scenario.Diagnosis{
-			attack.May(metric.VerificationFailed, metric.HighFailureRate).Only(attack.Suspect), forgery.May(),
-		}
-	}, func() *scenario.Episode { return forgery.Episode })
+	diagnosis(sc)
 })

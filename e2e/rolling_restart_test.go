@@ -1,10 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -25,8 +25,14 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "R1", "every pod is replaced by a ready one", "yes", func(ctx SpecContext) {
-		verdict.Must(s.Mesh.Restart(ctx))
-		verdict.Eventually(ctx, s.Unreplaced).WithTimeout(scenario.WaitRollout).Should(BeEmpty(), "pods that were not replaced")
+		verdict.Must(s.Restart(ctx))
+		verdict.Holds(ctx, scenario.WaitRollout, func(ctx context.Context) error {
+			left, err := s.Unreplaced(ctx)
+			if err == nil && len(left) > 0 {
+				err = verdict.Shortf("pods that were not replaced: %v", left)
+			}
+			return err
+		})
 		verdict.Measured("from the order to the last ready pod", time.Since(window.Start))
 		window.End = time.Now()
 	})

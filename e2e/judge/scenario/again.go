@@ -11,7 +11,6 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
-	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Again judges a finished run once more from its artefacts: by its journals, its clients'
@@ -54,7 +53,7 @@ func (r *Run) again(id string) judgement {
 			case 'E':
 				return holds(l.Executed)
 			case 'X':
-				return none("incidents", func(ctx context.Context) ([]string, error) { return r.Misdiagnoses(ctx, r.allowed()...) })
+				return none("incidents", r.Misdiagnoses)
 			}
 		}
 	}
@@ -111,41 +110,6 @@ func (r *Run) loop() *Loop {
 		}
 	}
 	return nil
-}
-
-// allowed are the diagnoses that the run's faults call for, as its spec says.
-func (r *Run) allowed() []Diagnosis {
-	var all []Diagnosis
-	attacked := false
-	for i, f := range r.faults {
-		switch f := f.(type) {
-		case *Partition:
-			switch {
-			case r.Design == "4": // under a delay
-				all = append(all, f.May(metric.LinkFailure, metric.LatencySLO))
-			case i == 0:
-				all = append(all, f.May(metric.NetworkPartition))
-			default:
-				all = append(all, f.May(metric.LinkFailure))
-			}
-		case *Attack:
-			if attacked { // the second is off the path
-				all = append(all, f.May())
-				continue
-			}
-			attacked = true
-			all = append(all, f.May(metric.VerificationFailed, metric.HighFailureRate).Only(f.Suspect))
-		case *Crash:
-			all = append(all, f.May(metric.NodeCrash).Only(f.Victim))
-		case *Failure:
-			all = append(all, f.May(metric.NodeCrash).Only(f.Victim))
-		case *Delay:
-			all = append(all, f.May(metric.LatencySLO))
-		case *Stress:
-			all = append(all, f.May(metric.ResourceExhaustion, metric.LatencySLO).Only(f.Victim))
-		}
-	}
-	return all
 }
 
 // holds is a judgement of yes or no.

@@ -69,8 +69,17 @@ func (r *Run) Corrupt(ctx context.Context, fixture string) (*Attack, error) {
 }
 
 // Inject starts an attacker in a pod of its own, by a fixture, and proves by what it says
-// that it attacks.
+// that it attacks. It is a member of the mesh, and the suspect.
 func (r *Run) Inject(ctx context.Context, fixture string) (*Attack, error) {
+	return r.attack(ctx, fixture, func(a *Attack, attacker string) { a.Suspect = attacker })
+}
+
+// Forge is Inject of an attacker who is off the path: nobody of the mesh is the suspect.
+func (r *Run) Forge(ctx context.Context, fixture string) (*Attack, error) {
+	return r.attack(ctx, fixture, func(*Attack, string) {})
+}
+
+func (r *Run) attack(ctx context.Context, fixture string, suspect func(*Attack, string)) (*Attack, error) {
 	o, err := r.load(fixture)
 	if err != nil {
 		return nil, err
@@ -84,14 +93,16 @@ func (r *Run) Inject(ctx context.Context, fixture string) (*Attack, error) {
 		if len(pods) != 1 {
 			return fmt.Errorf("%d pods with app=%s, not one", len(pods), app)
 		}
-		a.Suspect = pods[0].Name
-		l, err := r.told(ctx, a.Suspect, "")
+		suspect(a, pods[0].Name)
+		l, err := r.told(ctx, pods[0].Name, "")
 		if err == nil && l.Event == "" {
 			err = errors.New("the injector has said nothing yet")
 		}
 		return err
 	}
-	a.Episode, err = r.inject(ctx, o, func(*Episode) proof { return proof{bites: look, over: look} })
+	a.Episode, err = r.inject(ctx, o, func(*Episode) proof {
+		return proof{bites: look, over: look, presume: func() error { suspect(a, o.GetName()); return nil }}
+	})
 	return note(r, a, err)
 }
 
@@ -119,6 +130,9 @@ func (r *Run) told(ctx context.Context, pod, container string) (line struct {
 
 // End returns when the attack ended, by the attacker's own last line.
 func (a *Attack) End(ctx context.Context) (time.Time, error) {
+	if a.Absent {
+		return a.Window.End, nil
+	}
 	l, err := a.run.told(ctx, a.Suspect, cmp.Or(a.Container, corruptContainer))
 	if err == nil && l.Event != "detached" {
 		err = fmt.Errorf("the attack is not over: %s", l.Event)

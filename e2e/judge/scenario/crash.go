@@ -33,7 +33,6 @@ type Crash struct {
 	GoneAt time.Time
 
 	killed corev1.Pod // as it was deployed
-	homed  float64    // client sessions that were at home there before
 }
 
 // Crash kills a pod by a fixture and proves from outside that it is gone:
@@ -49,6 +48,10 @@ func (r *Run) Crash(ctx context.Context, fixture string) (*Crash, error) {
 		return proof{
 			bites: func(ctx context.Context) error { return c.gone(ctx, e) },
 			over:  func(ctx context.Context) error { _, err := c.Back(ctx); return err },
+			presume: func() error {
+				c.KilledAt, c.DiedAt = e.Window.Start, e.Window.Start
+				return c.meet(e)
+			},
 		}
 	})
 	return note(r, c, err)
@@ -115,19 +118,26 @@ func homed(want, made int, told map[string]float64) error {
 	return nil
 }
 
-// gone proves the crash.
-func (c *Crash) gone(ctx context.Context, e *Episode) error {
-	if len(e.Victims) != 1 {
-		return fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+// meet finds out who the victim is, and who the survivors are.
+func (c *Crash) meet(e *Episode) (err error) {
+	if c.Victim, err = e.victim(); err != nil {
+		return err
 	}
-	r := e.run
-	c.Victim = e.Victims[0]
-	c.Survivors = slices.DeleteFunc(slices.Clone(r.Nodes), func(n string) bool { return n == c.Victim })
-	for _, p := range r.pods {
+	c.Survivors = slices.DeleteFunc(slices.Clone(e.run.Nodes), func(n string) bool { return n == c.Victim })
+	for _, p := range e.run.pods {
 		if p.Name == c.Victim {
 			c.killed = p
 		}
 	}
+	return nil
+}
+
+// gone proves the crash.
+func (c *Crash) gone(ctx context.Context, e *Episode) error {
+	if err := c.meet(e); err != nil {
+		return err
+	}
+	r := e.run
 	pod, err := r.pod(ctx, c.Victim)
 	if err != nil {
 		return err
@@ -216,30 +226,25 @@ func (c *Crash) Lost(ctx context.Context) error {
 	return nil
 }
 
-// Migrated waits until every client session that was at home on the victim has
-// answered elsewhere, and returns how long after the mesh lost the victim each did.
+// Migrated returns how long after the mesh lost the victim each client session that was at
+// home there answered elsewhere. That one has not, or that the survivors do not count each, is
+// a shortfall.
 func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {
-	took := verdict.Times{}
-	err := await(ctx, WaitSettle, func(ctx context.Context) error {
-		lost := c.DiedAt
-		if pod, err := c.run.pod(ctx, c.Victim); err != nil {
-			return err
-		} else if pod != nil && mesh.Ailing(*pod) == "" {
-			successor, err := c.run.Mesh.Journal(ctx, c.Victim)
-			if err != nil {
-				return err
-			}
-			lost = LostAt(c.KilledAt, c.DiedAt, successor)
+	c.GoneAt = c.DiedAt
+	if pod, err := c.run.pod(ctx, c.Victim); err != nil {
+		return nil, err
+	} else if pod != nil && mesh.Ailing(*pod) == "" {
+		successor, err := c.run.Mesh.Journal(ctx, c.Victim)
+		if err != nil {
+			return nil, err
 		}
-		c.GoneAt = lost
-		t, err := c.takeover(ctx)
-		for id, d := range t.Took {
-			took[id] = d
-		}
-		c.homed = float64(t.Homed())
-		return err
-	})
-	return took, err
+		c.GoneAt = LostAt(c.KilledAt, c.DiedAt, successor)
+	}
+	t, err := c.takeover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return verdict.Times(t.Took), c.migrationsCounted(ctx, t.Homed())
 }
 
 // takeover returns what became of the client sessions that were at home on the victim when the
@@ -259,10 +264,10 @@ func (c *Crash) takeover(ctx context.Context) (verify.Takeover, error) {
 	return t, nil
 }
 
-// MigrationsCounted checks that the survivors together count exactly as many migrations as client
-// sessions were at home on the victim, by the last that it told of itself. Migrated must have
-// been asked before.
-func (c *Crash) MigrationsCounted(ctx context.Context) error {
+// migrationsCounted checks that the survivors together count exactly as many migrations as client
+// sessions were at home on the victim, by the last that it told of itself. So many are known
+// to have been there by clients.
+func (c *Crash) migrationsCounted(ctx context.Context, known int) error {
 	told, err := c.run.Prom.At(metric.SessionsHomed, nil, c.Window.Namespace, []string{c.Victim}, c.KilledAt)(ctx)
 	if err != nil {
 		return err
@@ -273,7 +278,7 @@ func (c *Crash) MigrationsCounted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return migrations(c.homed, told[c.Victim], counted)
+	return migrations(float64(known), told[c.Victim], counted)
 }
 
 // migrations judges a count of migrations by how many client sessions the clients know to have

@@ -90,7 +90,9 @@ func (r *Run) delay(ctx context.Context, o fault.Object) (*Delay, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.Served, err = r.netem(ctx, d.Slow)
+	if !d.Absent {
+		d.Served, err = r.netem(ctx, d.Slow)
+	}
 	return note(r, d, verdict.Unproven(err))
 }
 
@@ -157,16 +159,16 @@ func leastDelay(o fault.Object) (time.Duration, error) {
 	return latency - jitter, err
 }
 
-// Avoided waits until the routes to each other of two nodes whose link is cut lead through
-// none of the slow pods any more, and returns how long each took from the proof of the
-// delay, the time between two scrapes included.
-func (d *Delay) Avoided(ctx context.Context, cut *Partition) (verdict.Times, error) {
+// Avoided returns a question to be asked until it has an answer: how long did the routes to
+// each other of two nodes whose link is cut take, from the proof of the delay, to lead through
+// none of the slow pods any more? The time between two scrapes is part of it.
+func (d *Delay) Avoided(cut *Partition) func(context.Context) (verdict.Times, error) {
 	took := verdict.Times{}
 	a, b := cut.Cut[0].A, cut.Cut[0].B
-	err := await(ctx, WaitSettle, func(ctx context.Context) error {
+	return func(ctx context.Context) (verdict.Times, error) {
 		detours, err := d.run.Detour(ctx, a, b)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, end := range []string{a, b} {
 			hop, known := detours[end]
@@ -175,14 +177,13 @@ func (d *Delay) Avoided(ctx context.Context, cut *Partition) (verdict.Times, err
 			case known && !slices.Contains(d.Slow, hop):
 				took[end] = time.Since(*d.Times.Proven)
 			case !known: // a cut that is over needs no relay
-				return orOver(ctx, cut, verdict.Shortf("%s reaches the other end through no relay", end))
+				return nil, orOver(ctx, cut, verdict.Shortf("%s reaches the other end through no relay", end))
 			default:
-				return verdict.Shortf("%s still goes through %q after %v", end, hop, time.Since(*d.Times.Proven).Round(time.Second))
+				return nil, verdict.Shortf("%s still goes through %q after %v", end, hop, time.Since(*d.Times.Proven).Round(time.Second))
 			}
 		}
-		return nil
-	})
-	return took, err
+		return took, nil
+	}
 }
 
 // Routed checks through which node each of two nodes reaches the other now: through slow

@@ -10,6 +10,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Diagnosis is what may be found on any node while an episode lasts, and in its tail.
@@ -26,12 +27,48 @@ type Diagnosis struct {
 	About []string
 }
 
-// May returns the diagnoses that an episode allows: incidents of these types, and no
-// others.
-func (e *Episode) May(incidents ...string) Diagnosis {
-	if e == nil {
-		return Diagnosis{}
+// diagnosed is a fault that says what may be found because of it. One that does not allows
+// nothing.
+type diagnosed interface{ diagnosis() Diagnosis }
+
+// diagnosis of a partition: one link that is cut is no partition, and its ends are slow for as
+// long as who relays for them is.
+func (p *Partition) diagnosis() Diagnosis {
+	if len(p.Cut) > 1 {
+		return p.may(metric.NetworkPartition)
 	}
+	if p.besideDelay() {
+		return p.may(metric.LinkFailure, metric.LatencySLO)
+	}
+	return p.may(metric.LinkFailure)
+}
+
+// diagnosis of an attack on signatures: one by nobody of the mesh must be found nowhere.
+func (a *Attack) diagnosis() Diagnosis {
+	if a.Suspect == "" {
+		return a.may()
+	}
+	return a.may(metric.VerificationFailed, metric.HighFailureRate).only(a.Suspect)
+}
+
+func (c *Crash) diagnosis() Diagnosis   { return c.may(metric.NodeCrash).only(c.Victim) }
+func (f *Failure) diagnosis() Diagnosis { return f.may(metric.NodeCrash).only(f.Victim) }
+func (d *Delay) diagnosis() Diagnosis   { return d.may(metric.LatencySLO) }
+func (s *Stress) diagnosis() Diagnosis {
+	return s.may(metric.ResourceExhaustion, metric.LatencySLO).only(s.Victim)
+}
+
+// besideDelay reports whether the network was delayed while the partition was there.
+func (p *Partition) besideDelay() bool {
+	return slices.ContainsFunc(p.run.faults, func(f disturbed) bool {
+		d, ok := f.(*Delay)
+		return ok && d.Window.Start.Before(p.Window.End) && p.Window.Start.Before(d.Window.End)
+	})
+}
+
+// may returns the diagnosis that an episode allows: incidents of these types, and no
+// others.
+func (e *Episode) may(incidents ...string) Diagnosis {
 	w := e.Tailed()
 	d := Diagnosis{From: w.Start, To: w.End, Incidents: incidents}
 	if e.Times.Proven != nil {
@@ -40,15 +77,46 @@ func (e *Episode) May(incidents ...string) Diagnosis {
 	return d
 }
 
-// Only returns the diagnosis limited to incidents about some peers.
-func (d Diagnosis) Only(peers ...string) Diagnosis {
+// only returns the diagnosis limited to incidents about some peers.
+func (d Diagnosis) only(peers ...string) Diagnosis {
 	d.About = peers
 	return d
 }
 
-// Misdiagnoses names the incidents that opened on any node from the first episode to the
-// tail of the last one and that no episode of that time allows.
-func (r *Run) Misdiagnoses(ctx context.Context, allowed ...Diagnosis) ([]string, error) {
+// AwaitTails waits until every fault of the run is over, and its tail.
+func (r *Run) AwaitTails(ctx context.Context) error {
+	for _, f := range r.faults {
+		e := f.episode()
+		if e.aside {
+			continue
+		}
+		if err := e.AwaitHeal(ctx); err != nil {
+			return err
+		}
+		if err := e.AwaitTail(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Misdiagnoses names the incidents that opened on any node from the first fault to the tail of
+// the last one and that no fault of that time calls for. All that the scenario names must
+// have been there.
+func (r *Run) Misdiagnoses(ctx context.Context) ([]string, error) {
+	if len(r.faults) < len(r.Fixtures) {
+		return nil, verdict.Unproven(fmt.Errorf("%d of the scenario's %d faults were there", len(r.faults), len(r.Fixtures)))
+	}
+	var allowed []Diagnosis
+	for _, f := range r.faults {
+		if d, ok := f.(diagnosed); ok {
+			allowed = append(allowed, d.diagnosis())
+		}
+	}
+	return r.misdiagnoses(ctx, allowed)
+}
+
+func (r *Run) misdiagnoses(ctx context.Context, allowed []Diagnosis) ([]string, error) {
 	from, to := time.Time{}, time.Time{}
 	for _, d := range allowed {
 		if d.From.IsZero() || d.To.IsZero() {

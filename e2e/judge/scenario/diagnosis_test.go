@@ -50,12 +50,11 @@ func TestMisdiagnoses(t *testing.T) {
 func TestMisdiagnosesNeedTheirFaults(t *testing.T) {
 	over := &Episode{Window: prom.Window{Start: time.Now().Add(-time.Hour), End: time.Now().Add(-time.Minute)}}
 	for name, e := range map[string]*Episode{
-		"no fault":               nil,
 		"one that goes on":       {Window: prom.Window{Start: time.Now().Add(-time.Minute)}},
 		"one whose tail goes on": {Window: prom.Window{Start: time.Now().Add(-time.Minute), End: time.Now()}},
 		"one that was not begun": {},
 	} {
-		if got, err := new(Run).Misdiagnoses(t.Context(), over.May(), e.May()); verdict.Of(err) != report.Invalid {
+		if got, err := new(Run).misdiagnoses(t.Context(), []Diagnosis{over.may(), e.may()}); verdict.Of(err) != report.Invalid {
 			t.Errorf("%s: got %v, %v", name, got, err)
 		}
 	}
@@ -63,7 +62,7 @@ func TestMisdiagnosesNeedTheirFaults(t *testing.T) {
 
 // The tail belongs to the fault.
 func TestMayCoversTheTail(t *testing.T) {
-	d := (&Episode{Window: prom.Window{Start: at(0), End: at(1000)}}).May(metric.NodeCrash).Only("b")
+	d := (&Episode{Window: prom.Window{Start: at(0), End: at(1000)}}).may(metric.NodeCrash).only("b")
 	if !d.From.Equal(at(0)) || !d.To.Equal(at(1000).Add(Tail)) || len(d.Incidents) != 1 || len(d.About) != 1 {
 		t.Errorf("got %+v", d)
 	}

@@ -25,6 +25,8 @@ type Episode struct {
 	Times report.Fault
 	// Victims are the pods that the fault is in.
 	Victims []string
+	// Absent is whether it only is said to be there: see Env.
+	Absent bool `json:",omitempty"`
 
 	run       *Run
 	injection *fault.Injection
@@ -39,6 +41,17 @@ type Episode struct {
 // over.
 type proof struct {
 	bites, over func(context.Context) error
+	// presume finds out of a fault that is absent what bites finds out of one that is there;
+	// nil where that is nothing.
+	presume func() error
+}
+
+// victim is the one pod that the fault must be in.
+func (e *Episode) victim() (string, error) {
+	if len(e.Victims) != 1 {
+		return "", fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+	}
+	return e.Victims[0], nil
 }
 
 // stands checks from outside that the fault is still there: what is judged beside one that
@@ -90,11 +103,11 @@ func (r *Run) inject(ctx context.Context, o fault.Object, prove func(*Episode) p
 	if err != nil {
 		return nil, err
 	}
-	return r.injectIn(ctx, disturbance(lasts), o, prove)
+	return r.injectIn(ctx, r.env.Absent, disturbance(lasts), o, prove)
 }
 
-// injectIn is inject in a turn of such spans.
-func (r *Run) injectIn(ctx context.Context, spans []lane.Span, o fault.Object, prove func(*Episode) proof) (*Episode, error) {
+// injectIn is inject in a turn of such spans, and pretends if the fault is to be absent.
+func (r *Run) injectIn(ctx context.Context, absent bool, spans []lane.Span, o fault.Object, prove func(*Episode) proof) (*Episode, error) {
 	lasts, err := fault.Duration(o)
 	if err != nil {
 		return nil, err
@@ -103,14 +116,29 @@ func (r *Run) injectIn(ctx context.Context, spans []lane.Span, o fault.Object, p
 	if err != nil {
 		return nil, err
 	}
+	if absent {
+		return r.pretend(ctx, o, lasts, prove)
+	}
+	return r.apply(ctx, spans, o, lasts, period, prove)
+}
+
+// begin opens an episode right before its fault.
+func (r *Run) begin(o fault.Object, lasts time.Duration) *Episode {
+	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, lasts: lasts, Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
+	if r.Baseline.End.IsZero() {
+		r.Baseline.End = e.Window.Start
+	}
+	return e
+}
+
+// apply begins the episode of a fault that is there.
+func (r *Run) apply(ctx context.Context, spans []lane.Span, o fault.Object, lasts, period time.Duration, prove func(*Episode) proof) (*Episode, error) {
 	turn, err := r.turn(ctx, "inject "+o.GetName(), spans...)
 	if err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, turn: turn, lasts: lasts, Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
-	if r.Baseline.End.IsZero() {
-		r.Baseline.End = e.Window.Start
-	}
+	e := r.begin(o, lasts)
+	e.turn = turn
 	if e.injection, err = fault.Apply(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
 		return nil, verdict.Unproven(err)
 	}
@@ -185,6 +213,20 @@ func (e *Episode) End(ctx context.Context) error {
 		return verdict.Unproven(err)
 	}
 	return e.recovered(ctx, "after the fault was taken back")
+}
+
+// leastLeft is how long is asked at least for what should have come by now: two scrapes and a
+// bit, which is longer than the bars of seconds.
+const leastLeft = 5 * time.Second
+
+// Left is what is left of a wait that began with the fault or, where it is over, with its end:
+// what one criterion has waited for in vain need not be waited for by the next.
+func (e *Episode) Left(wait time.Duration) time.Duration {
+	since := e.Window.Start
+	if !e.Window.End.IsZero() {
+		since = e.Window.End
+	}
+	return max(wait-time.Since(since), leastLeft)
 }
 
 // withdraw deletes the fault. What it could only force is residue.

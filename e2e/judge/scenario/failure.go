@@ -28,15 +28,19 @@ func (r *Run) Fail(ctx context.Context, fixture string) (*Failure, error) {
 	}
 	f := &Failure{}
 	f.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
+		meet := func() (err error) {
+			f.Victim, err = e.victim()
+			return err
+		}
 		return proof{
 			bites: func(ctx context.Context) error {
-				if len(e.Victims) != 1 {
-					return fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+				if err := meet(); err != nil {
+					return err
 				}
-				f.Victim = e.Victims[0]
 				return r.runs(ctx, f.Victim, false)
 			},
-			over: func(ctx context.Context) error { return r.runs(ctx, f.Victim, true) },
+			over:    func(ctx context.Context) error { return r.runs(ctx, f.Victim, true) },
+			presume: meet,
 		}
 	})
 	return note(r, f, err)

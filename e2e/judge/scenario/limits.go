@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,7 +79,8 @@ const (
 const Tail = 10 * time.Second
 
 // How long the suite waits before it gives up. No verdict is measured against these: they
-// are wide, and only bound a run that is stuck.
+// are wide, and only bound a run that is stuck. The wait for a reaction is longer than its bar:
+// what has not come by then has missed it.
 const (
 	WaitTurn     = 5 * time.Minute  // other lanes leave a moment
 	WaitReady    = 3 * time.Minute  // the mesh: pods ready
@@ -90,10 +92,12 @@ const (
 	WaitRecover  = 30 * time.Second // Chaos Mesh says that it recovered, after the fault's duration
 	WaitRestart  = time.Minute      // a pod that was killed or failed is ready again
 	WaitRollout  = 4 * time.Minute  // every pod was replaced, one after the other
-	WaitScale    = 3 * time.Minute  // the autoscaler follows the load, up or down
+	WaitScaleUp  = 2 * time.Minute  // the autoscaler wants more, which is twice the bar
+	WaitScale    = 3 * time.Minute  // the autoscaler follows the load, up or down, and the pods do
 	WaitAlert    = 2 * time.Minute  // an alert changes its state
 	WaitHeal     = 15 * time.Second // the probers see it, too
 	WaitSettle   = 40 * time.Second // what is to hold again after the heal holds
+	WaitAvoided  = 25 * time.Second // routes leave a slow relay, while the link lasts cut for which it relays
 	WaitScraped  = 10 * time.Second // what a node counts is in Prometheus
 	WaitAnswer   = 20 * time.Second // the API server, a node or Prometheus answers
 	WaitCollect  = time.Minute      // artefacts of a scenario
@@ -135,6 +139,9 @@ var profiles = []Profile{
 	{Name: "quick", Fault: 20 * time.Second},
 	{Name: "full"},
 }
+
+// longest is how long a fault lasts at most that is absent: nobody waits for its alerts.
+func (p Profile) longest() time.Duration { return cmp.Or(p.Fault, Unsaid) }
 
 // FindProfile returns the profile of that name.
 func FindProfile(name string) (Profile, error) {

@@ -27,13 +27,21 @@ type Loop struct {
 	// From and To are when the incident may open.
 	From, To time.Time
 
-	run *Run
+	run     *Run
+	episode *Episode
 }
+
+// Left is what is left of a wait for what the loop does about the fault; see Episode.
+func (l *Loop) Left(wait time.Duration) time.Duration { return l.episode.Left(wait) }
+
+// late is how long after the end of what is looked at a node may tell of it: journals are read
+// from the nodes themselves.
+const late = 2 * time.Second
 
 // Expect returns what is expected of the loop in an episode: incidents open from right
 // before it to its end, or to now.
 func (e *Episode) Expect(l Loop) *Loop {
-	l.run, l.From, l.To = e.run, e.Window.Start, e.Window.Until(time.Now())
+	l.run, l.episode, l.From, l.To = e.run, e, e.Window.Start, e.Window.Until(time.Now())
 	return &l
 }
 
@@ -78,8 +86,12 @@ func (l *Loop) in(node string, entries []event.Entry) (journal.Incident, error) 
 	case len(about) == 1 && len(of) == 1:
 		return about[0], nil
 	case len(of) == 0:
-		return journal.Incident{}, verdict.Shortf("the journal of %s holds no %s after %s, but %s",
+		err := verdict.Shortf("the journal of %s holds no %s after %s, but %s",
 			node, l.Incident, l.From.UTC().Format(time.TimeOnly), journal.Kinds(entries, l.From))
+		if time.Since(l.To) > late { // none can open in a time that is over
+			err = verdict.Final(err)
+		}
+		return journal.Incident{}, err
 	}
 	return journal.Incident{}, verdict.Shortf("%s has %d incidents of %s, not one about %s: %v", node, len(of), l.Incident, strings.Join(want, ", "), of)
 }

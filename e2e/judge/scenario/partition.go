@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,16 +33,16 @@ type Partition struct {
 // Partition cuts the network by a fixture and proves from outside that every
 // way that it should cut is cut, and no other.
 func (r *Run) Partition(ctx context.Context, fixture string) (*Partition, error) {
-	return r.partition(ctx, fixture, AlertFor)
+	return r.partition(ctx, r.env.Absent, fixture, AlertFor)
 }
 
 // LongPartition is Partition for what is judged beside another fault: no profile makes it
-// shorter than a minute.
+// shorter than a minute, and it is there even where faults are absent, to be judged beside.
 func (r *Run) LongPartition(ctx context.Context, fixture string) (*Partition, error) {
-	return r.partition(ctx, fixture, time.Minute)
+	return r.partition(ctx, false, fixture, time.Minute)
 }
 
-func (r *Run) partition(ctx context.Context, fixture string, least time.Duration) (*Partition, error) {
+func (r *Run) partition(ctx context.Context, absent bool, fixture string, least time.Duration) (*Partition, error) {
 	o, err := r.loadFor(fixture, least)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,11 @@ func (r *Run) partition(ctx context.Context, fixture string, least time.Duration
 	}
 	p.Cut = probe.Pairs(p.Ways)
 	p.Open = probe.Without(all, p.Cut)
-	p.Episode, err = r.inject(ctx, o, func(*Episode) proof {
+	lasts, err := fault.Duration(o)
+	if err != nil {
+		return nil, err
+	}
+	p.Episode, err = r.injectIn(ctx, absent, disturbance(lasts), o, func(*Episode) proof {
 		return proof{
 			bites: func(context.Context) error { return r.seen(p.Cut, p.Open, p.Ways) },
 			over:  func(context.Context) error { return r.seen(nil, all, nil) },
@@ -69,6 +74,10 @@ func (r *Run) partition(ctx context.Context, fixture string, least time.Duration
 	for _, n := range r.Nodes {
 		peers := p.Lost(n)
 		if len(peers) == 0 {
+			continue
+		}
+		if p.Absent {
+			p.CutAt[n] = *p.Times.Injected
 			continue
 		}
 		losses, err := r.Probes.Losses(n, peers)
@@ -188,8 +197,7 @@ func (p *Partition) Reverified(ctx context.Context) (verdict.Times, error) {
 			return nil, err
 		}
 		for _, peer := range p.Lost(n) {
-			// At the proof each pair was cut; before, one may have been lost and heard again.
-			healed, err := p.run.Probes.Healed(n, peer, *p.Times.Proven)
+			healed, err := p.healedAt(n, peer)
 			if err != nil {
 				return nil, verdict.Unproven(err)
 			}
@@ -204,6 +212,18 @@ func (p *Partition) Reverified(ctx context.Context) (verdict.Times, error) {
 	return took, nil
 }
 
+// healedAt returns when a node reached a peer again that it had lost.
+func (p *Partition) healedAt(node, peer string) (time.Time, error) {
+	if p.Absent {
+		if p.Times.Recovered == nil {
+			return time.Time{}, errors.New("the fault is not over")
+		}
+		return *p.Times.Recovered, nil
+	}
+	// At the proof each pair was cut; before, one may have been lost and heard again.
+	return p.run.Probes.Healed(node, peer, *p.Times.Proven)
+}
+
 // Gaps returns for each way that was cut how long at most nothing came through it, by
 // relay, until an end that lies before the heal: first from the cut to the first frame, by
 // the receiver's journal, and then between two scrapes of its count of relayed frames.
@@ -216,8 +236,8 @@ func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, e
 		}
 		cut := p.CutAt[w.To]
 		e, ok := journal.First(entries, cut, journal.All(journal.Kind(event.PeerRelayed), journal.About(w.From)))
-		if !ok {
-			return nil, verdict.Shortf("the journal of %s holds no frame of %s by relay after the cut at %s, but %s",
+		if !ok || e.Time.After(until) {
+			return nil, verdict.Shortf("the journal of %s holds no frame of %s by relay in the cut since %s, but %s",
 				w.To, w.From, cut.Format(time.RFC3339Nano), journal.Kinds(entries, cut))
 		}
 		window := p.Window

@@ -52,7 +52,7 @@ func (r *Run) Replay(ctx context.Context, fixture string) (*Replay, error) {
 		return nil, err
 	}
 	// Nothing is judged by what it brings about: it needs no quiet moment.
-	p.Episode, err = r.injectIn(ctx, nil, o, func(*Episode) proof {
+	p.Episode, err = r.injectIn(ctx, r.env.Absent, nil, o, func(*Episode) proof {
 		return proof{
 			bites: func(ctx context.Context) error { _, err := p.told(ctx, r, "captured"); return err },
 			over:  func(ctx context.Context) error { _, err := p.told(ctx, r, "replayed"); return err },

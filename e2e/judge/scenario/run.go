@@ -49,6 +49,9 @@ type Env struct {
 	// NodeArgs are further flags of every node, such as --mapek=off for a
 	// control.
 	NodeArgs []string
+	// Absent injects no fault, but judges as if it had: a control, in which all that claims a
+	// reaction has to fail. A fault that only prepares what is judged is there all the same.
+	Absent bool
 }
 
 // faultless makes an error inconclusive that came before any fault.
@@ -238,6 +241,14 @@ func (r *Run) Unreplaced(ctx context.Context) ([]string, error) {
 		}
 	}
 	return left, nil
+}
+
+// Restart replaces the mesh's pods, one after the other, unless the faults are absent.
+func (r *Run) Restart(ctx context.Context) error {
+	if r.env.Absent {
+		return nil
+	}
+	return r.Mesh.Restart(ctx)
 }
 
 // Fault tells when the scenario's first fault, the document's own, was

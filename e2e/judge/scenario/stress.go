@@ -43,11 +43,14 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 	s := &Stress{}
 	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
 		var limit float64 // of the victim, in cores
+		meet := func() (err error) {
+			s.Victim, err = e.victim()
+			return err
+		}
 		look := func(ctx context.Context) (fault.Stress, error) {
-			if len(e.Victims) != 1 {
-				return fault.Stress{}, fmt.Errorf("the fault is in %d pods, not in one: %v", len(e.Victims), e.Victims)
+			if err := meet(); err != nil {
+				return fault.Stress{}, err
 			}
-			s.Victim = e.Victims[0]
 			pod, err := r.pod(ctx, s.Victim)
 			if err != nil || pod == nil {
 				return fault.Stress{}, fmt.Errorf("pod %s: %w", s.Victim, err)
@@ -59,6 +62,7 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 		var last fault.Stress
 		var lastAt time.Time
 		return proof{
+			presume: meet,
 			bites: func(ctx context.Context) error {
 				at := time.Now()
 				found, err := look(ctx)

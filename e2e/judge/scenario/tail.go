@@ -44,6 +44,19 @@ func (e *Episode) Bitten() prom.Window {
 	return w
 }
 
+// Came checks that an alert of the episode has come to a state. If it was never active by the
+// tail of an episode that is over, it is not going to be.
+func (e *Episode) Came(name string, l alert.Life, state string) error {
+	if l.State() == state {
+		return nil
+	}
+	err := verdict.Shortf("alert %s is %v, not %s", name, l, state)
+	if end := e.Tailed().End; l.State() == alert.Inactive && !end.IsZero() && time.Now().After(end.Add(WaitScraped)) {
+		return verdict.Final(err)
+	}
+	return err
+}
+
 // Own checks that an alert came of the episode: it was pending no earlier than its window
 // opened, and fired before the fault was over or, where the fault is a moment, in its tail.
 func (e *Episode) Own(name string, l alert.Life) error {
