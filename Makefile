@@ -51,7 +51,7 @@ scenarios: ## print the scenarios' names as a JSON array, nightly ones too
 	@printf '"%s"\n' $(SCENARIOS) | paste -sd, | sed 's/.*/[&]/'
 
 .PHONY: e2e-controls
-e2e-controls: runner ## run scenarios with the loop off, with faults that select nothing, and with a broken harness: no criterion may pass by itself
+e2e-controls: runner ## run scenarios without their faults, with the loop off, with faults that select nothing, and with a broken harness: no criterion may pass by itself
 	@.bin/e2e controls $(ARGS)
 
 .PHONY: e2e-mutants

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,63 +11,148 @@ import (
 
 func value(v float64) *float64 { return &v }
 
-// judged is a run in which every criterion of the table came to the same verdict, but for
-// one.
-func judged(all report.Criterion, row Row, one report.Criterion) *report.Summary {
-	s := &report.Summary{}
-	for _, name := range Scenarios() {
-		sc := report.Scenario{Name: name}
-		for _, r := range Rows {
-			if r.Scenario != name {
-				continue
-			}
-			c := all
-			if r == row {
-				c = one
-			}
-			c.ID = r.Criterion
-			sc.Criteria = append(sc.Criteria, c)
+// in is a run in a cell in which every criterion of the table came to the same verdict, but
+// for one.
+func in(c Cell, all report.Criterion, row Row, one report.Criterion) *report.Summary {
+	s := &report.Summary{Mapek: "on"}
+	switch c {
+	case NoFault:
+		s.Control = report.ControlAbsent
+	case LoopOff:
+		s.Mapek = "off"
+	}
+	for _, r := range Rows {
+		i := slices.IndexFunc(s.Scenarios, func(sc report.Scenario) bool { return sc.Name == r.Scenario })
+		if i < 0 {
+			i, s.Scenarios = len(s.Scenarios), append(s.Scenarios, report.Scenario{Name: r.Scenario})
 		}
-		s.Scenarios = append(s.Scenarios, sc)
+		judged := all
+		if r == row {
+			judged = one
+		}
+		judged.ID = r.Criterion
+		s.Scenarios[i].Criteria = append(s.Scenarios[i].Criteria, judged)
 	}
 	return s
 }
 
-// A criterion that must fail does so on its own bar, or it is vacuous.
+func row(t *testing.T, scenario, criterion string) Row {
+	t.Helper()
+	r, ok := Find(scenario, criterion)
+	if !ok {
+		t.Fatalf("no row of %s of %s", criterion, scenario)
+	}
+	return r
+}
+
+// A criterion that must fail does so on its own bar, or its red means nothing.
 func TestFail(t *testing.T) {
-	time := Row{Scenario: "network-partition", Criterion: "S1.4", Reacts: true, Heals: true}
-	holds := Row{Scenario: "network-partition", Criterion: "S1.P", Reacts: true, Heals: true, Holds: true}
+	late := report.Criterion{Verdict: report.Failed, Expected: "≤ 0", Measured: value(1)}
 	for name, c := range map[string]struct {
-		row     Row
 		c       report.Criterion
-		vacuous string
+		unsound string // empty: it failed as it must
 	}{
-		"over its bar":                {time, report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(14.3)}, ""},
-		"passed":                      {time, report.Criterion{Verdict: report.Passed, Expected: "≤ 3", Measured: value(0.2)}, "passed"},
-		"failed before its bar":       {time, report.Criterion{Verdict: report.Failed, Detail: "a counter stayed 0"}, "without a value: a counter stayed 0"},
-		"failed within its bar":       {time, report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(1)}, "as wanted"},
-		"invalid":                     {time, report.Criterion{Verdict: report.Invalid, Detail: "late"}, "is invalid: late"},
-		"not supported":               {time, report.Criterion{Verdict: report.NotSupported}, "is not supported"},
-		"a bar that nobody can read":  {time, report.Criterion{Verdict: report.Failed, Expected: "fast", Measured: value(1)}, "no bar"},
-		"yes or no, failed":           {holds, report.Criterion{Verdict: report.Failed, Detail: "planned nothing"}, ""},
-		"yes or no, failed, measured": {holds, report.Criterion{Verdict: report.Failed, Expected: "yes", Measured: value(0)}, ""},
-		"yes or no, passed":           {holds, report.Criterion{Verdict: report.Passed, Expected: "yes", Measured: value(1)}, "passed"},
+		"over its bar":                {report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(14.3)}, ""},
+		"never":                       {report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(40), Unit: "s", Never: true}, ""},
+		"never, of a count":           {report.Criterion{Verdict: report.Failed, Expected: "≥ 50", Measured: value(40), Never: true}, "no bar that what never comes misses"},
+		"never, within the bar":       {report.Criterion{Verdict: report.Failed, Expected: "≤ 60", Measured: value(40), Unit: "s", Never: true}, "as wanted"},
+		"passed":                      {report.Criterion{Verdict: report.Passed, Expected: "≤ 3", Measured: value(0.2)}, "passed"},
+		"failed before its bar":       {report.Criterion{Verdict: report.Failed, Detail: "a counter stayed 0"}, "without a value: a counter stayed 0"},
+		"failed within its bar":       {report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(1)}, "as wanted"},
+		"invalid":                     {report.Criterion{Verdict: report.Invalid, Detail: "late"}, "is invalid: late"},
+		"invalid, over its bar":       {report.Criterion{Verdict: report.Invalid, Expected: "≤ 3", Measured: value(14.3), Detail: "busy"}, "is invalid: busy"},
+		"not supported":               {report.Criterion{Verdict: report.NotSupported}, "is not supported"},
+		"a bar that nobody can read":  {report.Criterion{Verdict: report.Failed, Expected: "fast", Measured: value(1)}, "no bar"},
+		"yes or no, no":               {report.Criterion{Verdict: report.Failed, Expected: "yes", Measured: value(0)}, ""},
+		"yes or no, without a value":  {report.Criterion{Verdict: report.Failed, Detail: "a panic"}, "without a value"},
+		"yes or no, failed after yes": {report.Criterion{Verdict: report.Failed, Expected: "yes", Measured: value(1)}, "as wanted"},
 	} {
-		for _, r := range Judge(LoopOff, "", judged(report.Criterion{Verdict: report.Failed, Expected: "≤ 0", Measured: value(1)}, c.row, c.c), "network-partition") {
-			if r.Criterion != c.row.Criterion {
-				if r.Vacuous != "" {
-					t.Errorf("%s: %s, which failed on its bar, %s", name, r.Criterion, r.Vacuous)
+		for _, cell := range []Cell{NoFault, LoopOff} {
+			own := row(t, "network-partition", "S1.4")
+			for _, r := range Judge(cell, "", in(cell, late, own, c.c), "network-partition") {
+				switch {
+				case r.Criterion == own.Criterion && ((r.Unsound == "") != (c.unsound == "") || !strings.Contains(r.Unsound, c.unsound)):
+					t.Errorf("%s in cell %s: unsound %q, want %q", name, cell, r.Unsound, c.unsound)
+				case r.Criterion != own.Criterion && r.Must == Fail && r.Unsound != "":
+					t.Errorf("%s in cell %s: %s, which failed on its bar, %s", name, cell, r.Criterion, r.Unsound)
 				}
-			} else if (r.Vacuous == "") != (c.vacuous == "") || !strings.Contains(r.Vacuous, c.vacuous) {
-				t.Errorf("%s: vacuous %q, want %q", name, r.Vacuous, c.vacuous)
 			}
+		}
+	}
+}
+
+// Without a fault, what claims an absence has to hold.
+func TestPass(t *testing.T) {
+	for name, c := range map[string]struct {
+		c     report.Criterion
+		sound bool
+	}{
+		"passed":        {report.Criterion{Verdict: report.Passed, Expected: "≤ 0", Measured: value(0)}, true},
+		"failed":        {report.Criterion{Verdict: report.Failed, Expected: "≤ 0", Measured: value(1), Detail: "a false alarm"}, false},
+		"invalid":       {report.Criterion{Verdict: report.Invalid, Detail: "late"}, false},
+		"not supported": {report.Criterion{Verdict: report.NotSupported}, false},
+	} {
+		results := Judge(NoFault, "", in(NoFault, report.Criterion{Verdict: report.Passed}, row(t, "node-crash", "S3.3"), c.c), "node-crash")
+		i := slices.IndexFunc(results, func(r Result) bool { return r.Criterion == "S3.3" })
+		if i < 0 || results[i].Must != Pass || (results[i].Unsound == "") != c.sound {
+			t.Errorf("%s: %+v", name, results)
+		}
+	}
+}
+
+// A run that was not in the cell proves nothing of it, however it went: its criteria would pass
+// where they must because there was a fault, or fail because the mesh is broken.
+func TestARunElsewhere(t *testing.T) {
+	for _, cell := range Cells() {
+		for _, ran := range []*report.Summary{{Mapek: "on"}, {Mapek: "off"}, {Mapek: "on", Control: report.ControlAbsent}, {Mapek: "off", Control: report.ControlAbsent}} {
+			own := in(cell, report.Criterion{}, Row{}, report.Criterion{})
+			here := own.Mapek == ran.Mapek && own.Control == ran.Control
+			if wrong := elsewhere(cell, ran); (wrong == "") != here {
+				t.Errorf("cell %s, loop %s, control %q: %q", cell, ran.Mapek, ran.Control, wrong)
+			}
+		}
+	}
+	real := in(NoFault, report.Criterion{Verdict: report.Failed, Expected: "≤ 0", Measured: value(1)}, Row{}, report.Criterion{})
+	real.Control = ""
+	if s := (Score{Results: Judge(NoFault, "", real, "node-crash")}); s.Sound() != 0 || len(s.Results) == 0 {
+		t.Errorf("%d of %d sound in a run that had its faults", s.Sound(), len(s.Results))
+	}
+}
+
+// The table says of each criterion in each cell what must become of it, and why.
+func TestTheTableSaysWhy(t *testing.T) {
+	wants := map[Cell]map[Must]int{}
+	for _, r := range Rows {
+		for _, c := range Cells() {
+			e := r.In(c)
+			if e.Why == "" {
+				t.Errorf("%s of %s in cell %s: %q without a reason", r.Criterion, r.Scenario, c, e.Must)
+			}
+			if wants[c] == nil {
+				wants[c] = map[Must]int{}
+			}
+			wants[c][e.Must]++
+		}
+		if n := r.In(NoFault).Must; n == Nothing && r.Scenario != faultFree {
+			t.Errorf("nothing is wanted of %s of %s without its fault", r.Criterion, r.Scenario)
+		}
+	}
+	if wants[NoFault][Fail] < 45 || wants[NoFault][Pass] < 20 || wants[LoopOff][Fail] < 25 || wants[Empty][Invalidate] < 30 {
+		t.Errorf("%v", wants)
+	}
+	if e := row(t, "node-crash-held", "S3.5").In(NoFault); e.Must != Fail || !strings.HasSuffix(e.Why, "says so if there was none") {
+		t.Errorf("%+v", e)
+	}
+	for _, id := range []string{"S1.3", "S1.X", "F1"} {
+		if e := row(t, "network-partition", id).In(NoFault); e.Must != Pass {
+			t.Errorf("%s: %+v", id, e)
 		}
 	}
 }
 
 // Where nothing can be concluded, only that may be said, and why.
 func TestInvalidate(t *testing.T) {
-	row := Row{Scenario: "latency", Criterion: "S4.2", Heals: true}
+	own := row(t, "latency", "S4.2")
 	cause := report.Criterion{Verdict: report.Invalid, Detail: "the fault does not bite"}
 	for name, c := range map[string]struct {
 		c     report.Criterion
@@ -78,7 +164,7 @@ func TestInvalidate(t *testing.T) {
 		"passed":            {report.Criterion{Verdict: report.Passed}, false},
 	} {
 		for _, cell := range []Cell{Empty, Harness} {
-			results := Judge(cell, "", judged(cause, row, c.c), "latency")
+			results := Judge(cell, "", in(cell, cause, own, c.c), "latency")
 			score := Score{Results: results}
 			want := len(results)
 			if !c.sound && !(cell == Harness && c.c.Verdict == report.Passed) { // it may not need what is broken
@@ -93,7 +179,7 @@ func TestInvalidate(t *testing.T) {
 
 // A harness that is broken and not missed was not broken.
 func TestABrokenHarnessIsMissed(t *testing.T) {
-	all := judged(report.Criterion{Verdict: report.Passed}, Row{}, report.Criterion{})
+	all := in(Harness, report.Criterion{Verdict: report.Passed}, Row{}, report.Criterion{})
 	if s := (Score{Results: Judge(Harness, "x", all, "latency")}); s.Sound() != 0 || len(s.Results) == 0 {
 		t.Errorf("%d of %d sound", s.Sound(), len(s.Results))
 	}
@@ -101,12 +187,12 @@ func TestABrokenHarnessIsMissed(t *testing.T) {
 
 // What was not judged at all proves nothing, and what is not asked for is not scored.
 func TestJudgeAsksForEveryRow(t *testing.T) {
-	results := Judge(NoFault, "", &report.Summary{}, "network-partition")
-	if len(results) < 8 {
+	results := Judge(NoFault, "", &report.Summary{Control: report.ControlAbsent}, "network-partition")
+	if len(results) != 14 {
 		t.Errorf("%d results", len(results))
 	}
 	for _, r := range results {
-		if r.Vacuous == "" || r.Scenario != "network-partition" || r.Criterion == "S1.3" || r.Criterion == "F1" {
+		if r.Unsound != "was not judged" || r.Scenario != "network-partition" {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -131,10 +217,31 @@ func TestMisses(t *testing.T) {
 	}
 }
 
-func TestTable(t *testing.T) {
-	s := Score{Commit: "abc", Results: Judge(LoopOff, "", judged(report.Criterion{Verdict: report.Passed}, Row{}, report.Criterion{}), Scenarios()...)}
+// The matrix has a line for each criterion and a column for each cell, and tells what is not as
+// it must be.
+func TestMatrix(t *testing.T) {
+	never := report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(40), Unit: "s", Never: true}
+	s := Score{Commit: "abc", Results: Judge(LoopOff, "", in(LoopOff, report.Criterion{Verdict: report.Passed}, row(t, "node-crash", "S3.2"), never), "node-crash")}
+	s.Results = append(s.Results, Judge(NoFault, "", in(NoFault, report.Criterion{Verdict: report.Passed}, Row{}, report.Criterion{}), "node-crash")...)
 	var out bytes.Buffer
-	if err := s.Table(&out); err != nil || !strings.Contains(out.String(), "controls: 0 of ") || strings.Count(out.String(), "\n") != len(s.Results)+2 {
-		t.Errorf("%v\n%s", err, out.String())
+	if err := s.Matrix(&out); err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]string{}
+	for line := range strings.Lines(out.String()) {
+		lines[strings.Join(strings.Fields(line)[:2], " ")] = strings.Join(strings.Fields(line), " ")
+	}
+	for _, want := range []string{
+		"scenario criterion N O", "node-crash S3.1 passed ! -", "node-crash S3.2 passed ! failed (never, > 40 s; bar ≤ 3)", "node-crash S3.3 passed -",
+		"! S3.1 of node-crash in cell N must fail, for it claims a reaction, and there is nothing to react to, but passed",
+		"controls: 4 of 6 criteria and cells are as they must be, at commit abc, of a part only",
+	} {
+		if got := lines[strings.Join(strings.Fields(want)[:2], " ")]; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	s.Whole = true
+	if got := s.String(); strings.Contains(got, "part") || s.Sound() != 4 {
+		t.Errorf("%s", got)
 	}
 }

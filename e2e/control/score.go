@@ -1,13 +1,10 @@
 package control
 
 import (
-	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 )
@@ -19,43 +16,64 @@ type Result struct {
 	Cell      Cell           `json:"cell"`
 	Fault     string         `json:"fault,omitempty"` // of the harness, in cell H
 	Must      Must           `json:"must"`
+	Why       string         `json:"why"` // it must
 	Verdict   report.Verdict `json:"verdict"`
 	Measured  *float64       `json:"measured"`
+	Unit      string         `json:"unit"`
+	Never     bool           `json:"never,omitempty"` // measured is how long was waited in vain
 	Bar       string         `json:"bar"`
-	// Vacuous says why the criterion's green means nothing; empty: it did what it must.
-	Vacuous string `json:"vacuous,omitempty"`
+	// Unsound says why the criterion's verdict means nothing; empty: it did what it must.
+	Unsound string `json:"unsound,omitempty"`
 }
 
 // Score is what all cells together say, and of which commit.
 type Score struct {
-	Commit  string   `json:"commit"`
+	Commit string `json:"commit"`
+	// Whole is whether it is of all cells, and of all scenarios that are not nightly.
+	Whole   bool     `json:"whole"`
 	Results []Result `json:"results"`
 }
 
 // Judge holds a run in a cell against the table. A criterion of which the run says nothing
-// is vacuous, too: nobody knows what it would do.
+// is unsound, too: nobody knows what it would do. So is all of a run that was not in the cell.
 func Judge(c Cell, fault string, s *report.Summary, scenarios ...string) []Result {
 	var results []Result
 	for _, row := range Rows {
-		must := row.In(c)
-		if must == Nothing || !slices.Contains(scenarios, row.Scenario) {
+		want := row.In(c)
+		if want.Must == Nothing || !slices.Contains(scenarios, row.Scenario) {
 			continue
 		}
-		r := Result{Scenario: row.Scenario, Criterion: row.Criterion, Cell: c, Fault: fault, Must: must}
+		r := Result{Scenario: row.Scenario, Criterion: row.Criterion, Cell: c, Fault: fault, Must: want.Must, Why: want.Why}
 		if judged := find(s, row); judged == nil {
-			r.Vacuous = "was not judged"
+			r.Unsound = "was not judged"
 		} else {
-			r.Verdict, r.Measured, r.Bar = judged.Verdict, judged.Measured, judged.Expected
-			r.Vacuous = vacuous(row, must, judged)
+			r.Verdict, r.Measured, r.Unit, r.Never, r.Bar = judged.Verdict, judged.Measured, judged.Unit, judged.Never, judged.Expected
+			r.Unsound = unsound(want.Must, judged)
+		}
+		if other := elsewhere(c, s); other != "" {
+			r.Unsound = other
 		}
 		results = append(results, r)
 	}
 	if c == Harness && !slices.ContainsFunc(results, func(r Result) bool { return r.Verdict == report.Invalid }) {
 		for i := range results {
-			results[i].Vacuous = cmp.Or(results[i].Vacuous, "nothing was invalid: what was broken was not missed")
+			if results[i].Unsound == "" {
+				results[i].Unsound = "nothing was invalid: what was broken was not missed"
+			}
 		}
 	}
 	return results
+}
+
+// elsewhere says what keeps a run from being one in a cell; nothing if it was.
+func elsewhere(c Cell, s *report.Summary) string {
+	switch {
+	case (s.Control == report.ControlAbsent) != (c == NoFault):
+		return fmt.Sprintf("the run is none of cell %s: its faults were there, or were not", c)
+	case (s.Mapek == "off") != (c == LoopOff):
+		return fmt.Sprintf("the run is none of cell %s: its loop was %s", c, s.Mapek)
+	}
+	return ""
 }
 
 func find(s *report.Summary, row Row) *report.Criterion {
@@ -71,9 +89,15 @@ func find(s *report.Summary, row Row) *report.Criterion {
 	return nil
 }
 
-// vacuous says why a criterion did not do what it must; nothing if it did.
-func vacuous(row Row, must Must, c *report.Criterion) string {
-	if must == Invalidate || must == Spare {
+// unsound says why a criterion did not do what it must; nothing if it did.
+func unsound(must Must, c *report.Criterion) string {
+	switch must {
+	case Pass:
+		if c.Verdict != report.Passed {
+			return fmt.Sprintf("is %s where nothing was done to the mesh: %s", c.Verdict, c.Detail)
+		}
+		return ""
+	case Invalidate, Spare:
 		switch {
 		case must == Spare && c.Verdict == report.Passed:
 		case c.Verdict != report.Invalid:
@@ -88,8 +112,6 @@ func vacuous(row Row, must Must, c *report.Criterion) string {
 		return "passed"
 	case c.Verdict != report.Failed:
 		return fmt.Sprintf("is %s: %s", c.Verdict, c.Detail)
-	case row.Holds:
-		return ""
 	case c.Measured == nil:
 		return "failed without a value: " + c.Detail
 	}
@@ -97,6 +119,8 @@ func vacuous(row Row, must Must, c *report.Criterion) string {
 	switch {
 	case err != nil:
 		return err.Error()
+	case c.Never && !strings.HasPrefix(c.Expected, "≤ "):
+		return fmt.Sprintf("%q is no bar that what never comes misses", c.Expected)
 	case !missed:
 		return fmt.Sprintf("failed with %g, which is %s as wanted: %s", *c.Measured, c.Expected, c.Detail)
 	}
@@ -130,7 +154,7 @@ func Misses(bar string, measured float64) (bool, error) {
 func (s Score) Sound() int {
 	n := 0
 	for _, r := range s.Results {
-		if r.Vacuous == "" {
+		if r.Unsound == "" {
 			n++
 		}
 	}
@@ -138,29 +162,9 @@ func (s Score) Sound() int {
 }
 
 func (s Score) String() string {
-	return fmt.Sprintf("controls: %d of %d criteria and cells are as they must be, at commit %s", s.Sound(), len(s.Results), s.Commit)
-}
-
-// Table prints the matrix of criteria and cells, with what was measured against which bar, and
-// what is vacuous.
-func (s Score) Table(out io.Writer) error {
-	results := slices.Clone(s.Results)
-	slices.SortStableFunc(results, func(a, b Result) int {
-		return cmp.Or(cmp.Compare(a.Scenario, b.Scenario), cmp.Compare(a.Criterion, b.Criterion), cmp.Compare(a.Cell, b.Cell))
-	})
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "scenario\tcriterion\tcell\tmust\tverdict\tmeasured\tbar\tvacuous")
-	for _, r := range results {
-		measured := "-"
-		if r.Measured != nil {
-			measured = strconv.FormatFloat(*r.Measured, 'g', 4, 64)
-		}
-		cell := string(r.Cell)
-		if r.Fault != "" {
-			cell += ": " + r.Fault
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Scenario, r.Criterion, cell, r.Must, cmp.Or(string(r.Verdict), "-"), measured, r.Bar, r.Vacuous)
+	part := ""
+	if !s.Whole {
+		part = ", of a part only"
 	}
-	fmt.Fprintf(w, "%v\n", s)
-	return w.Flush()
+	return fmt.Sprintf("controls: %d of %d criteria and cells are as they must be, at commit %s%s", s.Sound(), len(s.Results), s.Commit, part)
 }

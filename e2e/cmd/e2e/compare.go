@@ -16,7 +16,7 @@ import (
 const resultsFile = ".results.jsonl"
 
 // keepResults adds what the run that has just ended measured to the results file. A run
-// with the loop off, or of one that left no summary, is none of those that are compared.
+// with the loop off or without its faults, or of one that left no summary, is none of those that are compared.
 func (s *session) keepResults(artifacts string) error {
 	dir, err := filepath.EvalSymlinks(filepath.Join(artifacts, "latest"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -29,7 +29,7 @@ func (s *session) keepResults(artifacts string) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil || summary.Mapek != "on" || summary.Started.Before(s.started) {
+	if err != nil || summary.Mapek != "on" || summary.Control != "" || summary.Started.Before(s.started) {
 		return err
 	}
 	r := trend.Of(filepath.Base(dir), commit(s.project), trend.Calibrate(), summary)

@@ -39,6 +39,7 @@ func TestKeepResults(t *testing.T) {
 	}{
 		"a run":             {&report.Summary{Mapek: "on", Started: started.Add(time.Second), Scenarios: measured}, 1},
 		"with the loop off": {&report.Summary{Mapek: "off", Started: started.Add(time.Second), Scenarios: measured}, 0},
+		"without a fault":   {&report.Summary{Mapek: "on", Control: report.ControlAbsent, Started: started.Add(time.Second), Scenarios: measured}, 0},
 		"an earlier run":    {&report.Summary{Mapek: "on", Started: started.Add(-time.Second), Scenarios: measured}, 0},
 		"nothing measured":  {&report.Summary{Mapek: "on", Started: started.Add(time.Second)}, 0},
 		"no summary":        {nil, 0},

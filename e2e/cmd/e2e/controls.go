@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,41 +14,24 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/control"
-	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/fixtures"
 )
-
-// breakage is a part of the harness that goes out of order while a scenario is judged.
-type breakage struct {
-	name, scenario string
-	// do and undo are shell scripts for every node of the cluster, or for its control plane.
-	everywhere bool
-	do, undo   string
-}
-
-// kubectl is how a control-plane node talks to its API server.
-const kubectl = "kubectl --kubeconfig=/etc/kubernetes/admin.conf "
-
-var breakages = []breakage{
-	{name: "Prometheus is stopped", scenario: "network-partition",
-		do: kubectl + "-n monitoring scale deployment prometheus --replicas=0", undo: kubectl + "-n monitoring scale deployment prometheus --replicas=1 && " + kubectl + "-n monitoring rollout status deployment prometheus --timeout=90s"},
-	{name: "a prober is killed", scenario: "network-partition", everywhere: true,
-		do: "pkill -KILL -x -n probe || true"},
-}
 
 // controls runs the scenarios where the mesh cannot pass, and wants every criterion to say
 // so.
 func controls(ctx context.Context, args []string) (int, error) {
 	flags := flag.NewFlagSet("controls", flag.ContinueOnError)
-	cells := flags.String("cells", "O,E,H", "comma-separated `cells` to run: "+string(control.LoopOff+","+control.Empty+","+control.Harness))
+	cells := flags.String("cells", "E,H,N,O", "comma-separated `cells` to run, in this order")
+	only := flags.String("only", "", "comma-separated `scenarios` to run; empty: all that are not nightly")
 	profile := flags.String("profile", "quick", "as of run")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage, err
 	}
 	for _, c := range fields(*cells) {
-		if !slices.Contains([]control.Cell{control.LoopOff, control.Empty, control.Harness}, control.Cell(c)) {
-			return exitUsage, fmt.Errorf("-cells: there is no cell %q, or nothing runs it yet", c)
+		if !slices.Contains(control.Cells(), control.Cell(c)) {
+			return exitUsage, fmt.Errorf("-cells: there is no cell %q: there are %v", c, control.Cells())
 		}
 	}
 	s, err := open()
@@ -55,37 +39,69 @@ func controls(ctx context.Context, args []string) (int, error) {
 		return exitFailed, err
 	}
 	defer s.close()
-	score := control.Score{Commit: commit(s.project)}
+	score := control.Score{Commit: commit(s.project), Whole: *only == "" && len(fields(*cells)) == len(control.Cells())}
 	err = s.inKept(ctx, func(e *engine.Engine, suite string) error {
+		chosen, err := s.chosen(ctx, suite, fields(*only))
+		if err != nil {
+			return err
+		}
 		for _, c := range fields(*cells) {
-			results, err := s.cell(ctx, e, suite, *profile, control.Cell(c))
+			began := time.Now()
+			results, err := s.cell(ctx, e, suite, *profile, control.Cell(c), chosen)
 			if err != nil {
 				return fmt.Errorf("cell %s: %w", c, err)
 			}
+			fmt.Fprintf(os.Stderr, "cell %s took %s\n", c, time.Since(began).Round(time.Second))
 			score.Results = append(score.Results, results...)
 		}
 		return nil
 	})
+	if err != nil {
+		score.Whole = false
+	}
 	code, err := s.code(err)
 	var table error
-	said := s.tell("controls", score, func(w io.Writer) { table = score.Table(w) })
-	if code == 0 && score.Sound() < len(score.Results) {
+	said := s.tell("controls", score, func(w io.Writer) { table = score.Matrix(w) })
+	if score.Whole {
+		said = errors.Join(said, s.keepScore(score))
+	}
+	if code == 0 && (len(score.Results) == 0 || score.Sound() < len(score.Results)) {
 		code = exitFailed
 	}
 	return code, errors.Join(err, said, table)
 }
 
-// cell runs the scenarios of one cell.
-func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile string, c control.Cell) ([]control.Result, error) {
+// chosen are the scenarios that are named, or all that are not nightly.
+func (s *session) chosen(ctx context.Context, suite string, names []string) ([]planned, error) {
+	all, err := s.scenarios(ctx, suite)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		if !slices.ContainsFunc(all, func(p planned) bool { return p.Name == n }) {
+			return nil, fmt.Errorf("-only: there is no scenario %q", n)
+		}
+	}
+	return slices.DeleteFunc(all, func(p planned) bool {
+		return len(names) == 0 && p.Nightly || len(names) > 0 && !slices.Contains(names, p.Name)
+	}), nil
+}
+
+// cell runs the chosen scenarios of one cell. Those of which it wants nothing are left out.
+func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile string, c control.Cell, chosen []planned) ([]control.Result, error) {
 	dir := filepath.Join(s.project, "artifacts", "controls", string(c))
 	args := []string{"-profile", profile, "-abort-on=off"} // what must fail here must not end it
-	switch c {
-	case control.LoopOff:
-		summary, _, err := s.judged(ctx, suite, dir, append(args, "-mapek=off", "-ginkgo.label-filter="+strings.Join(control.Scenarios(), " || "))...)
-		if err != nil {
-			return nil, err
+	var names, filters []string
+	for _, p := range chosen {
+		if slices.Contains(control.Scenarios(c), p.Name) {
+			names, filters = append(names, p.Name), append(filters, "("+p.Filter+")")
 		}
-		return control.Judge(c, "", summary, control.Scenarios()...), nil
+	}
+	switch c {
+	case control.NoFault:
+		args = append(args, "-control="+report.ControlAbsent)
+	case control.LoopOff:
+		args = append(args, "-mapek=off")
 	case control.Empty:
 		empty, err := os.MkdirTemp("", "fixtures")
 		if err != nil {
@@ -95,76 +111,68 @@ func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile str
 		if err := control.EmptyFixtures(fixtures.FS, empty); err != nil {
 			return nil, err
 		}
-		summary, _, err := s.judged(ctx, suite, dir, append(args, "-fixtures", empty, "-ginkgo.label-filter="+strings.Join(control.Emptied(), " || "))...)
-		if err != nil {
-			return nil, err
-		}
-		return control.Judge(c, "", summary, control.Emptied()...), nil
+		args = append(args, "-fixtures", empty)
+	case control.Harness:
+		return s.broken(ctx, e, suite, dir, args, chosen)
 	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	summary, _, err := s.judged(ctx, suite, dir, append(args, "-ginkgo.label-filter="+strings.Join(filters, " || "))...)
+	if err != nil {
+		return nil, err
+	}
+	return control.Judge(c, "", summary, names...), nil
+}
+
+// broken runs the scenarios of cell H, one after the other.
+func (s *session) broken(ctx context.Context, e *engine.Engine, suite, dir string, args []string, chosen []planned) ([]control.Result, error) {
 	var all []control.Result
 	for i, b := range breakages {
+		k := slices.IndexFunc(chosen, func(p planned) bool { return p.Name == b.scenario })
+		if k < 0 {
+			continue
+		}
 		over := make(chan error, 1)
 		watch, stop := context.WithCancel(ctx)
 		go func() { over <- b.strike(watch, e) }()
-		summary, _, err := s.judged(ctx, suite, filepath.Join(dir, fmt.Sprint(i)), append(args, "-ginkgo.label-filter="+alone(b.scenario))...)
+		summary, _, err := s.judged(ctx, suite, filepath.Join(dir, fmt.Sprint(i)), append(slices.Clone(args), "-ginkgo.label-filter="+chosen[k].Filter)...)
 		stop()
 		if err = errors.Join(err, <-over, b.mend(ctx, e)); err != nil {
 			return nil, fmt.Errorf("%s: %w", b.name, err)
 		}
-		all = append(all, control.Judge(c, b.name, summary, b.scenario)...)
+		all = append(all, control.Judge(control.Harness, b.name, summary, b.scenario)...)
 	}
 	return all, nil
 }
 
-// strikePoll is how often it is looked for the fault under which the harness is to break.
-const strikePoll = time.Second
+// scoreFile keeps the last score of all controls. It is not among the artefacts, which make
+// clean removes.
+const scoreFile = ".controls.json"
 
-// strike waits until a fault of Chaos Mesh is there, and breaks what is to be broken.
-func (b breakage) strike(ctx context.Context, e *engine.Engine) error {
-	nodes, err := remains.Nodes(ctx, e, remains.Kept())
+func (s *session) keepScore(score control.Score) error {
+	b, err := json.MarshalIndent(score, "", "  ")
 	if err != nil {
 		return err
 	}
-	plane := slices.IndexFunc(nodes, func(n string) bool { return strings.HasSuffix(n, "control-plane") })
-	if plane < 0 {
-		return fmt.Errorf("no control plane among %v", nodes)
-	}
-	every := time.NewTicker(strikePoll)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return errors.New("the run was over before there was a fault under which to break it")
-		case <-every.C:
-		}
-		out, err := e.Output(ctx, "exec", nodes[plane], "sh", "-c", kubectl+"get networkchaos -A -o name")
-		if err == nil && strings.TrimSpace(out) != "" {
-			return b.run(ctx, e, b.do)
-		}
-	}
+	return os.WriteFile(filepath.Join(s.project, scoreFile), append(b, '\n'), 0o644)
 }
 
-// mend undoes it, also after an interrupt.
-func (b breakage) mend(ctx context.Context, e *engine.Engine) error {
-	if b.undo == "" {
-		return nil
+// lastScore says how the last controls went, and of which commit: what a run's green is worth.
+func (s *session) lastScore() string {
+	b, err := os.ReadFile(filepath.Join(s.project, scoreFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return "controls: not run here yet: make e2e-controls says what a passed criterion is worth"
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	return b.run(ctx, e, b.undo)
-}
-
-func (b breakage) run(ctx context.Context, e *engine.Engine, script string) error {
-	nodes, err := remains.Nodes(ctx, e, remains.Kept())
+	var score control.Score
+	if err == nil {
+		err = json.Unmarshal(b, &score)
+	}
 	if err != nil {
-		return err
+		return fmt.Sprintf("controls: the last score cannot be read: %v", err)
 	}
-	for _, n := range nodes {
-		if b.everywhere || strings.HasSuffix(n, "control-plane") {
-			if _, err := e.Output(ctx, "exec", n, "sh", "-c", script); err != nil {
-				return err
-			}
-		}
+	if now := commit(s.project); now != score.Commit {
+		return fmt.Sprintf("%v; this is %s", score, now)
 	}
-	return nil
+	return score.String()
 }

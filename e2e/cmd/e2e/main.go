@@ -41,7 +41,7 @@ func init() {
 		"down":        {"remove the cluster of up", down},
 		"clean":       {"remove what any earlier run left", clean},
 		"report":      {"make the HTML report of a run again: e2e report [DIRECTORY]", writeReport},
-		"controls":    {"run scenarios in which the mesh cannot pass: e2e controls [-cells O,E,H]", controls},
+		"controls":    {"run scenarios in which the mesh cannot pass: e2e controls [-cells N,O,E,H] [-only scenarios]", controls},
 		"new":         {"write the two files of a new scenario: e2e new NAME", newScenario},
 		"triage":      {"pack what a bug report about a run needs, without secrets: e2e triage [DIRECTORY]", pack},
 	}

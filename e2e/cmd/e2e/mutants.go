@@ -44,8 +44,16 @@ func mutants(ctx context.Context, args []string) (int, error) {
 		if err != nil {
 			return err
 		}
+		all, err := s.scenarios(ctx, suite)
+		if err != nil {
+			return err
+		}
 		for _, m := range chosen {
-			r, err := s.mutant(ctx, store, suite, *profile, m)
+			alone, err := filter(all, m.Scenario)
+			if err != nil {
+				return fmt.Errorf("%s: %w", m.Name, err)
+			}
+			r, err := s.mutant(ctx, store, suite, m, "-profile", *profile, "-abort-on=off", "-ginkgo.label-filter="+alone)
 			if err != nil {
 				return fmt.Errorf("%s: %w", m.Name, err)
 			}
@@ -69,8 +77,9 @@ func mutants(ctx context.Context, args []string) (int, error) {
 	return code, errors.Join(err, said)
 }
 
-// mutant tries one defect. The sound images are back when it returns.
-func (s *session) mutant(ctx context.Context, store *image.Store, suite, profile string, m mutant.Mutant) (r mutant.Result, err error) {
+// mutant tries one defect, with arguments that make the suite run its scenario. The sound images
+// are back when it returns.
+func (s *session) mutant(ctx context.Context, store *image.Store, suite string, m mutant.Mutant, args ...string) (r mutant.Result, err error) {
 	sound, err := store.Find(ctx)
 	if err != nil {
 		return r, err
@@ -89,7 +98,7 @@ func (s *session) mutant(ctx context.Context, store *image.Store, suite, profile
 		return r, err
 	}
 	dir := filepath.Join(s.project, "artifacts", "mutants", m.Name)
-	summary, artefacts, err := s.judged(ctx, suite, dir, "-profile", profile, "-abort-on=off", "-ginkgo.label-filter="+alone(m.Scenario))
+	summary, artefacts, err := s.judged(ctx, suite, dir, args...)
 	if err != nil {
 		return r, err
 	}
@@ -98,14 +107,6 @@ func (s *session) mutant(ctx context.Context, store *image.Store, suite, profile
 		return r, err
 	}
 	return mutant.Score(m, summary, present), nil
-}
-
-// alone is the label filter of one scenario: some share a label with others.
-func alone(name string) string {
-	if name == "node-crash" {
-		return name + " && !node-crash-held"
-	}
-	return name
 }
 
 // judged runs the suite in the kept cluster, with artefacts below dir, and returns what it

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,6 +24,8 @@ import (
 // planned is a scenario as the suite's registry has it.
 type planned struct {
 	Name     string
+	Filter   string // the label filter that selects it alone
+	Nightly  bool
 	Criteria []string
 	Selected int
 	Fixtures []string
@@ -30,20 +33,13 @@ type planned struct {
 
 // plan says what a run with the same arguments would do, and makes nothing.
 func (s *session) plan(ctx context.Context, binary string, args []string) (int, error) {
-	cmd := exec.CommandContext(ctx, binary, append([]string{"-scenarios"}, args...)...)
-	cmd.Dir = filepath.Join(s.project, "e2e")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	all, err := s.scenarios(ctx, binary, args...)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		return exit.ExitCode(), nil // it has said why
 	}
 	if err != nil {
 		return exitFailed, err
-	}
-	var all []planned
-	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&all); err != nil {
-		return exitFailed, fmt.Errorf("%s -scenarios: %w", filepath.Base(binary), err)
 	}
 	profile := profileOf(args)
 	took := report.LastTimes(filepath.Join(s.project, "artifacts"), profile)
@@ -58,6 +54,32 @@ func (s *session) plan(ctx context.Context, binary string, args []string) (int, 
 		fmt.Println("nothing is missing")
 	}
 	return 0, nil
+}
+
+// scenarios reads the suite's registry. Of a suite that refuses the arguments the error is an
+// exec.ExitError.
+func (s *session) scenarios(ctx context.Context, binary string, args ...string) ([]planned, error) {
+	cmd := exec.CommandContext(ctx, binary, append([]string{"-scenarios"}, args...)...)
+	cmd.Dir = filepath.Join(s.project, "e2e")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s -scenarios: %w", filepath.Base(binary), err)
+	}
+	var all []planned
+	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&all); err != nil {
+		return nil, fmt.Errorf("%s -scenarios: %w", filepath.Base(binary), err)
+	}
+	return all, nil
+}
+
+// filter is the label filter that selects a scenario alone.
+func filter(all []planned, name string) (string, error) {
+	i := slices.IndexFunc(all, func(p planned) bool { return p.Name == name })
+	if i < 0 {
+		return "", fmt.Errorf("there is no scenario %q", name)
+	}
+	return all[i].Filter, nil
 }
 
 // profileOf is the profile that a run's arguments name, which the suite has checked.

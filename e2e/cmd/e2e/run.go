@@ -57,6 +57,7 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 	code := 0
 	err = s.prepare(ctx, func(*engine.Engine) error {
 		code, err = s.test(ctx, binary, args)
+		fmt.Println(s.lastScore())
 		return err
 	})
 	if err != nil {

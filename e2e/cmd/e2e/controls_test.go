@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/x0tta6bl4/mesh/e2e/control"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+)
+
+// A run tells the last score, of which commit it is, and if there is none.
+func TestLastScore(t *testing.T) {
+	s := &session{project: t.TempDir()}
+	if got := s.lastScore(); !strings.Contains(got, "not run here yet") {
+		t.Errorf("without a score: %s", got)
+	}
+	if err := s.keepScore(control.Score{Commit: "abc", Whole: true, Results: []control.Result{{Unsound: "passed"}, {}}}); err != nil {
+		t.Fatal(err)
+	}
+	// The directory is no repository.
+	if got, want := s.lastScore(), "controls: 1 of 2 criteria and cells are as they must be, at commit abc; this is unknown"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if err := s.keepScore(control.Score{Commit: "unknown", Whole: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.lastScore(); strings.Contains(got, "this is") {
+		t.Errorf("of the same commit: %s", got)
+	}
+	if err := os.WriteFile(filepath.Join(s.project, scoreFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.lastScore(); !strings.Contains(got, "cannot be read") {
+		t.Errorf("half a score: %s", got)
+	}
+}
+
+func TestFilter(t *testing.T) {
+	all := []planned{{Name: "node-crash", Filter: "node-crash && !node-crash-held"}, {Name: "latency", Filter: "latency"}}
+	if got, err := filter(all, "node-crash"); err != nil || got != all[0].Filter {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := filter(all, "none"); err == nil {
+		t.Errorf("a filter of no scenario: %q", got)
+	}
+}
+
+// Every scenario under which the harness breaks is one of which something is wanted then.
+func TestBreakagesAreJudged(t *testing.T) {
+	for _, b := range breakages {
+		if len(control.Judge(control.Harness, b.name, &report.Summary{}, b.scenario)) == 0 {
+			t.Errorf("%s: nothing is judged of %s", b.name, b.scenario)
+		}
+	}
+}
