@@ -169,7 +169,12 @@ func TestDiagnosesOfFaults(t *testing.T) {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
-	r := &Run{Scenario: &Scenario{Fixtures: []string{"a.yaml", "b.yaml"}}, faults: []disturbed{&Crash{Episode: over(0, 1)}}}
+	long := &Episode{run: &Run{}, Window: prom.Window{Start: time.Now().Add(-time.Hour), End: time.Now().Add(-time.Minute)}}
+	r := &Run{Scenario: &Scenario{Fixtures: []string{"a.yaml"}}, faults: []disturbed{&Crash{Episode: long}}}
+	if wrong, err := r.Misdiagnoses(t.Context()); len(wrong) > 0 || err != nil {
+		t.Errorf("all faults were there, and nothing was found: %v, %v", wrong, err)
+	}
+	r.Fixtures = append(r.Fixtures, "b.yaml")
 	if wrong, err := r.Misdiagnoses(t.Context()); verdict.Of(err) != report.Invalid {
 		t.Errorf("one of two faults was there: %v, %v", wrong, err)
 	}
