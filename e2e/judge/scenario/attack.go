@@ -44,8 +44,10 @@ func (r *Run) Corrupt(ctx context.Context, fixture string) (*Attack, error) {
 	}
 	a := &Attack{Suspect: o.GetName()}
 	a.Seers = slices.DeleteFunc(slices.Clone(r.Nodes), func(n string) bool { return n == a.Suspect })
-	if a.Container, err = fault.Unused(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
-		return nil, verdict.Unproven(err)
+	if !r.env.Absent {
+		if a.Container, err = fault.Unused(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
+			return nil, verdict.Unproven(err)
+		}
 	}
 	a.Episode, err = r.inject(ctx, o, func(*Episode) proof {
 		return proof{
