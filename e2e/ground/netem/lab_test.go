@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -111,7 +112,26 @@ func pair(t testing.TB) (a, b *host) {
 			return errors.Join(netlink.LinkSetUp(lo), netlink.LinkSetUp(eth0))
 		})
 	}
+	for _, h := range []*host{a, b} {
+		h.do(t, carries)
+	}
 	return a, b
+}
+
+// carries waits until the thread's eth0 sends: the kernel may take a second to notice that the
+// other end is up. What it drops until then is the question for an address, which is asked again
+// only a second later.
+func carries() error {
+	const within = 10 * time.Second
+	for until := time.Now().Add(within); ; <-time.After(time.Millisecond) {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil || eth0.Attrs().OperState == netlink.OperUp {
+			return err
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("eth0 is %v after %v", eth0.Attrs().OperState, within)
+		}
+	}
 }
 
 func newHost(t testing.TB, ipv4, ipv6 string) *host {
