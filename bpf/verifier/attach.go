@@ -3,6 +3,7 @@ package verifier
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 
@@ -103,23 +104,32 @@ func (v *Verifier) Reattach() error {
 }
 
 func (v *Verifier) attach(mode string, ifindex int) (link.Link, error) {
+	program, err := v.program(mode)
+	if err != nil {
+		return nil, err
+	}
+	var l link.Link
 	switch mode {
 	case ModeXDPNative:
-		return link.AttachXDP(link.XDPOptions{Program: v.obj.VerifyXdp, Interface: ifindex, Flags: link.XDPDriverMode})
+		l, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: ifindex, Flags: link.XDPDriverMode})
 	case ModeXDPGeneric:
-		return v.attachGeneric(ifindex)
+		l, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: ifindex, Flags: link.XDPGenericMode})
 	default:
-		return link.AttachTCX(link.TCXOptions{
-			Program: v.obj.VerifyTcx, Interface: ifindex, Attach: ebpf.AttachTCXIngress,
+		l, err = link.AttachTCX(link.TCXOptions{
+			Program: program, Interface: ifindex, Attach: ebpf.AttachTCXIngress,
 			Anchor: link.Head(), // before programs that could accept a packet unseen
 		})
 	}
+	return l, errors.Join(err, program.Close()) // the link keeps the program
 }
 
-// attachGeneric loads the program that tells several datagrams in one packet, which
-// generic XDP hides, and attaches it. That one reads the kernel's own structures, so
-// it is loaded only where it is used.
-func (v *Verifier) attachGeneric(ifindex int) (link.Link, error) {
+// programs are their names in the object. The one of generic XDP tells several datagrams in
+// one packet, which is hidden there, and reads the kernel's own structures for that.
+var programs = map[string]string{ModeXDPNative: "verify_xdp", ModeXDPGeneric: "verify_xdp_generic", ModeTCX: "verify_tcx"}
+
+// program loads the program of a mode, over the verifier's maps. To verify one takes the kernel
+// about as long as all else with which a node begins: none is loaded that is not used.
+func (v *Verifier) program(mode string) (*ebpf.Program, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, err
@@ -127,11 +137,9 @@ func (v *Verifier) attachGeneric(ifindex int) (link.Link, error) {
 	if err := v.cfg.apply(spec); err != nil {
 		return nil, err
 	}
-	var own struct {
-		Program *ebpf.Program `ebpf:"verify_xdp_generic"`
-	}
-	m := &v.obj.bpfMaps
-	err = spec.LoadAndAssign(&own, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+	name, m := programs[mode], &v.obj
+	maps.DeleteFunc(spec.Programs, func(n string, _ *ebpf.ProgramSpec) bool { return n != name })
+	all, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
 		bpfMapSessions: m.Sessions, bpfMapStates: m.States, bpfMapWindows: m.Windows, bpfMapCounters: m.Counters,
 		bpfMapHandshakeBuckets: m.HandshakeBuckets, bpfMapProvenBuckets: m.ProvenBuckets, bpfMapContactBuckets: m.ContactBuckets,
 		bpfMapCookies: m.Cookies, bpfMapCalls: m.Calls, bpfMapAcquaintances: m.Acquaintances, bpfMapReportBuckets: m.ReportBuckets,
@@ -140,8 +148,8 @@ func (v *Verifier) attachGeneric(ifindex int) (link.Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := link.AttachXDP(link.XDPOptions{Program: own.Program, Interface: ifindex, Flags: link.XDPGenericMode})
-	return l, errors.Join(err, own.Program.Close()) // the link keeps the program
+	defer all.Close()
+	return all.DetachProgram(name), nil
 }
 
 // detach ends the attachment; the mutex must not be held.

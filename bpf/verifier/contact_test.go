@@ -254,11 +254,12 @@ func BenchmarkContact(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			v := loaded(b, Config{})
-			newRunner(v, "xdp").exhaust(b, 0)
+			r := newRunner(b, v, "xdp")
+			r.exhaust(b, 0)
 			raw, drop := lab.Packet{Payload: handshake(frame.HandshakeInit, callID, c.token, c.fragment, 1000)}.Bytes(), trivial(b, 1)
 			compare(b,
 				func() time.Duration { return timed(b, drop, raw) },
-				func() time.Duration { return timed(b, v.obj.VerifyXdp, raw) })
+				func() time.Duration { return timed(b, r.prog, raw) })
 		})
 	}
 }

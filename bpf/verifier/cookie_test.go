@@ -230,7 +230,7 @@ func TestCookieOverTheWire(t *testing.T) {
 			if mode == ModeXDPNative {
 				open(t, peer, mode) // a veth takes what a driver sends back only with a program at its other end
 			}
-			r := newRunner(v, "xdp")
+			r := newRunner(t, v, "xdp")
 			r.mustSecrets(t, secretNow, secretBefore)
 			for network, addr := range map[string]netip.Addr{"udp4": node.IPv4, "udp6": node.IPv6} {
 				mesh, caller := node.Listen(t, network, frame.Port), peer.Listen(t, network, 0)

@@ -198,7 +198,7 @@ func TestReadContextAndClose(t *testing.T) {
 		t.Errorf("read with a context that is over: %v, want %v", err, context.DeadlineExceeded)
 	}
 	// The end of one call's context does not reach into the next call.
-	r := newRunner(v, "xdp")
+	r := newRunner(t, v, "xdp")
 	r.put(t, testID, testKey)
 	r.expect(t, lab.Packet{Payload: lab.Sealed(frame.Heartbeat, testID, testKey, 1, 0)}.Bytes(), "pass")
 	r.send(t, lab.Packet{Payload: lab.Sealed(frame.AttestationSignature, testID, testKey, 2, 5)}.Bytes())
@@ -231,7 +231,7 @@ func TestReadContextAndClose(t *testing.T) {
 // before, and a fragment tells whether another waits behind it.
 func TestReadAfterOtherContexts(t *testing.T) {
 	v := loaded(t, Config{})
-	r := newRunner(v, "xdp")
+	r := newRunner(t, v, "xdp")
 	r.put(t, testID, testKey)
 	for turn := range 20 { // a cancel that comes before the reader sleeps proves little
 		ctx, cancel := context.WithCancel(t.Context())

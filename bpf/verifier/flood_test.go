@@ -32,7 +32,7 @@ func newPair(t testing.TB, mode string, queues int) *pair {
 	t.Helper()
 	p := &pair{valid: lab.Sealed(frame.Data, testID, testKey, 1, 1000), buffer: make([]byte, 2048)}
 	p.node, p.peer = lab.TwoHostsWithQueues(t, queues)
-	p.runner = newRunner(open(t, p.node, mode), "xdp")
+	p.runner = newRunner(t, open(t, p.node, mode), "xdp")
 	p.put(t, testID, testKey)
 	p.conn = p.node.Listen(t, "udp4", frame.Port)
 	p.from = p.station(t)

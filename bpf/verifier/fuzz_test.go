@@ -66,7 +66,7 @@ func FuzzVerdict(f *testing.F) {
 			repairTag(raw)
 		}
 		for _, name := range []string{"xdp", "tcx"} {
-			r := newRunner(v, name)
+			r := newRunner(t, v, name)
 			if r.refuses(raw) {
 				continue
 			}

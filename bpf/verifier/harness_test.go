@@ -49,7 +49,7 @@ func both(t *testing.T, cfg Config, test func(t *testing.T, r *runner)) {
 	for _, name := range []string{"xdp", "tcx"} {
 		t.Run(name, func(t *testing.T) {
 			v := loaded(t, cfg)
-			test(t, newRunner(v, name))
+			test(t, newRunner(t, v, name))
 		})
 	}
 }
@@ -61,11 +61,23 @@ type runner struct {
 	deliver uint32 // return value for packets that the kernel goes on with
 }
 
-func newRunner(v *Verifier, name string) *runner {
+func newRunner(t testing.TB, v *Verifier, name string) *runner {
+	t.Helper()
 	if name == "tcx" {
-		return &runner{v, v.obj.VerifyTcx, tcxUnspec}
+		return &runner{v, programOf(t, v, ModeTCX), tcxUnspec}
 	}
-	return &runner{v, v.obj.VerifyXdp, xdpPass}
+	return &runner{v, programOf(t, v, ModeXDPNative), xdpPass}
+}
+
+// programOf is a verifier's program of a mode.
+func programOf(t testing.TB, v *Verifier, mode string) *ebpf.Program {
+	t.Helper()
+	p, err := v.program(mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() }) // it was only run
+	return p
 }
 
 // refuses tells whether the kernel runs no tc program on raw by itself: it wants

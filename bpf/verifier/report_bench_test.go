@@ -19,7 +19,7 @@ func BenchmarkFloodReports(b *testing.B) {
 	const forged = 1_000_000
 	for b.Loop() {
 		v := loaded(b, Config{})
-		r := newRunner(v, "xdp")
+		r := newRunner(b, v, "xdp")
 		r.put(b, testID, testKey)
 		replay := lab.Packet{Payload: lab.Sealed(frame.Heartbeat, testID, testKey, 1, 0)}.Bytes()
 		r.send(b, replay)

@@ -26,7 +26,7 @@ func TestTraffic(t *testing.T) {
 			if err := v.Healthy(); err != nil {
 				t.Fatal(err)
 			}
-			r := newRunner(v, "xdp")
+			r := newRunner(t, v, "xdp")
 			r.put(t, testID, testKey)
 
 			var next uint64
@@ -95,7 +95,7 @@ func TestSegmentationOffload(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			node, peer := lab.TwoHosts(t)
 			v := open(t, node, mode)
-			r := newRunner(v, "xdp")
+			r := newRunner(t, v, "xdp")
 			r.put(t, testID, testKey)
 			mesh, attacker := node.Listen(t, "udp4", frame.Port), peer.Listen(t, "udp4", 0)
 			from := lab.Station{Conn: attacker, To: netip.AddrPortFrom(node.IPv4, frame.Port)}
@@ -160,7 +160,7 @@ func TestFlood(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			node, peer := lab.TwoHosts(t)
 			v := open(t, node, mode)
-			r := newRunner(v, "xdp")
+			r := newRunner(t, v, "xdp")
 			r.put(t, testID, testKey)
 			mesh := node.Listen(t, "udp4", frame.Port)
 			from := lab.Station{Conn: peer.Listen(t, "udp4", 0), To: netip.AddrPortFrom(node.IPv4, frame.Port)}
@@ -193,7 +193,7 @@ func TestDetachAndReattach(t *testing.T) {
 			v := open(t, node, mode)
 			mesh, attacker := node.Listen(t, "udp4", frame.Port), peer.Listen(t, "udp4", 0)
 			from := lab.Station{Conn: attacker, To: netip.AddrPortFrom(node.IPv4, frame.Port)}
-			newRunner(v, "xdp").put(t, testID, testKey)
+			newRunner(t, v, "xdp").put(t, testID, testKey)
 
 			attached := v.link
 			node.Do(t, v.Reattach)

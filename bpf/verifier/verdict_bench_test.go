@@ -55,11 +55,12 @@ func BenchmarkReject(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			v := loaded(b, Config{})
-			newRunner(v, "xdp").put(b, testID, testKey)
+			r := newRunner(b, v, "xdp")
+			r.put(b, testID, testKey)
 			raw, drop := lab.Packet{Payload: payload}.Bytes(), trivial(b, 1)
 			compare(b,
 				func() time.Duration { return timed(b, drop, raw) },
-				func() time.Duration { return timed(b, v.obj.VerifyXdp, raw) })
+				func() time.Duration { return timed(b, r.prog, raw) })
 		})
 	}
 }
@@ -67,15 +68,15 @@ func BenchmarkReject(b *testing.B) {
 func BenchmarkPass(b *testing.B) {
 	pass := func(b *testing.B) *ebpf.Program { return trivial(b, 2) }
 	b.Run("not_mesh", func(b *testing.B) {
-		v := loaded(b, Config{})
+		r := newRunner(b, loaded(b, Config{}), "xdp")
 		raw, pass := lab.Packet{Payload: make([]byte, 100), Port: 53}.Bytes(), pass(b)
 		compare(b,
 			func() time.Duration { return timed(b, pass, raw) },
-			func() time.Duration { return timed(b, v.obj.VerifyXdp, raw) })
+			func() time.Duration { return timed(b, r.prog, raw) })
 	})
 	b.Run("data", func(b *testing.B) {
 		v := loaded(b, Config{})
-		r := newRunner(v, "xdp")
+		r := newRunner(b, v, "xdp")
 		r.put(b, testID, testKey)
 		raw := lab.Packet{Payload: lab.Sealed(frame.Data, testID, testKey, 1, 1000)}.Bytes()
 		feed := newFeeder(b, raw, inOrder)
@@ -90,7 +91,7 @@ func BenchmarkPass(b *testing.B) {
 				if err := v.obj.Windows.Put(v.sessions.live[testID].slot, bpfReplayWindow{}); err != nil {
 					b.Fatal(err)
 				}
-				feed.point(b, v.obj.VerifyXdp)
+				feed.point(b, r.prog)
 				return timed(b, feed.prog, raw)
 			})
 		if got := r.counts(b)["replay"] - before["replay"]; got != 0 {

@@ -58,25 +58,12 @@ type Config struct {
 // Verifier is a loaded and attached program. Its methods are safe for concurrent use.
 type Verifier struct {
 	cfg Config
-	obj objects
+	obj bpfMaps
 
 	attachment // guarded by its own mutex
 	sessions   sessions
 
 	signatures, reports eventReader
-}
-
-// objects are the maps, and the programs that need nothing of the kernel's own
-// structures; see attachGeneric for the third.
-type objects struct {
-	VerifyXdp *ebpf.Program `ebpf:"verify_xdp"`
-	VerifyTcx *ebpf.Program `ebpf:"verify_tcx"`
-	bpfMaps
-}
-
-// Close frees them.
-func (o *objects) Close() error {
-	return errors.Join(o.VerifyXdp.Close(), o.VerifyTcx.Close(), o.bpfMaps.Close())
 }
 
 // Open probes the kernel, loads the program and attaches it to the interface.
@@ -114,7 +101,7 @@ func load(cfg Config) (*Verifier, error) {
 	if err := spec.LoadAndAssign(&v.obj, nil); err != nil {
 		return nil, &Error{Op: "load", Err: err}
 	}
-	v.sessions.init(&v.obj.bpfMaps, cfg.Sessions)
+	v.sessions.init(&v.obj, cfg.Sessions)
 	var current, previous frame.Key // zero ones would be known to everybody
 	rand.Read(current[:])
 	rand.Read(previous[:])

@@ -101,7 +101,7 @@ func TestWindowTwoCPUs(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("needs two CPUs")
 	}
-	r := newRunner(loaded(t, Config{}), "xdp")
+	r := newRunner(t, loaded(t, Config{}), "xdp")
 	raw := lab.Packet{Payload: lab.Sealed(frame.Data, testID, testKey, 1, 0)}.Bytes()
 	feed := newFeeder(t, raw, func(i int) uint64 { return uint64(i/2 + 1) })
 	for range 10 {
