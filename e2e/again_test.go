@@ -27,7 +27,7 @@ type judged struct {
 // same reports whether nothing has changed. What failed on a busy machine was made invalid
 // by a witness who is not asked again.
 func (j judged) same() bool {
-	busy := j.was.Verdict == report.Invalid && strings.HasPrefix(j.was.Detail, scenario.TooBusy) && j.again.Verdict == report.Failed
+	busy := j.was.Verdict == report.Invalid && strings.HasPrefix(j.was.Detail, report.TooBusy) && j.again.Verdict == report.Failed
 	return j.was.Verdict == j.again.Verdict || busy
 }
 

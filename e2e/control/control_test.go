@@ -245,3 +245,33 @@ func TestMatrix(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// A run of which the machine was too busy to tell is made again, and what is found then counts
+// in its place. What is unsound for any other reason is not tried again.
+func TestBusy(t *testing.T) {
+	busy := report.Criterion{Verdict: report.Invalid, Detail: report.TooBusy + ": 1 times; otherwise failed: never"}
+	late := report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(14.3)}
+	passed := report.Criterion{Verdict: report.Passed, Expected: "≤ 3", Measured: value(1)}
+	one := row(t, "node-crash-held", "S3.2")
+	for name, c := range map[string]struct {
+		cell Cell
+		one  report.Criterion
+		busy []string
+	}{
+		"too busy":                        {LoopOff, busy, []string{one.Scenario}},
+		"invalid for another reason":      {LoopOff, report.Criterion{Verdict: report.Invalid, Detail: "503"}, nil},
+		"passed":                          {LoopOff, passed, nil},
+		"failed as it must":               {LoopOff, late, nil},
+		"too busy, which is well: cell E": {Empty, busy, nil},
+	} {
+		if got := Busy(Judge(c.cell, "", in(c.cell, late, one, c.one), one.Scenario)); !slices.Equal(got, c.busy) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	results := Judge(LoopOff, "", in(LoopOff, late, one, busy), one.Scenario, "latency")
+	again := Judge(LoopOff, "", in(LoopOff, late, one, late), one.Scenario)
+	both := Replace(slices.Clone(results), again)
+	if len(both) != len(results) || len(Busy(both)) != 0 {
+		t.Errorf("%d results, then %d; still too busy: %v", len(results), len(both), Busy(both))
+	}
+}

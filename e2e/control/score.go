@@ -24,6 +24,7 @@ type Result struct {
 	Bar       string         `json:"bar"`
 	// Unsound says why the criterion's verdict means nothing; empty: it did what it must.
 	Unsound string `json:"unsound,omitempty"`
+	busy    bool   // nothing can be concluded, because the machine was too busy
 }
 
 // Score is what all cells together say, and of which commit.
@@ -49,6 +50,7 @@ func Judge(c Cell, fault string, s *report.Summary, scenarios ...string) []Resul
 		} else {
 			r.Verdict, r.Measured, r.Unit, r.Never, r.Bar = judged.Verdict, judged.Measured, judged.Unit, judged.Never, judged.Expected
 			r.Unsound = unsound(want.Must, judged)
+			r.busy = r.Unsound != "" && judged.Verdict == report.Invalid && strings.HasPrefix(judged.Detail, report.TooBusy)
 		}
 		if other := elsewhere(c, s); other != "" {
 			r.Unsound = other
@@ -63,6 +65,25 @@ func Judge(c Cell, fault string, s *report.Summary, scenarios ...string) []Resul
 		}
 	}
 	return results
+}
+
+// Busy returns the scenarios that did not do what they must in some criterion because the machine
+// was too busy, which says nothing of the criterion.
+func Busy(results []Result) []string {
+	var busy []string
+	for _, r := range results {
+		if r.busy && !slices.Contains(busy, r.Scenario) {
+			busy = append(busy, r.Scenario)
+		}
+	}
+	return busy
+}
+
+// Replace returns results with those of some scenarios replaced by other ones.
+func Replace(results, by []Result) []Result {
+	return append(slices.DeleteFunc(results, func(r Result) bool {
+		return slices.ContainsFunc(by, func(b Result) bool { return b.Scenario == r.Scenario })
+	}), by...)
 }
 
 // elsewhere says what keeps a run from being one in a cell; nothing if it was.

@@ -118,11 +118,28 @@ func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile str
 	if len(names) == 0 {
 		return nil, nil
 	}
-	summary, _, err := s.judged(ctx, suite, dir, append(args, "-ginkgo.label-filter="+strings.Join(filters, " || "))...)
+	summary, _, err := s.judged(ctx, suite, dir, append(slices.Clone(args), "-ginkgo.label-filter="+strings.Join(filters, " || "))...)
 	if err != nil {
 		return nil, err
 	}
-	return control.Judge(c, "", summary, names...), nil
+	results := control.Judge(c, "", summary, names...)
+	busy := control.Busy(results)
+	if len(busy) == 0 {
+		return results, nil
+	}
+	// Once more, and one at a time: a machine that is too busy says nothing of a criterion.
+	fmt.Fprintf(os.Stderr, "cell %s: the machine was too busy for %s: again, alone\n", c, strings.Join(busy, ", "))
+	filters = nil
+	for _, p := range chosen {
+		if slices.Contains(busy, p.Name) {
+			filters = append(filters, "("+p.Filter+")")
+		}
+	}
+	summary, _, err = s.judged(ctx, suite, dir+"-again", append(args, "-lanes=1", "-ginkgo.label-filter="+strings.Join(filters, " || "))...)
+	if err != nil {
+		return nil, err
+	}
+	return control.Replace(results, control.Judge(c, "", summary, busy...)), nil
 }
 
 // broken runs the scenarios of cell H, one after the other.

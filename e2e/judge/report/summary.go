@@ -29,6 +29,10 @@ const (
 	Aborted Verdict = "aborted"
 )
 
+// TooBusy begins the detail of a criterion that is invalid because its machine was too busy for
+// anybody.
+const TooBusy = "the machine was too busy"
+
 // Exit codes of a run.
 const (
 	ExitPassed  = 0

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -35,12 +36,9 @@ func (r *Run) Busy(ctx context.Context) string {
 	return busy(all - short)
 }
 
-// TooBusy begins what Busy tells.
-const TooBusy = "the machine was too busy"
-
 func busy(stalls float64) string {
 	if stalls == 0 {
 		return ""
 	}
-	return fmt.Sprintf(TooBusy+": the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
+	return fmt.Sprintf(report.TooBusy+": the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
 }
