@@ -69,24 +69,25 @@ func (v volume) exchangeHere(from uint64, ours []int, swap, undo func() error) (
 // freeze stops every process of this mount namespace but ours. It returns those that it
 // has stopped even if it fails.
 func freeze(ours []int) (frozen []*tracee, err error) {
-	for range freezeTries {
-		if frozen, err = freezeOnce(ours, time.Now().Add(freezeTimeout)); !errors.Is(err, errStuck) {
+	for try := 1; ; try++ {
+		if frozen, err = freezeOnce(frozen, ours, time.Now().Add(freezeTimeout)); !errors.Is(err, errStuck) || try == freezeTries {
 			return frozen, err
 		}
 		for _, t := range frozen {
 			if e := t.release(); e != nil {
-				return nil, errors.Join(err, e)
+				return frozen, errors.Join(err, e)
 			}
 		}
 		time.Sleep(freezeTimeout / 10)
 	}
-	return nil, err
 }
 
-func freezeOnce(ours []int, deadline time.Time) (frozen []*tracee, err error) {
+// freezeOnce tries it once. What an earlier try has attached to and could not let go, as it
+// had not stopped, is in frozen.
+func freezeOnce(frozen []*tracee, ours []int, deadline time.Time) ([]*tracee, error) {
 	space, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
-		return nil, err
+		return frozen, err
 	}
 	// One that is not stopped yet may start others.
 	for fresh := true; fresh; {

@@ -163,6 +163,7 @@ var roles = map[string]func(volume string, in *bufio.Reader) error{
 		_, err = in.ReadString('\n')
 		return err
 	},
+	"vforker":      vforker,
 	"writer":       writer,
 	"mapper":       mapper,
 	"keeper":       keeper,

@@ -87,6 +87,13 @@ func (c *container) ends(t *testing.T) (turns []uint64) {
 	return turns
 }
 
+// A thread that does not stop in time is tried again: what the first try has attached to stays so.
+func TestVforkIsWaitedFor(t *testing.T) {
+	c := start(t, "vforker")
+	c.rounds(t, 5)
+	c.ends(t)
+}
+
 func TestWriterIsMovedWithoutLosingAByte(t *testing.T) {
 	c := start(t, "writer")
 	c.rounds(t, 5)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -49,6 +50,37 @@ func until(in *bufio.Reader, work ...func(turn uint64) error) error {
 		fmt.Println("ok", turns)
 	}
 	_, err := in.ReadString('\n') // what is open stays so until then
+	return err
+}
+
+// vforker has a file open, and a thread that waits in vfork(2) most of the time: it does
+// not stop before its child has ended, which may not stop either until then.
+func vforker(volume string, in *bufio.Reader) error {
+	f, err := os.Create(filepath.Join(volume, "file"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return until(in, func(uint64) error { return vfork(2 * freezeTimeout) })
+}
+
+// vfork waits for a child that sleeps.
+//
+//go:norace
+//go:nosplit
+func vfork(sleeps time.Duration) error {
+	ts := unix.NsecToTimespec(int64(sleeps))
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	if pid == 0 { // with one thread and a copy of all else: nothing but plain system calls
+		unix.RawSyscallNoError(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		for {
+			unix.RawSyscallNoError(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+	_, err := unix.Wait4(int(pid), nil, 0, nil)
 	return err
 }
 

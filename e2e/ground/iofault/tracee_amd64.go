@@ -132,16 +132,35 @@ func waitFor(tid int, deadline time.Time) (unix.WaitStatus, error) {
 	}
 }
 
-// release lets every thread go on.
+// release lets every thread go on. One that has not stopped yet cannot be let go (ptrace(2)):
+// it stays attached to, and is let go when the tracing thread ends.
 func (t *tracee) release() error {
 	var errs []error
+	var running []int
 	for _, tid := range t.threads {
-		if err := unix.PtraceDetach(tid); err != nil && !errors.Is(err, unix.ESRCH) {
+		switch err := detach(tid); {
+		case err == nil:
+		case !errors.Is(err, unix.ESRCH):
 			errs = append(errs, fmt.Errorf("let thread %d of process %d go: %w", tid, t.pid, err))
+		case !dead(t.pid, tid):
+			running = append(running, tid)
 		}
 	}
-	t.threads = nil
+	t.threads = running
 	return errors.Join(errs...)
+}
+
+// detach lets a thread go on, with the signal for which it may have stopped instead.
+func detach(tid int) error {
+	var status unix.WaitStatus
+	signal := uintptr(0)
+	if got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil); err == nil && got == tid && status.Stopped() && int(status)>>16 != unix.PTRACE_EVENT_STOP {
+		signal = uintptr(status.StopSignal())
+	}
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, signal, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // begin makes the process ready to make calls.
