@@ -100,7 +100,7 @@ func machine(t *testing.T) map[string][]string {
 		"mounts":       `grep -v ' ` + StateDir + `/' /proc/self/mounts`,
 		"users":        `cat /etc/passwd /etc/group /etc/subuid /etc/subgid`,
 		"units":        `find /etc/systemd /lib/systemd /run/systemd -printf '%p %l\n' 2>/dev/null`,
-		"files":        `find /etc /opt /usr/sbin /usr/local -printf '%p %m %s %t\n'; ls -la --time-style=+ /run/containerd /run/docker /run/runc 2>&1`,
+		"files":        `find /etc /opt /usr/sbin /usr/local -printf '%p %m %s %t\n'; find /run/containerd /run/docker /run/runc -maxdepth 1 -printf '%p %M %n %u %g\n' 2>&1`,
 		"groups":       `ls -d /sys/fs/cgroup/*/docker /sys/fs/cgroup/docker /sys/fs/cgroup/*/` + cgroupName + ` /sys/fs/cgroup/` + cgroupName + ` 2>/dev/null`,
 		"capabilities": `grep Cap /proc/self/status`,
 	}
