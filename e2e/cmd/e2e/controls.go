@@ -78,8 +78,8 @@ func (s *session) chosen(ctx context.Context, suite string, names []string) ([]p
 		return nil, err
 	}
 	for _, n := range names {
-		if !slices.ContainsFunc(all, func(p planned) bool { return p.Name == n }) {
-			return nil, fmt.Errorf("-only: there is no scenario %q", n)
+		if _, err := filter(all, n); err != nil {
+			return nil, fmt.Errorf("-only: %w", err)
 		}
 	}
 	return slices.DeleteFunc(all, func(p planned) bool {
@@ -91,10 +91,10 @@ func (s *session) chosen(ctx context.Context, suite string, names []string) ([]p
 func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile string, c control.Cell, chosen []planned) ([]control.Result, error) {
 	dir := filepath.Join(s.project, "artifacts", "controls", string(c))
 	args := []string{"-profile", profile, "-abort-on=off"} // what must fail here must not end it
-	var names, filters []string
+	var names []string
 	for _, p := range chosen {
 		if slices.Contains(control.Scenarios(c), p.Name) {
-			names, filters = append(names, p.Name), append(filters, "("+p.Filter+")")
+			names = append(names, p.Name)
 		}
 	}
 	switch c {
@@ -118,28 +118,25 @@ func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile str
 	if len(names) == 0 {
 		return nil, nil
 	}
-	summary, _, err := s.judged(ctx, suite, dir, append(slices.Clone(args), "-ginkgo.label-filter="+strings.Join(filters, " || "))...)
-	if err != nil {
-		return nil, err
+	judge := func(dir string, names []string, args ...string) ([]control.Result, error) {
+		summary, _, err := s.judged(ctx, suite, dir, append(args, "-ginkgo.label-filter="+either(chosen, names))...)
+		if err != nil {
+			return nil, err
+		}
+		return control.Judge(c, "", summary, names...), nil
 	}
-	results := control.Judge(c, "", summary, names...)
+	results, err := judge(dir, names, slices.Clone(args)...)
 	busy := control.Busy(results)
-	if len(busy) == 0 {
-		return results, nil
+	if err != nil || len(busy) == 0 {
+		return results, err
 	}
 	// Once more, and one at a time: a machine that is too busy says nothing of a criterion.
 	fmt.Fprintf(os.Stderr, "cell %s: the machine was too busy for %s: again, alone\n", c, strings.Join(busy, ", "))
-	filters = nil
-	for _, p := range chosen {
-		if slices.Contains(busy, p.Name) {
-			filters = append(filters, "("+p.Filter+")")
-		}
-	}
-	summary, _, err = s.judged(ctx, suite, dir+"-again", append(args, "-lanes=1", "-ginkgo.label-filter="+strings.Join(filters, " || "))...)
+	again, err := judge(dir+"-again", busy, append(args, "-lanes=1")...)
 	if err != nil {
 		return nil, err
 	}
-	return control.Replace(results, control.Judge(c, "", summary, busy...)), nil
+	return control.Replace(results, again), nil
 }
 
 // broken runs the scenarios of cell H, one after the other.

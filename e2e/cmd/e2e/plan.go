@@ -82,6 +82,17 @@ func filter(all []planned, name string) (string, error) {
 	return all[i].Filter, nil
 }
 
+// either is the label filter that selects the named ones of scenarios.
+func either(all []planned, names []string) string {
+	var filters []string
+	for _, p := range all {
+		if slices.Contains(names, p.Name) {
+			filters = append(filters, "("+p.Filter+")")
+		}
+	}
+	return strings.Join(filters, " || ")
+}
+
 // profileOf is the profile that a run's arguments name, which the suite has checked.
 func profileOf(args []string) string {
 	profile := "quick" // the suite's own default

@@ -32,12 +32,9 @@ func Pretend(o Object, pods []corev1.Pod, lasts time.Duration) (*Injection, erro
 
 // chooses reports whether Chaos Mesh picks the fault's pods among those that are selected.
 func chooses(o Object) bool {
-	if s, ok := o.(*v1alpha1.Schedule); ok {
-		e, _, _, err := template(s)
-		if err != nil {
-			return false
-		}
-		o = e
+	o, err := made(o)
+	if err != nil {
+		return false
 	}
 	e, ok := o.(experiment)
 	return ok && experimentSelectors(e)[0].pods.Mode != v1alpha1.AllMode

@@ -106,12 +106,9 @@ func Mostly(ways []Direction, nodes []string) []string {
 
 // networkChaos returns the network experiment that an object is, or makes.
 func networkChaos(o Object) (*v1alpha1.NetworkChaos, error) {
-	if s, ok := o.(*v1alpha1.Schedule); ok {
-		e, _, _, err := template(s)
-		if err != nil {
-			return nil, err
-		}
-		o = e
+	o, err := made(o)
+	if err != nil {
+		return nil, err
 	}
 	n, ok := o.(*v1alpha1.NetworkChaos)
 	if !ok {

@@ -112,12 +112,9 @@ func Shorten(o Object, d, least time.Duration) error {
 // Ends tells whether a fault ends by itself. One that does not has no duration, and whoever
 // applied it has to take it back.
 func Ends(o Object) bool {
-	if s, ok := o.(*v1alpha1.Schedule); ok {
-		e, _, _, err := template(s)
-		if err != nil {
-			return false
-		}
-		o = e
+	o, err := made(o)
+	if err != nil {
+		return false
 	}
 	if e, ok := o.(experiment); ok && e.IsOneShot() {
 		return true

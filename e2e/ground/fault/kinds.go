@@ -34,6 +34,19 @@ func kinds() []string {
 	return []string{"Job", v1alpha1.KindNetworkChaos, "Pod", v1alpha1.KindPodChaos, v1alpha1.KindSchedule, v1alpha1.KindStressChaos}
 }
 
+// made returns the experiment that a schedule makes, and any other fault as it is.
+func made(o Object) (Object, error) {
+	s, ok := o.(*v1alpha1.Schedule)
+	if !ok {
+		return o, nil
+	}
+	e, _, _, err := template(s)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
 // template returns the experiment that a schedule makes, and where it stands in
 // the YAML. Its spec is the schedule's own: what is changed in one changes in the
 // other once keep is called.

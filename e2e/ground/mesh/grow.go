@@ -16,8 +16,8 @@ import (
 // from running meanwhile, for longer than it takes to call them unreachable.
 
 // begin makes the sets of nodes small, and returns how large each is to become.
-func begin(objects []*unstructured.Unstructured) (map[string]int64, error) {
-	sizes := map[string]int64{}
+func begin(objects []*unstructured.Unstructured) (map[string]int32, error) {
+	sizes := map[string]int32{}
 	for _, o := range objects {
 		if o.GetKind() != "StatefulSet" {
 			continue
@@ -27,7 +27,7 @@ func begin(objects []*unstructured.Unstructured) (map[string]int64, error) {
 			return nil, fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
 		}
 		if found && n > 1 {
-			sizes[o.GetName()] = n
+			sizes[o.GetName()] = int32(n)
 			if err := unstructured.SetNestedField(o.Object, int64(1), "spec", "replicas"); err != nil {
 				return nil, fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
 			}
@@ -51,18 +51,16 @@ func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
 		if err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: name}, s); err != nil {
 			return nil, err
 		}
-		has := int64(1)
-		if s.Spec.Replicas != nil {
-			has = int64(*s.Spec.Replicas)
-		}
+		has := replicas(s.Spec.Replicas)
 		if has >= size {
+			delete(m.sizes, name)
 			continue
 		}
 		missing = append(missing, fmt.Sprintf("StatefulSet %s: %d of %d begun", name, has, size))
-		if int64(running(pods, name)) < has {
+		if running(pods, name) < has {
 			continue
 		}
-		before, more := client.MergeFrom(s.DeepCopy()), int32(has+1)
+		before, more := client.MergeFrom(s.DeepCopy()), has+1
 		s.Spec.Replicas = &more
 		if err := m.client.Patch(ctx, s, before); err != nil {
 			return missing, fmt.Errorf("add a node to StatefulSet %s: %w", name, err)
@@ -72,8 +70,7 @@ func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
 }
 
 // running counts the pods of a set whose containers have all begun.
-func running(pods []corev1.Pod, set string) int {
-	n := 0
+func running(pods []corev1.Pod, set string) (n int32) {
 	for _, p := range pods {
 		if of := metav1.GetControllerOf(&p); of != nil && of.Name == set && p.Status.Phase == corev1.PodRunning {
 			n++

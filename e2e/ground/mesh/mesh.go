@@ -50,7 +50,7 @@ type Mesh struct {
 	kube   kubernetes.Interface
 	client client.Client
 
-	sizes map[string]int64 // of the sets of nodes that Deploy has begun to make; see grow
+	sizes map[string]int32 // to which the sets of nodes are to grow that Deploy has begun to make
 
 	mu    sync.Mutex
 	token string // of the client API, once it was read
@@ -180,26 +180,30 @@ func (m *Mesh) notReady(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var missing []string
-	lacks := func(kind, name string, want *int32, ready int32) {
-		replicas := int32(1)
-		if want != nil {
-			replicas = *want
-		}
-		if ready < replicas {
-			missing = append(missing, fmt.Sprintf("%s %s: %d of %d ready", kind, name, ready, replicas))
+	lacks := func(kind, name string, want, ready int32) {
+		if ready < want {
+			missing = append(missing, fmt.Sprintf("%s %s: %d of %d ready", kind, name, ready, want))
 		}
 	}
 	for _, s := range sets.Items {
-		lacks("StatefulSet", s.Name, s.Spec.Replicas, s.Status.ReadyReplicas)
+		lacks("StatefulSet", s.Name, replicas(s.Spec.Replicas), s.Status.ReadyReplicas)
 	}
 	for _, d := range deployments.Items {
-		lacks("Deployment", d.Name, d.Spec.Replicas, d.Status.ReadyReplicas)
+		lacks("Deployment", d.Name, replicas(d.Spec.Replicas), d.Status.ReadyReplicas)
 	}
 	if len(sets.Items) == 0 {
 		missing = append(missing, "no StatefulSet")
 	}
 	ailing, err := m.ailing(ctx)
 	return append(missing, ailing...), err
+}
+
+// replicas is how many pods a workload is to have: one where it does not say.
+func replicas(said *int32) int32 {
+	if said == nil {
+		return 1
+	}
+	return *said
 }
 
 // ailing says what is wrong with each pod that is not ready.

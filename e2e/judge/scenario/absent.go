@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
-	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 )
 
@@ -21,9 +20,7 @@ func (r *Run) pretend(ctx context.Context, o fault.Object, lasts time.Duration, 
 	if e.injection, err = fault.Pretend(o, r.pods, lasts); err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	r.episodes = append(r.episodes, e)
-	r.watch.disturbed()
-	r.env.Live.Send(live.Event{Kind: live.Applied, Fault: e.fault(), Until: e.Window.Start.Add(lasts)})
+	e.applied()
 	e.Times.Injected, e.Victims = now(), e.injection.Victims()
 	if p := prove(e); p.presume != nil {
 		if err := p.presume(); err != nil {
@@ -31,8 +28,7 @@ func (r *Run) pretend(ctx context.Context, o fault.Object, lasts time.Duration, 
 		}
 	}
 	e.proof = pretended()
-	e.Times.Proven = now()
-	r.env.Live.Send(live.Event{Kind: live.Proven, Fault: e.fault()})
+	e.proven()
 	return e, ctx.Err()
 }
 

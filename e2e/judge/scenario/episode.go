@@ -142,13 +142,7 @@ func (r *Run) apply(ctx context.Context, spans []lane.Span, o fault.Object, last
 	if e.injection, err = fault.Apply(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	r.episodes = append(r.episodes, e)
-	r.watch.disturbed()
-	applied := live.Event{Kind: live.Applied, Fault: e.fault()}
-	if lasts > 0 {
-		applied.Until = e.Window.Start.Add(lasts)
-	}
-	r.env.Live.Send(applied)
+	e.applied()
 	if err := within(ctx, WaitInject+period, e.injection.WaitInjected); err != nil {
 		return nil, verdict.Unproven(err)
 	}
@@ -159,9 +153,25 @@ func (r *Run) apply(ctx context.Context, spans []lane.Span, o fault.Object, last
 	if err != nil {
 		return nil, verdict.Unproven(fmt.Errorf("the fault does not bite: %w", err))
 	}
-	e.Times.Proven = now()
-	r.env.Live.Send(live.Event{Kind: live.Proven, Fault: e.fault()})
+	e.proven()
 	return e, nil
+}
+
+// applied notes and tells that the fault is there, or is to be taken for it.
+func (e *Episode) applied() {
+	e.run.episodes = append(e.run.episodes, e)
+	e.run.watch.disturbed()
+	applied := live.Event{Kind: live.Applied, Fault: e.fault()}
+	if e.lasts > 0 {
+		applied.Until = e.Window.Start.Add(e.lasts)
+	}
+	e.run.env.Live.Send(applied)
+}
+
+// proven notes and tells that the fault was seen to bite.
+func (e *Episode) proven() {
+	e.Times.Proven = now()
+	e.run.env.Live.Send(live.Event{Kind: live.Proven, Fault: e.fault()})
 }
 
 // AwaitHeal waits until Chaos Mesh has taken the fault back and the proof from

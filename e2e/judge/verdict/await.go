@@ -70,7 +70,7 @@ func Reached(ctx context.Context, what string, within time.Duration, bar float64
 // Holds asks until something holds, for within at most, and judges by Yes whether it did.
 func Holds(ctx context.Context, within time.Duration, ask func(context.Context) error) {
 	ginkgo.GinkgoHelper()
-	_, err := Await(ctx, within, func(ctx context.Context) (struct{}, error) { return struct{}{}, ask(ctx) })
+	err := awaitHolds(ctx, within, ask)
 	if v := Of(err); v == report.Passed || v == report.Failed {
 		Yes(err)
 	}

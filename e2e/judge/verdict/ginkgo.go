@@ -51,8 +51,13 @@ func Eventually[T any](ctx context.Context, ask func(context.Context) (T, error)
 // EventuallyHolds is Eventually for a question whose answer is an error or none.
 func EventuallyHolds(ctx context.Context, within time.Duration, ask func(context.Context) error) {
 	ginkgo.GinkgoHelper()
+	Must(awaitHolds(ctx, within, ask))
+}
+
+// awaitHolds is Await for such a question.
+func awaitHolds(ctx context.Context, within time.Duration, ask func(context.Context) error) error {
 	_, err := Await(ctx, within, func(ctx context.Context) (struct{}, error) { return struct{}{}, ask(ctx) })
-	Must(err)
+	return err
 }
 
 // Await is Eventually for a question that answers with an error until its value is as

@@ -27,7 +27,7 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies 
 	if err != nil {
 		return Record{}, nil, err
 	}
-	pos := position{rec.Origin, rec.Seq}
+	pos := rec.position()
 	w := r.await(pos, rec.digest())
 	defer r.release(pos, w)
 	ctx, cancel := context.WithTimeoutCause(ctx, AcceptTimeout, ErrNoHolder)

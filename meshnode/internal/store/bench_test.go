@@ -43,20 +43,6 @@ func (m member) Identify(certificate []byte) (string, func(statement, signature 
 // Trust never changes.
 func (m member) Trust() any { return nil }
 
-func openBench(b *testing.B, node string, n Notary) *Store {
-	b.Helper()
-	s, err := Open(b.TempDir(), node, n, time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return s
-}
-
 const benchBody = 1024
 
 // BenchmarkPut writes records of 1 KiB to a disk, each with its flush: signed by ML-DSA-65,
@@ -68,7 +54,7 @@ func BenchmarkPut(b *testing.B) {
 	}
 	for what, n := range map[string]Notary{"signed": newMember(b, a, "a"), "bare": stamp("a")} {
 		b.Run(what, func(b *testing.B) {
-			s := openBench(b, "a", n)
+			s := openBy(b, b.TempDir(), "a", n)
 			body := make([]byte, benchBody)
 			i := 0
 			for ; b.Loop(); i++ {
@@ -91,7 +77,7 @@ func BenchmarkAdd(b *testing.B) {
 		"signed": {newMember(b, a, "a"), newMember(b, a, "b")}, "bare": {stamp("a"), stamp("b")},
 	} {
 		b.Run(what, func(b *testing.B) {
-			from, to := openBench(b, "b", n[1]), openBench(b, "a", n[0])
+			from, to := openBy(b, b.TempDir(), "b", n[1]), openBy(b, b.TempDir(), "a", n[0])
 			body := make([]byte, benchBody)
 			var records []Record
 			for seq := uint64(1); b.Loop(); {
@@ -115,7 +101,7 @@ func BenchmarkAdd(b *testing.B) {
 
 // BenchmarkGet reads one of a thousand records of 1 KiB.
 func BenchmarkGet(b *testing.B) {
-	s := openBench(b, "a", sized{"a"})
+	s := openBy(b, b.TempDir(), "a", sized{"a"})
 	fill(b, s)
 	rng := rand.New(rand.NewPCG(1, 1))
 	for b.Loop() {
@@ -127,7 +113,7 @@ func BenchmarkGet(b *testing.B) {
 
 // BenchmarkEntries lists a thousand records.
 func BenchmarkEntries(b *testing.B) {
-	s := openBench(b, "a", sized{"a"})
+	s := openBy(b, b.TempDir(), "a", sized{"a"})
 	fill(b, s)
 	for b.Loop() {
 		if page, _, err := s.Entries("", 1000); err != nil || len(page) != 1000 {

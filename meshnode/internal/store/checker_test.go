@@ -90,7 +90,7 @@ func (c *checker) record(node string, r *Record) {
 	if !c.attempts[r.ID][string(r.Body)] {
 		c.fail("%s shows %q with a body of %d bytes that no one sent", node, r.ID, len(r.Body))
 	}
-	p := position{r.Origin, r.Seq}
+	p := r.position()
 	if other, taken := c.places[p]; taken && other != r.ID {
 		c.fail("%s shows both %q and %q under number %d of %s", node, other, r.ID, r.Seq, r.Origin)
 	}

@@ -150,7 +150,7 @@ func TestProofSurvives(t *testing.T) {
 	if n, err := to.Add(missing...); err != nil || n != 3 {
 		t.Errorf("another store takes %d of them: %v", n, err)
 	}
-	if r, err := to.proven(position{own.Origin, own.Seq}); err != nil || !bytes.Equal(r.proof.signature, own.proof.signature) {
+	if r, err := to.proven(own.position()); err != nil || !bytes.Equal(r.proof.signature, own.proof.signature) {
 		t.Errorf("the proof has changed: %v", err)
 	}
 }

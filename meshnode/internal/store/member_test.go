@@ -111,7 +111,7 @@ func TestAcknowledgementOfOtherContent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wait := a.await(position{r.Origin, r.Seq}, r.digest())
+		wait := a.await(r.position(), r.digest())
 		other := r
 		other.Body = []byte("other")
 		a.Receive("b", frame.DataAck, encodeAck(&other))

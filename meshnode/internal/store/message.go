@@ -110,6 +110,8 @@ type position struct {
 	seq    uint64
 }
 
+func (r *Record) position() position { return position{r.Origin, r.Seq} }
+
 func encodeWant(p position) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{kindWant}, p.seq), p.origin...)
 }

@@ -128,15 +128,15 @@ func (r *Replicator) question() byte {
 	return flags
 }
 
-// compare takes in what a peer holds, part by part, until nothing is missing here.
-func (r *Replicator) compare(peer string, s *summary) {
+// compare takes in whether what a peer holds is missing here, part by part, until nothing is.
+func (r *Replicator) compare(peer string, s *summary, lacks bool) {
 	if r.caughtUp.Load() {
 		return
 	}
 	if s.After == "" {
 		r.level[peer] = true
 	}
-	if r.wants(peer, s) {
+	if lacks {
 		r.level[peer] = false
 	}
 	if s.Through == "" && r.level[peer] {
@@ -253,10 +253,11 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 		if err != nil {
 			return nil, err
 		}
-		r.compare(m.from, s)
-		r.compareLack(time.Now(), m.from, s)
+		lacks := r.wants(m.from, s)
+		r.compare(m.from, s, lacks)
+		r.compareLack(time.Now(), m.from, s, lacks)
 		r.heardSummary(m.from, s)
-		return nil, r.answer(m.from, s, flags)
+		return nil, r.answer(m.from, s, flags, lacks)
 	}
 	if len(m.payload) > 0 && m.payload[0] == kindWant {
 		p, err := decodeWant(m.payload)
@@ -292,8 +293,8 @@ func (r *Replicator) confirm(peer string, p position, d digest) error {
 	return err
 }
 
-// answer sends a peer what it lacks, and asks for what this store lacks.
-func (r *Replicator) answer(peer string, s *summary, flags byte) error {
+// answer sends a peer what it lacks, and asks for what this store lacks, if it does.
+func (r *Replicator) answer(peer string, s *summary, flags byte, lacks bool) error {
 	missing, err := r.store.missing(s, batch)
 	if err != nil {
 		return err
@@ -305,7 +306,7 @@ func (r *Replicator) answer(peer string, s *summary, flags byte) error {
 		}
 		r.push(peer, &missing[i], f)
 	}
-	if flags&flagEcho != 0 || flags&flagReply != 0 && r.wants(peer, s) {
+	if flags&flagEcho != 0 || flags&flagReply != 0 && lacks {
 		r.sendVector(peer, 0)
 	}
 	return nil

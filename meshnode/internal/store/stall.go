@@ -21,8 +21,7 @@ type lack struct {
 }
 
 // compareLack notes whether a peer's summary, of which s is a part, names what is not here.
-func (r *Replicator) compareLack(now time.Time, peer string, s *summary) {
-	lacks := r.wants(peer, s)
+func (r *Replicator) compareLack(now time.Time, peer string, s *summary, lacks bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lacks[peer]

@@ -19,7 +19,12 @@ import (
 
 func open(t *testing.T, dir, node string) *Store {
 	t.Helper()
-	s, err := Open(dir, node, stamp(node), time.Now)
+	return openBy(t, dir, node, stamp(node))
+}
+
+func openBy(t testing.TB, dir, node string, n Notary) *Store {
+	t.Helper()
+	s, err := Open(dir, node, n, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +245,7 @@ func FuzzMessages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, b := range hostile.Corpus(m[0], v, encodeAck(&r), encodeWant(position{r.Origin, r.Seq})) {
+	for _, b := range hostile.Corpus(m[0], v, encodeAck(&r), encodeWant(r.position())) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

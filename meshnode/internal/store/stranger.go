@@ -106,7 +106,7 @@ func (r *Replicator) strange(rec *received, why error) bool {
 	r.mu.Lock()
 	now := time.Now()
 	r.strangers.follow(now, trust)
-	fresh, guilty := r.strangers.refuse(now, rec.from, position{rec.Origin, rec.Seq}, why)
+	fresh, guilty := r.strangers.refuse(now, rec.from, rec.position(), why)
 	r.mu.Unlock()
 	if guilty {
 		r.peers.Refused(rec.from, why)

@@ -51,7 +51,7 @@ func (r *Replicator) keep(records []received) {
 			r.turnAway(rec, why)
 		case !asked[from]:
 			asked[from] = true
-			r.reply(rec.from, frame.Data, encodeWant(position{rec.Origin, rec.Seq}))
+			r.reply(rec.from, frame.Data, encodeWant(rec.position()))
 		}
 	}
 }
