@@ -95,8 +95,9 @@ func TestStatusIsReadable(t *testing.T) {
 	err := printStatus(&out, &api.Status{
 		Node: "a-0", Zone: "zone-a", Version: "v1", Started: now.Add(-90 * time.Second), NotReady: []string{"verifier was detached"},
 		Verifier: "xdp-native", Records: 12, Sessions: map[string]int{"b-0": 3, "a-0": 4},
-		Peers:  []api.Peer{{Name: "a-1", Address: "10.0.0.2:26970", Status: "unreachable", RTTSeconds: 0.00123, Quality: 200, Session: "unverified"}},
-		Routes: []api.Route{{Destination: "a-1", NextHop: "a-2", Quality: 180, Standby: "b-0"}},
+		Isolation: &api.Isolation{Since: now.Add(-12 * time.Second), Cause: "mtu", Detail: "544 IP fragments were dropped"},
+		Peers:     []api.Peer{{Name: "a-1", Address: "10.0.0.2:26970", Status: "unreachable", RTTSeconds: 0.00123, Quality: 200, Session: "unverified"}},
+		Routes:    []api.Route{{Destination: "a-1", NextHop: "a-2", Quality: 180, Standby: "b-0"}},
 		Incidents: []api.Incident{
 			{ID: "a-0-1-1", Type: "link_failure", Peers: []string{"a-1"}, Opened: now},
 			{ID: "a-0-1-0", Type: "node_crash", Peers: []string{"a-2"}, Opened: now, Resolved: now.Add(1234 * time.Millisecond)},
@@ -107,6 +108,7 @@ func TestStatusIsReadable(t *testing.T) {
 	}
 	const want = `a-0  zone-a  up 1m30s  NOT READY: verifier was detached
 verifier xdp-native  MAPE-K off (watching only)  records 12  version v1
+ISOLATED for 12s: mtu: 544 IP fragments were dropped
 client sessions 7  a-0 4  b-0 3
 
 PEER  STATUS       SESSION     RTT     QUALITY  ADDRESS

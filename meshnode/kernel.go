@@ -37,6 +37,9 @@ func (g kernelGate) Healthy() error  { return g.v.Healthy() }
 func (g kernelGate) Reattach() error { return g.v.Reattach() }
 func (g kernelGate) Mode() string    { return g.v.Mode() }
 
+func (g kernelGate) Counters() (map[string]uint64, error)  { return g.v.Counters() }
+func (g kernelGate) Malformed() (map[string]uint64, error) { return g.v.Malformed() }
+
 // kernelSignatures reads signature fragments from the verifier.
 type kernelSignatures struct{ v *verifier.Verifier }
 

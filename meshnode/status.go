@@ -116,6 +116,9 @@ func printStatus(out io.Writer, s *api.Status, now time.Time) error {
 	}
 	fmt.Fprintf(&b, "%s  %s  up %s  %s\nverifier %s  MAPE-K %s  records %d  version %s\n",
 		s.Node, s.Zone, now.Sub(s.Started).Round(time.Second), ready, s.Verifier, heals, s.Records, s.Version)
+	if i := s.Isolation; i != nil {
+		fmt.Fprintf(&b, "ISOLATED for %s: %s: %s\n", now.Sub(i.Since).Round(time.Second), i.Cause, i.Detail)
+	}
 	total, homes := 0, []string{}
 	for _, home := range slices.Sorted(maps.Keys(s.Sessions)) {
 		total += s.Sessions[home]

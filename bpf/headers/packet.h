@@ -54,7 +54,10 @@ struct datagram {
 enum packet_kind {
 	PACKET_OTHER,
 	PACKET_MESH,
-	PACKET_MALFORMED,
+	/* Malformed, by the rule that is broken. */
+	PACKET_FRAGMENT, /* an IP fragment */
+	PACKET_LENGTH, /* lengths that disagree */
+	PACKET_HIDDEN, /* bytes that cannot be seen from here */
 };
 
 #define PACKET_AT(p, off, type)                                       \
@@ -69,7 +72,7 @@ enum packet_kind {
  */
 static __always_inline enum packet_kind packet_unreadable(struct packet *p, __u32 off, __u32 size)
 {
-	return off + size <= p->length ? PACKET_MALFORMED : PACKET_OTHER;
+	return off + size <= p->length ? PACKET_HIDDEN : PACKET_OTHER;
 }
 
 /*
@@ -85,14 +88,16 @@ static __always_inline enum packet_kind packet_udp(struct packet *p, struct data
 	__u32 length;
 
 	if (!udp)
-		return fragment ? PACKET_MALFORMED
+		return fragment ? PACKET_FRAGMENT
 				: packet_unreadable(p, d->udp, sizeof(*udp));
 	if (udp->dest != port)
 		return PACKET_OTHER;
 	d->source_port = udp->source;
 	length = bpf_ntohs(udp->len);
-	if (fragment || length < sizeof(*udp) || end > p->length || d->udp + length != end)
-		return PACKET_MALFORMED;
+	if (fragment)
+		return PACKET_FRAGMENT;
+	if (length < sizeof(*udp) || end > p->length || d->udp + length != end)
+		return PACKET_LENGTH;
 	d->length = length - sizeof(*udp);
 	return PACKET_MESH;
 }
@@ -149,7 +154,7 @@ static __always_inline enum packet_kind packet_ipv6(struct packet *p, struct dat
 			return PACKET_OTHER;
 		ext = PACKET_AT(p, off, struct ipv6_extension);
 		if (!ext)
-			return fragment ? PACKET_MALFORMED
+			return fragment ? PACKET_FRAGMENT
 					: packet_unreadable(p, off, sizeof(*ext));
 		if (next == IPPROTO_FRAGMENT) {
 			if (ext->fragment & bpf_htons(0xfff8))
@@ -161,7 +166,7 @@ static __always_inline enum packet_kind packet_ipv6(struct packet *p, struct dat
 		}
 		next = ext->nexthdr;
 	}
-	return PACKET_MALFORMED;
+	return PACKET_HIDDEN;
 }
 
 /* Finds a UDP datagram to port (network order) in an Ethernet frame; d must be zero. */
@@ -183,7 +188,7 @@ static __always_inline enum packet_kind packet_parse(struct packet *p, struct da
 		if (!tag)
 			return packet_unreadable(p, off, sizeof(*tag));
 		if (i == PACKET_MAX_VLANS)
-			return PACKET_MALFORMED;
+			return PACKET_HIDDEN;
 		off += sizeof(*tag);
 		proto = tag->proto;
 	}

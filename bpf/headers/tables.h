@@ -30,6 +30,11 @@ enum counter {
 	COUNTER_RING_LOST = VERDICT_COUNT, /* an event found its ring full */
 	COUNTER_REPORT_HELD, /* a report was held back by the bucket */
 	COUNTER_COOKIE, /* a handshake frame over its limit was answered with a cookie */
+	/* Malformed packets once more, by the rule that they break. */
+	COUNTER_FRAGMENT, /* an IP fragment: frames are larger than their path's MTU */
+	COUNTER_LENGTH, /* lengths that disagree */
+	COUNTER_HEADER, /* a frame header that no node writes */
+	COUNTER_HIDDEN, /* bytes that cannot be seen, or several datagrams in one */
 	COUNTER_COUNT,
 };
 

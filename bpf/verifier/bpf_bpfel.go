@@ -33,7 +33,11 @@ const (
 	bpfCounterCOUNTER_RING_LOST   bpfCounter = 9
 	bpfCounterCOUNTER_REPORT_HELD bpfCounter = 10
 	bpfCounterCOUNTER_COOKIE      bpfCounter = 11
-	bpfCounterCOUNTER_COUNT       bpfCounter = 12
+	bpfCounterCOUNTER_FRAGMENT    bpfCounter = 12
+	bpfCounterCOUNTER_LENGTH      bpfCounter = 13
+	bpfCounterCOUNTER_HEADER      bpfCounter = 14
+	bpfCounterCOUNTER_HIDDEN      bpfCounter = 15
+	bpfCounterCOUNTER_COUNT       bpfCounter = 16
 )
 
 type bpfDropEvent struct {

@@ -15,10 +15,34 @@ var verdicts = [bpfVerdictVERDICT_COUNT]string{
 	bpfVerdictVERDICT_RATE_LIMITED: "rate_limited",
 }
 
+// rules are the labels of the rules that malformed packets break, by their counters.
+var rules = map[bpfCounter]string{
+	bpfCounterCOUNTER_FRAGMENT: "fragment",
+	bpfCounterCOUNTER_LENGTH:   "length",
+	bpfCounterCOUNTER_HEADER:   "header",
+	bpfCounterCOUNTER_HIDDEN:   "hidden",
+}
+
 // Counters returns how many packets got each verdict since Open, over all CPUs.
 func (v *Verifier) Counters() (map[string]uint64, error) {
 	counts := make(map[string]uint64, len(verdicts))
 	for i, name := range verdicts {
+		n, err := v.counter(uint32(i))
+		if err != nil {
+			return nil, err
+		}
+		counts[name] = n
+	}
+	return counts, nil
+}
+
+// Malformed returns how many malformed packets broke each rule since Open: fragment
+// (an IP fragment), length (lengths that disagree), header (of the frame) and hidden
+// (behind too many headers, or several datagrams in one packet). Their sum is the
+// counter of the verdict.
+func (v *Verifier) Malformed() (map[string]uint64, error) {
+	counts := make(map[string]uint64, len(rules))
+	for i, name := range rules {
 		n, err := v.counter(uint32(i))
 		if err != nil {
 			return nil, err

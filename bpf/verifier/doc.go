@@ -8,7 +8,7 @@
 //	malformed     a mesh datagram that is an IP fragment, whose lengths disagree, whose frame
 //	              header breaks a rule of package frame, or that hides behind more than two
 //	              VLAN tags or eight IPv6 extension headers; or several in one packet
-//	              (segmentation offload)
+//	              (segmentation offload); counted by rule, too (see Verifier.Malformed)
 //	rate_limited  a handshake frame over the limit of its source, or of all sources of its kind
 //	pass          any other handshake frame
 //	no_session    the session id is unknown

@@ -137,6 +137,16 @@ func (r *runner) counts(t testing.TB) map[string]uint64 {
 	return maps.Clone(counts)
 }
 
+// malformed returns the malformed packets by rule.
+func (r *runner) malformed(t testing.TB) map[string]uint64 {
+	t.Helper()
+	counts, err := r.Malformed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
 // expect runs a packet and compares the verdict; all verdicts but pass and
 // not_mesh must drop.
 func (r *runner) expect(t *testing.T, raw []byte, want string) {

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -103,49 +104,64 @@ func TestMalformed(t *testing.T) {
 		return lab.Packet{Payload: b}.Bytes()
 	}
 	both(t, Config{}, func(t *testing.T, r *runner) {
-		for name, raw := range map[string][]byte{
-			"three vlan tags":            lab.Packet{Payload: valid, VLANs: []uint16{0x8100, 0x8100, 0x8100}}.Bytes(),
-			"nine extensions":            lab.Packet{Payload: valid, IPv6: true, Extensions: lab.Repeat(lab.Extension(lab.DestinationOptions, 0), 9)}.Bytes(),
-			"first fragment":             lab.Packet{Payload: valid, Fragment: 0x2000}.Bytes(),
-			"first fragment, no port":    lab.Packet{Payload: valid, Fragment: 0x2000, Cut: len(valid) + 4}.Bytes(),
-			"first fragment of ipv6":     lab.Packet{Payload: valid, IPv6: true, Extensions: [][]byte{lab.FragmentHeader(1)}}.Bytes(),
-			"atomic fragment of ipv6":    lab.Packet{Payload: valid, IPv6: true, Extensions: [][]byte{lab.FragmentHeader(0)}}.Bytes(),
-			"ipv6 fragment hides header": lab.Packet{IPv6: true, Extensions: [][]byte{lab.FragmentHeader(1), lab.Extension(lab.DestinationOptions, 0)}, Cut: 16}.Bytes(),
-			"ip longer than packet":      lab.Packet{Payload: valid, IPLength: 1}.Bytes(),
-			"ip shorter than udp":        lab.Packet{Payload: valid, IPLength: -1}.Bytes(),
-			"ipv6 length zero":           lab.Packet{Payload: valid, IPv6: true, IPLength: -len(valid) - 8}.Bytes(),
-			"udp longer than ip":         lab.Packet{Payload: valid, UDPLength: 1}.Bytes(),
-			"udp shorter than ip":        lab.Packet{Payload: valid, UDPLength: -1}.Bytes(),
-			"udp length 7":               lab.Packet{UDPLength: -1}.Bytes(),
-			"udp length zero":            lab.Packet{Payload: valid, UDPLength: -len(valid) - 8}.Bytes(),
-			"truncated packet":           lab.Packet{Payload: valid, Cut: 1}.Bytes(),
-			"no payload":                 lab.Packet{}.Bytes(),
-			"short header":               lab.Packet{Payload: valid[:frame.HeaderLen-1]}.Bytes(),
-			"magic":                      edited(func(b []byte) { b[0] ^= 1 }),
-			"version 0":                  edited(func(b []byte) { b[2] = 0 }),
-			"version 2":                  edited(func(b []byte) { b[2] = 2 }),
-			"class 0":                    of(frame.Header{Type: 0x01, Fragments: 1, Sequence: 1}),
-			"class 0x50":                 of(frame.Header{Type: 0x50, Fragments: 1, Sequence: 1}),
-			"class 0xf0":                 of(frame.Header{Type: 0xf1, Fragments: 1, Sequence: 1}),
-			"payload too long":           of(frame.Header{Type: frame.Data, Fragments: 1, Sequence: 1, Length: frame.MaxPayload + 1}),
-			"length above":               lab.Packet{Payload: valid[:len(valid)-1]}.Bytes(),
-			"length below":               lab.Packet{Payload: append(valid[:len(valid):len(valid)], 0)}.Bytes(),
-			"no fragments":               of(frame.Header{Type: frame.Data, Sequence: 1}),
-			"fragment = fragments":       of(frame.Header{Type: frame.Data, Sequence: 1, Fragment: 2, Fragments: 2}),
-			"too many fragments":         of(frame.Header{Type: frame.Data, Sequence: 1, Fragments: frame.MaxFragments + 1}),
-			"sequence 0":                 of(frame.Header{Type: frame.Data, Fragments: 1}),
-			"sequence out of range":      of(frame.Header{Type: frame.Data, Fragments: 1, Sequence: MaxSequence + 1}),
-			"sequence 2^64-1":            of(frame.Header{Type: frame.Data, Fragments: 1, Sequence: 1<<64 - 1}),
-			"handshake with session":     handshake(func(b []byte) { b[23] = 1 }),
-			"handshake with sequence":    handshake(func(b []byte) { b[31] = 1 }),
-			"handshake with tag":         handshake(func(b []byte) { b[39] = 1 }),
+		for rule, packets := range map[string]map[string][]byte{
+			"fragment": {
+				"first fragment":             lab.Packet{Payload: valid, Fragment: 0x2000}.Bytes(),
+				"first fragment, no port":    lab.Packet{Payload: valid, Fragment: 0x2000, Cut: len(valid) + 4}.Bytes(),
+				"first fragment of ipv6":     lab.Packet{Payload: valid, IPv6: true, Extensions: [][]byte{lab.FragmentHeader(1)}}.Bytes(),
+				"atomic fragment of ipv6":    lab.Packet{Payload: valid, IPv6: true, Extensions: [][]byte{lab.FragmentHeader(0)}}.Bytes(),
+				"ipv6 fragment hides header": lab.Packet{IPv6: true, Extensions: [][]byte{lab.FragmentHeader(1), lab.Extension(lab.DestinationOptions, 0)}, Cut: 16}.Bytes(),
+			},
+			"length": {
+				"ip longer than packet": lab.Packet{Payload: valid, IPLength: 1}.Bytes(),
+				"ip shorter than udp":   lab.Packet{Payload: valid, IPLength: -1}.Bytes(),
+				"ipv6 length zero":      lab.Packet{Payload: valid, IPv6: true, IPLength: -len(valid) - 8}.Bytes(),
+				"udp longer than ip":    lab.Packet{Payload: valid, UDPLength: 1}.Bytes(),
+				"udp shorter than ip":   lab.Packet{Payload: valid, UDPLength: -1}.Bytes(),
+				"udp length 7":          lab.Packet{UDPLength: -1}.Bytes(),
+				"udp length zero":       lab.Packet{Payload: valid, UDPLength: -len(valid) - 8}.Bytes(),
+				"truncated packet":      lab.Packet{Payload: valid, Cut: 1}.Bytes(),
+				"no payload":            lab.Packet{}.Bytes(),
+				"short header":          lab.Packet{Payload: valid[:frame.HeaderLen-1]}.Bytes(),
+				"payload too long":      of(frame.Header{Type: frame.Data, Fragments: 1, Sequence: 1, Length: frame.MaxPayload + 1}),
+				"length above":          lab.Packet{Payload: valid[:len(valid)-1]}.Bytes(),
+				"length below":          lab.Packet{Payload: append(valid[:len(valid):len(valid)], 0)}.Bytes(),
+			},
+			"header": {
+				"magic":                   edited(func(b []byte) { b[0] ^= 1 }),
+				"version 0":               edited(func(b []byte) { b[2] = 0 }),
+				"version 2":               edited(func(b []byte) { b[2] = 2 }),
+				"class 0":                 of(frame.Header{Type: 0x01, Fragments: 1, Sequence: 1}),
+				"class 0x50":              of(frame.Header{Type: 0x50, Fragments: 1, Sequence: 1}),
+				"class 0xf0":              of(frame.Header{Type: 0xf1, Fragments: 1, Sequence: 1}),
+				"no fragments":            of(frame.Header{Type: frame.Data, Sequence: 1}),
+				"fragment = fragments":    of(frame.Header{Type: frame.Data, Sequence: 1, Fragment: 2, Fragments: 2}),
+				"too many fragments":      of(frame.Header{Type: frame.Data, Sequence: 1, Fragments: frame.MaxFragments + 1}),
+				"sequence 0":              of(frame.Header{Type: frame.Data, Fragments: 1}),
+				"sequence out of range":   of(frame.Header{Type: frame.Data, Fragments: 1, Sequence: MaxSequence + 1}),
+				"sequence 2^64-1":         of(frame.Header{Type: frame.Data, Fragments: 1, Sequence: 1<<64 - 1}),
+				"handshake with session":  handshake(func(b []byte) { b[23] = 1 }),
+				"handshake with sequence": handshake(func(b []byte) { b[31] = 1 }),
+				"handshake with tag":      handshake(func(b []byte) { b[39] = 1 }),
+			},
+			"hidden": {
+				"three vlan tags": lab.Packet{Payload: valid, VLANs: []uint16{0x8100, 0x8100, 0x8100}}.Bytes(),
+				"nine extensions": lab.Packet{Payload: valid, IPv6: true, Extensions: lab.Repeat(lab.Extension(lab.DestinationOptions, 0), 9)}.Bytes(),
+			},
 		} {
-			t.Run(name, func(t *testing.T) {
-				r.put(t, testID, testKey)
-				defer r.remove(t, testID)
-				r.expect(t, raw, "malformed")
-				r.expect(t, lab.Packet{Payload: valid}.Bytes(), "pass") // nothing was consumed
-			})
+			for name, raw := range packets {
+				t.Run(name, func(t *testing.T) {
+					r.put(t, testID, testKey)
+					defer r.remove(t, testID)
+					before := r.malformed(t)
+					r.expect(t, raw, "malformed")
+					r.expect(t, lab.Packet{Payload: valid}.Bytes(), "pass") // nothing was consumed
+					before[rule]++
+					if after := r.malformed(t); !maps.Equal(before, after) {
+						t.Errorf("counted as %v, want %s once more: %v", after, rule, before)
+					}
+				})
+			}
 		}
 	})
 }

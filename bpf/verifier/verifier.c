@@ -97,18 +97,11 @@ static __always_inline void emit_signature(const struct packet *p, const struct 
 	bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline bool well_formed(const struct packet *p, const struct frame_header *f,
-					__u32 length)
+/* Whether the fields of a header that depend on its class are right. */
+static __always_inline bool class_valid(const struct frame_header *f)
 {
 	__u64 sequence = bpf_be64_to_cpu(f->sequence);
 
-	if (f->magic != bpf_htons(FRAME_MAGIC) || f->version != FRAME_VERSION)
-		return false;
-	if (length > FRAME_MAX_PAYLOAD || length != bpf_ntohs(f->length) ||
-	    (void *)(f + 1) + length > p->data_end)
-		return false;
-	if (f->fragments > FRAME_MAX_FRAGMENTS || f->fragment >= f->fragments)
-		return false;
 	switch (f->type & FRAME_CLASS_MASK) {
 	case FRAME_CLASS_HANDSHAKE:
 		return !(f->session[0] | f->session[1] | f->sequence | f->tag);
@@ -118,6 +111,35 @@ static __always_inline bool well_formed(const struct packet *p, const struct fra
 		return sequence && !(sequence >> FRAME_SEQUENCE_BITS);
 	}
 	return false;
+}
+
+/* The counter of the rule that a frame breaks, 0 if it is well formed. */
+static __always_inline __u32 frame_broken(const struct packet *p, const struct frame_header *f,
+					  __u32 length)
+{
+	if (f->magic != bpf_htons(FRAME_MAGIC) || f->version != FRAME_VERSION)
+		return COUNTER_HEADER;
+	if (length > FRAME_MAX_PAYLOAD || length != bpf_ntohs(f->length) ||
+	    (void *)(f + 1) + length > p->data_end)
+		return COUNTER_LENGTH;
+	if (f->fragments > FRAME_MAX_FRAGMENTS || f->fragment >= f->fragments)
+		return COUNTER_HEADER;
+	return class_valid(f) ? 0 : COUNTER_HEADER;
+}
+
+/* The counter of the rule that a packet breaks before its frame is looked at. */
+static __always_inline __u32 packet_broken(enum packet_kind kind, const struct datagram *d)
+{
+	switch (kind) {
+	case PACKET_FRAGMENT:
+		return COUNTER_FRAGMENT;
+	case PACKET_MESH:
+		return d->length < sizeof(struct frame_header) ? COUNTER_LENGTH : COUNTER_HIDDEN;
+	case PACKET_LENGTH:
+		return COUNTER_LENGTH;
+	default:
+		return COUNTER_HIDDEN;
+	}
 }
 
 static __always_inline bool tag_matches(const struct session *s, const struct frame_header *f)
@@ -192,10 +214,14 @@ static __always_inline enum outcome judge(const struct packet *p, enum packet_ki
 	/* A real clock read costs half a SipHash; the last tick, at most 10 ms ago, will do. */
 	__u64 now = bpf_ktime_get_coarse_ns();
 	bool deliver = true;
+	__u32 broken;
 
 	if (kind == PACKET_MESH && d->udp < MAX_OFFSET && d->length >= sizeof(*frame))
 		frame = PACKET_AT(p, d->udp + sizeof(struct udphdr), struct frame_header);
-	if (frame && well_formed(p, frame, length)) {
+	broken = frame ? frame_broken(p, frame, length) : packet_broken(kind, d);
+	if (broken) {
+		count(broken);
+	} else if (frame) {
 		if ((frame->type & FRAME_CLASS_MASK) == FRAME_CLASS_HANDSHAKE) {
 			bool proven =
 				handshake_proven(frame, d, handshake_prefix(p, frame, length));
@@ -367,7 +393,7 @@ int verify_xdp_generic(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	if (several_datagrams(ctx))
-		kind = PACKET_MALFORMED;
+		kind = PACKET_HIDDEN;
 	return act_xdp(ctx, kind, &d, true);
 }
 
@@ -385,6 +411,7 @@ int verify_tcx(struct __sk_buff *skb)
 	/* Headers that lie in a page would look absent: not readable, no pass. */
 	if (skb->data_end - skb->data < want && bpf_skb_pull_data(skb, want)) {
 		count(VERDICT_MALFORMED);
+		count(COUNTER_HIDDEN);
 		return TC_ACT_SHOT;
 	}
 	p.data = (void *)(long)skb->data;
@@ -397,7 +424,7 @@ int verify_tcx(struct __sk_buff *skb)
 	}
 	/* Several datagrams, which the kernel will take apart behind this program. */
 	if (skb->gso_size)
-		kind = PACKET_MALFORMED;
+		kind = PACKET_HIDDEN;
 	switch (judge_tcx(skb, kind, &d)) {
 	case OUTCOME_PASS:
 		/* Unspecified is tcx "next": other programs at this hook keep their say. */

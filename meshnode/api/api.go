@@ -94,11 +94,20 @@ type Status struct {
 	Verifier string    `json:"verifier"`            // how the eBPF program is attached
 	MAPEK    bool      `json:"mapek"`               // Plan and Execute are on
 	Records  int       `json:"records"`
+	// Isolation is set while members are known and none is reached.
+	Isolation *Isolation `json:"isolation,omitempty"`
 	// Sessions is the number of client sessions by their homes.
 	Sessions  map[string]int `json:"sessions"`
 	Peers     []Peer         `json:"peers"`
 	Routes    []Route        `json:"routes"`
 	Incidents []Incident     `json:"incidents"`
+}
+
+// Isolation says why a node reaches none of the members that it knows.
+type Isolation struct {
+	Since  time.Time `json:"since"`
+	Cause  string    `json:"cause"` // one of metric.Causes
+	Detail string    `json:"detail"`
 }
 
 // Peer is a node's view of another node and of the session with it.

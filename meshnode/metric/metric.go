@@ -23,6 +23,7 @@ type Set struct {
 
 	PeerUnreachable    *prometheus.CounterVec // peer
 	PeerStatus         *prometheus.GaugeVec   // peer, status
+	Isolated           *prometheus.GaugeVec   // cause
 	RoutesRecalculated prometheus.Counter
 	RouteMetric        *prometheus.GaugeVec // destination, next_hop
 	FramesRelayed      prometheus.Counter
@@ -72,6 +73,7 @@ func New(reg prometheus.Registerer) *Set {
 
 		PeerUnreachable:    counters(reg, PeerUnreachable, "Times a peer was declared unreachable.", LabelPeer),
 		PeerStatus:         gauges(reg, PeerStatus, "1 for the peer's present status, 0 for the others.", LabelPeer, LabelStatus),
+		Isolated:           gauges(reg, IsolatedNode, "1 while members are known and none is reached, by the likely cause.", LabelCause),
 		RoutesRecalculated: counter(reg, RoutesRecalculated, "Changes of a destination's next hop."),
 		RouteMetric:        gauges(reg, RouteMetric, "Transmit quality (0 to 255) of the route in use.", LabelDestination, LabelNextHop),
 		FramesRelayed:      counter(reg, FramesRelayedTotal, "Frames passed on for other nodes."),
@@ -117,6 +119,7 @@ func New(reg prometheus.Registerer) *Set {
 	zero(s.Invalidated, []string{VerificationFailed})
 	zero(s.RelayRefused, RefusedReasons)
 	zero(s.Rotations, []string{"ttl", "sequence", ReasonCompromise})
+	s.SetIsolated("")
 	for _, v := range States {
 		s.Sessions.WithLabelValues(v)
 	}
@@ -168,6 +171,18 @@ func (s *Set) SetStatus(peer, status string) {
 			v = 1
 		}
 		s.PeerStatus.WithLabelValues(peer, st).Set(v)
+	}
+}
+
+// SetIsolated sets the gauge of cause to 1 and those of the others to 0; no cause
+// means that the node is not isolated.
+func (s *Set) SetIsolated(cause string) {
+	for _, c := range Causes {
+		v := 0.0
+		if c == cause {
+			v = 1
+		}
+		s.Isolated.WithLabelValues(c).Set(v)
 	}
 }
 

@@ -55,6 +55,8 @@ func TestContract(t *testing.T) {
 			"verdict=pass", "verdict=not_mesh", "verdict=malformed", "verdict=no_session", "verdict=expired",
 			"verdict=revoked", "verdict=bad_tag", "verdict=replay", "verdict=rate_limited",
 		},
+		"x0tta6bl4_ebpf_malformed_packets_total":        {"rule=fragment", "rule=length", "rule=header", "rule=hidden"},
+		"x0tta6bl4_mesh_isolated":                       {"cause=mtu", "cause=no_session", "cause=rate_limited", "cause=refused", "cause=unanswered", "cause=silence", "cause=unknown"},
 		"x0tta6bl4_ebpf_ringbuf_lost_total":             {""},
 		"x0tta6bl4_mesh_peer_unreachable":               {"peer=b"},
 		"x0tta6bl4_mesh_peer_status":                    {"peer=b,status=reachable", "peer=b,status=suspect", "peer=b,status=unreachable"},
@@ -144,6 +146,13 @@ func (v *verifier) Counters() (map[string]uint64, error) {
 	return map[string]uint64{"pass": 7}, nil
 }
 
+func (v *verifier) Malformed() (map[string]uint64, error) {
+	if v.fail {
+		return nil, errors.New("map is gone")
+	}
+	return map[string]uint64{"fragment": 5}, nil
+}
+
 func (v *verifier) Lost() (uint64, error) {
 	if v.fail {
 		return 0, errors.New("map is gone")
@@ -164,6 +173,9 @@ func TestVerifierCountersOutliveErrors(t *testing.T) {
 	}
 	v.fail = true
 	all := gathered(t, reg)
+	if all[metric.MalformedTotal]["rule=fragment"] != 5 || len(all[metric.MalformedTotal]) != len(metric.Rules) {
+		t.Errorf("malformed after an error: %v", all[metric.MalformedTotal])
+	}
 	if all[metric.PacketsTotal]["verdict=pass"] != 7 || len(all[metric.PacketsTotal]) != len(metric.Verdicts) || all[metric.RingbufLostTotal][""] != 3 {
 		t.Errorf("after an error: %v", all)
 	}

@@ -24,9 +24,11 @@ const (
 	SessionsInvalidatedTotal = Namespace + "_pqc_sessions_invalidated_total"
 	KeyRotationsTotal        = Namespace + "_pqc_key_rotations_total"
 	PacketsTotal             = Namespace + "_ebpf_packets_total"
+	MalformedTotal           = Namespace + "_ebpf_malformed_packets_total"
 	RingbufLostTotal         = Namespace + "_ebpf_ringbuf_lost_total"
 	PeerUnreachable          = Namespace + "_mesh_peer_unreachable"
 	PeerStatus               = Namespace + "_mesh_peer_status"
+	IsolatedNode             = Namespace + "_mesh_isolated"
 	RoutesRecalculated       = Namespace + "_mesh_routes_recalculated"
 	RouteMetric              = Namespace + "_mesh_route_metric"
 	FramesRelayedTotal       = Namespace + "_mesh_frames_relayed_total"
@@ -87,6 +89,8 @@ const (
 	LabelAction      = "action"
 	LabelOutcome     = "outcome"
 	LabelPhase       = "phase"
+	LabelRule        = "rule"
+	LabelCause       = "cause"
 )
 
 // Values of label "result" and of label "priority".
@@ -186,11 +190,39 @@ const (
 	OutcomeFailed = "failed"
 )
 
+// Values of label "rule": what is wrong with a malformed packet.
+const (
+	RuleFragment = "fragment" // an IP fragment: the frame is larger than the path's MTU
+	RuleLength   = "length"   // lengths that disagree
+	RuleHeader   = "header"   // a frame header that no node writes
+	RuleHidden   = "hidden"   // behind too many headers, or several datagrams in one packet
+)
+
+// Values of label "cause": why a node that knows of members reaches none, as the
+// verifier's counters suggest.
+const (
+	CauseMTU         = "mtu"          // fragments arrive
+	CauseNoSession   = "no_session"   // frames of sessions that this node does not have
+	CauseRateLimited = "rate_limited" // handshakes over the limit
+	CauseRefused     = "refused"      // frames that are dropped for other reasons
+	CauseUnanswered  = "unanswered"   // frames pass, and no handshake is completed
+	CauseSilence     = "silence"      // nothing arrives
+	CauseUnknown     = "unknown"      // the counters cannot be read
+)
+
 // Values of label "verdict" of frames of a session that was invalidated, and of one that is
 // not known.
 const (
 	VerdictRevoked   = "revoked"
 	VerdictNoSession = "no_session"
+)
+
+// The other values of label "verdict" that are read.
+const (
+	VerdictPass        = "pass"
+	VerdictNotMesh     = "not_mesh"
+	VerdictMalformed   = "malformed"
+	VerdictRateLimited = "rate_limited"
 )
 
 // The label values that exist at 0 from start-up.
@@ -199,7 +231,9 @@ var (
 	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate, Misbehaviour, Isolated, StorageFault, RepairStalled}
 	States         = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
 	Statuses       = []string{StatusReachable, StatusSuspect, StatusUnreachable}
-	Verdicts       = []string{"pass", "not_mesh", "malformed", "no_session", "expired", "revoked", "bad_tag", "replay", "rate_limited"}
+	Verdicts       = []string{VerdictPass, VerdictNotMesh, VerdictMalformed, VerdictNoSession, "expired", VerdictRevoked, "bad_tag", "replay", VerdictRateLimited}
+	Rules          = []string{RuleFragment, RuleLength, RuleHeader, RuleHidden}
+	Causes         = []string{CauseMTU, CauseNoSession, CauseRateLimited, CauseRefused, CauseUnanswered, CauseSilence, CauseUnknown}
 	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
 	MessageTypes   = []string{MessageControl, MessageRouting, MessageData, MessageRecord, MessageClient, MessageRelay}
 	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}

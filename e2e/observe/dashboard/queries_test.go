@@ -111,8 +111,9 @@ func ask(t *testing.T, promtool string, queries []Query) (string, error) {
 
 type verifier struct{}
 
-func (verifier) Counters() (map[string]uint64, error) { return nil, nil }
-func (verifier) Lost() (uint64, error)                { return 0, nil }
+func (verifier) Counters() (map[string]uint64, error)  { return nil, nil }
+func (verifier) Malformed() (map[string]uint64, error) { return nil, nil }
+func (verifier) Lost() (uint64, error)                 { return 0, nil }
 
 // exposed returns every series that is there when a fault has been injected.
 func exposed(t *testing.T) []input {

@@ -115,7 +115,7 @@ func TestNeverAloneWhileVerified(t *testing.T) {
 			t.Errorf("accepted by %v: %v", holders, err)
 		}
 		isolated := metric.Isolated + " of " + deaf
-		m.within(isolatedVerified, "isolated", func() error {
+		m.within(isolatedAfter, "isolated", func() error {
 			if open := n.openIncidents(); !slices.Contains(open, isolated) {
 				return fmt.Errorf("open: %v", open)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type openGate struct {
 	mu       sync.Mutex
 	err      error
 	noReturn bool
+	seen     counts
 }
 
 func (*openGate) Put(frame.SessionID, session.Entry) error              { return nil }
@@ -38,6 +40,16 @@ func (*openGate) Revoke(frame.SessionID) error                          { return
 func (*openGate) SetVerifiedUntil(frame.SessionID, time.Duration) error { return nil }
 func (*openGate) Mode() string                                          { return "none" }
 func (g *openGate) Healthy() error                                      { g.mu.Lock(); defer g.mu.Unlock(); return g.err }
+func (g *openGate) Counters() (map[string]uint64, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.seen.verdicts), nil
+}
+func (g *openGate) Malformed() (map[string]uint64, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.seen.rules), nil
+}
 func (g *openGate) lose(noReturn bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -117,7 +129,7 @@ func (m *testMesh) start(name string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	gate := &openGate{}
+	gate := &openGate{seen: counts{map[string]uint64{}, map[string]uint64{}}}
 	discover := m.discover
 	if discover == nil {
 		discover = m.all

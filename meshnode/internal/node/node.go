@@ -38,6 +38,10 @@ type Gate interface {
 	Reattach() error
 	// Mode says how it is attached.
 	Mode() string
+	// Counters returns the packets seen, by verdict (metric.Verdicts).
+	Counters() (map[string]uint64, error)
+	// Malformed returns the malformed ones, by the rule that they break (metric.Rules).
+	Malformed() (map[string]uint64, error)
 }
 
 // Reports yields the verdicts of packets that the gate dropped, as far as it

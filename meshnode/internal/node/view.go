@@ -72,6 +72,7 @@ func (n *Node) Status() api.Status {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	s.Isolation = n.health.isolation.status()
 	for _, l := range n.detect.Links() {
 		p := api.Peer{Name: l.Peer, Status: l.Status.String(), RTTSeconds: l.RTT.Seconds(), Quality: l.Quality, Session: "none"}
 		if i, ok := sessions[l.Peer]; ok {

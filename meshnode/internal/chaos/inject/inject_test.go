@@ -28,9 +28,11 @@ type openGate struct {
 	session.NoAdmission
 }
 
-func (openGate) Healthy() error  { return nil }
-func (openGate) Reattach() error { return nil }
-func (openGate) Mode() string    { return "none" }
+func (openGate) Healthy() error                        { return nil }
+func (openGate) Reattach() error                       { return nil }
+func (openGate) Mode() string                          { return "none" }
+func (openGate) Counters() (map[string]uint64, error)  { return nil, nil }
+func (openGate) Malformed() (map[string]uint64, error) { return nil, nil }
 
 // mesh is whole nodes over an in-memory network, in a synctest bubble.
 type mesh struct {
