@@ -86,15 +86,17 @@ func (f *field) start(place, name string, routes detours) *member {
 		name: session.Peer(name), addr: netip.AddrPortFrom(netip.MustParseAddr(f.procs[place].ip), frame.Port),
 		calls: &calls{sent: map[netip.AddrPort]map[uint8][]byte{}},
 	}
+	var conn *transport.UDP
 	if err := inNamespace(f.procs[place].ns, func() (err error) {
-		if m.calls.Conn, err = transport.ListenUDP(m.addr); err == nil {
+		if conn, err = transport.ListenUDP(m.addr, "eth0"); err == nil {
 			m.verifier, err = verifier.Open(verifier.Config{Interface: "eth0", Sessions: 64})
 		}
 		return err
 	}); err != nil {
 		f.t.Fatal(err)
 	}
-	gate := kernelGate{m.verifier}
+	m.calls.Conn = conn
+	gate := kernelGate{m.verifier, conn}
 	if m.Manager, err = session.New(session.Config{
 		Identity: id, Transport: m.calls, Table: gate, Admission: gate, Signatures: kernelSignatures{m.verifier}, Now: verifier.Now, Relays: routes,
 	}); err != nil {

@@ -41,9 +41,9 @@ func (c *cluster) enlist(name string) *liar {
 	c.t.Helper()
 	l := &liar{heard: map[frame.Type][][]byte{}, detector: detect.New(detect.Config{Self: name, Incarnation: rand.Uint64() | 1})}
 	ctx, cancel := context.WithCancel(context.Background())
-	var conn transport.Conn
+	var conn *transport.UDP
 	if err := inNamespace(c.procs[name].ns, func() (err error) {
-		conn, err = transport.ListenUDP(netip.AddrPortFrom(netip.MustParseAddr(c.procs[name].ip), frame.Port))
+		conn, err = transport.ListenUDP(netip.AddrPortFrom(netip.MustParseAddr(c.procs[name].ip), frame.Port), "eth0")
 		return err
 	}); err != nil {
 		c.t.Fatal(err)
@@ -235,6 +235,7 @@ func TestRealHostileMember(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	types := []frame.Type{
 		frame.Heartbeat, frame.HeartbeatEcho, frame.ProbeRequest, frame.ProbeReply, frame.Routing, frame.Challenge, frame.AttestationProof,
+		frame.PathProbe, frame.PathEcho,
 		frame.Data, frame.DataAck, frame.Client, frame.Relay, frame.ClassControl | 0xf, frame.ClassData | 0xf,
 	}
 	c.within(10*time.Second, "the liar has heard how a node speaks", func() error {

@@ -10,10 +10,15 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
-// kernelGate makes the eBPF verifier the node's gate.
-type kernelGate struct{ v *verifier.Verifier }
+// kernelGate makes the eBPF verifier the node's gate. The socket behind it is bound to
+// the interface that it guards: nothing reaches it unjudged by another one.
+type kernelGate struct {
+	v    *verifier.Verifier
+	conn *transport.UDP
+}
 
 var _ node.Gate = kernelGate{}
 
@@ -33,9 +38,24 @@ func (g kernelGate) DeleteCall(id [16]byte) error             { return g.v.Delet
 func (g kernelGate) PutPeer(a netip.Addr) error               { return g.v.PutPeer(a) }
 func (g kernelGate) DeletePeer(a netip.Addr) error            { return g.v.DeletePeer(a) }
 
-func (g kernelGate) Healthy() error  { return g.v.Healthy() }
-func (g kernelGate) Reattach() error { return g.v.Reattach() }
-func (g kernelGate) Mode() string    { return g.v.Mode() }
+func (g kernelGate) Mode() string { return g.v.Mode() }
+
+// Healthy is about the socket behind the verifier, too.
+func (g kernelGate) Healthy() error {
+	if err := g.v.Healthy(); err != nil {
+		return err
+	}
+	return g.conn.Bound()
+}
+
+// Reattach also binds the socket to an interface that has come in the place of the old
+// one, once that is guarded.
+func (g kernelGate) Reattach() error {
+	if err := g.v.Reattach(); err != nil {
+		return err
+	}
+	return g.conn.Rebind()
+}
 
 func (g kernelGate) Counters() (map[string]uint64, error)  { return g.v.Counters() }
 func (g kernelGate) Malformed() (map[string]uint64, error) { return g.v.Malformed() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +96,8 @@ type process struct {
 	cmd  *exec.Cmd
 	log  *os.File
 	ip   string
-	port string // the bridge's end of the node's link
+	mesh netip.Addr // where peers find it, if that is not ip
+	port string     // the bridge's end of the node's link
 	ns   string
 }
 
@@ -242,7 +244,11 @@ func (c *cluster) start(name string, extra ...string) {
 	c.t.Helper()
 	var peers []string
 	for _, n := range c.names {
-		peers = append(peers, fmt.Sprintf("%s=%s:%d", n, c.procs[n].ip, frame.Port))
+		addr := c.procs[n].mesh
+		if !addr.IsValid() {
+			addr = netip.MustParseAddr(c.procs[n].ip)
+		}
+		peers = append(peers, n+"="+netip.AddrPortFrom(addr, frame.Port).String())
 	}
 	data := filepath.Join(c.dir, name, "data")
 	if err := os.MkdirAll(data, 0o700); err != nil {

@@ -61,7 +61,7 @@ func (o *options) flags(out io.Writer) *command.Flags {
 	f.StringVar(&o.name, "name", host, "the node's `name`; in a cluster the pod's name")
 	f.StringVar(&o.zone, "zone", "", "the node's `zone`")
 	f.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", frame.Port), "UDP `address` of mesh traffic; the verifier guards this port only")
-	f.StringVar(&o.iface, "interface", "eth0", "network `interface` that the eBPF verifier guards")
+	f.StringVar(&o.iface, "interface", "eth0", "network `interface` that the eBPF verifier guards and to which the mesh's socket is bound")
 	f.StringVar(&o.peers, "peers", "", "headless `service` whose SRV records name the peers, or a list NAME=IP:PORT,…")
 	f.StringVar(&o.ca, "ca", "", "`URL` of the certificate authority")
 	f.StringVar(&o.tokenFile, "token-file", "", "`file` with the service-account token for the certificate authority")
@@ -198,7 +198,7 @@ type mesh struct {
 
 // mesh runs the node until ctx ends, or until stopped ends and the node has left.
 func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m mesh) error {
-	conn, err := transport.ListenUDP(m.listen)
+	conn, err := transport.ListenUDP(m.listen, o.iface)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (o *options) mesh(ctx, stopped context.Context, group *errgroup.Group, m me
 		m.logger.Info("not watched", "resource", what)
 	}
 	n, err := node.New(node.Config{
-		Identity: m.id, Transport: conn, Gate: kernelGate{m.gate}, Signatures: kernelSignatures{m.gate}, Reports: kernelReports{m.gate},
+		Identity: m.id, Transport: conn, Gate: kernelGate{m.gate, conn}, Signatures: kernelSignatures{m.gate}, Reports: kernelReports{m.gate},
 		Now: verifier.Now, Dir: o.dataDir, Discover: m.discover, Policy: m.policy, Heal: bool(o.mapek),
 		Group: limits, Registry: m.reg, Logger: m.logger, Version: command.Version(version), Limits: session.Limits{Reattest: o.reattest}, Quota: o.quota,
 	})

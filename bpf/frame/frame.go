@@ -84,6 +84,10 @@ const (
 	// AttestationProof is an attestation that is sealed, which its receiver asks for
 	// when one that came in clear was bad.
 	AttestationProof = ClassControl | 7
+	// PathProbe is as large as the datagrams that its sender means to send; PathEcho
+	// says that one came through.
+	PathProbe = ClassControl | 8
+	PathEcho  = ClassControl | 9
 
 	Data    = ClassData | 1
 	DataAck = ClassData | 2

@@ -23,6 +23,7 @@ type Set struct {
 
 	PeerUnreachable    *prometheus.CounterVec // peer
 	PeerStatus         *prometheus.GaugeVec   // peer, status
+	PathMTU            *prometheus.GaugeVec   // peer
 	Isolated           *prometheus.GaugeVec   // cause
 	RoutesRecalculated prometheus.Counter
 	RouteMetric        *prometheus.GaugeVec // destination, next_hop
@@ -73,6 +74,7 @@ func New(reg prometheus.Registerer) *Set {
 
 		PeerUnreachable:    counters(reg, PeerUnreachable, "Times a peer was declared unreachable.", LabelPeer),
 		PeerStatus:         gauges(reg, PeerStatus, "1 for the peer's present status, 0 for the others.", LabelPeer, LabelStatus),
+		PathMTU:            gauges(reg, PathMTU, "Size of the largest IP packet that is known to pass straight to the peer unfragmented.", LabelPeer),
 		Isolated:           gauges(reg, IsolatedNode, "1 while members are known and none is reached, by the likely cause.", LabelCause),
 		RoutesRecalculated: counter(reg, RoutesRecalculated, "Changes of a destination's next hop."),
 		RouteMetric:        gauges(reg, RouteMetric, "Transmit quality (0 to 255) of the route in use.", LabelDestination, LabelNextHop),
@@ -144,6 +146,7 @@ func (s *Set) AddPeer(peer string) {
 	s.Availability.WithLabelValues(peer).Set(1)
 	s.LinkWeight.WithLabelValues(peer).Set(1)
 	s.Deadline.WithLabelValues(peer)
+	s.PathMTU.WithLabelValues(peer)
 	s.PeerUnreachable.WithLabelValues(peer)
 	s.FramesByRelay.WithLabelValues(peer)
 	s.PeerVerifications.WithLabelValues(peer)
@@ -158,7 +161,7 @@ func (s *Set) AddPeer(peer string) {
 // RemovePeer drops the peer's gauges; its counters stay.
 func (s *Set) RemovePeer(peer string) {
 	s.PeerStatus.DeletePartialMatch(prometheus.Labels{LabelPeer: peer})
-	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline} {
+	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline, s.PathMTU} {
 		g.DeleteLabelValues(peer)
 	}
 }

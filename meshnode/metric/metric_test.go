@@ -56,6 +56,7 @@ func TestContract(t *testing.T) {
 			"verdict=revoked", "verdict=bad_tag", "verdict=replay", "verdict=rate_limited",
 		},
 		"x0tta6bl4_ebpf_malformed_packets_total":        {"rule=fragment", "rule=length", "rule=header", "rule=hidden"},
+		"x0tta6bl4_mesh_path_mtu_bytes":                 {"peer=b"},
 		"x0tta6bl4_mesh_isolated":                       {"cause=mtu", "cause=no_session", "cause=rate_limited", "cause=refused", "cause=unanswered", "cause=silence", "cause=unknown"},
 		"x0tta6bl4_ebpf_ringbuf_lost_total":             {""},
 		"x0tta6bl4_mesh_peer_unreachable":               {"peer=b"},
@@ -130,7 +131,7 @@ func TestStatusIsExclusive(t *testing.T) {
 		}
 	}
 	s.RemovePeer("b")
-	for _, g := range []prometheus.Collector{s.PeerStatus, s.Availability, s.LinkWeight, s.Deadline} {
+	for _, g := range []prometheus.Collector{s.PeerStatus, s.Availability, s.LinkWeight, s.Deadline, s.PathMTU} {
 		if n := testutil.CollectAndCount(g); n != 0 {
 			t.Errorf("%d series of a removed peer", n)
 		}

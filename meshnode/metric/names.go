@@ -28,6 +28,7 @@ const (
 	RingbufLostTotal         = Namespace + "_ebpf_ringbuf_lost_total"
 	PeerUnreachable          = Namespace + "_mesh_peer_unreachable"
 	PeerStatus               = Namespace + "_mesh_peer_status"
+	PathMTU                  = Namespace + "_mesh_path_mtu_bytes"
 	IsolatedNode             = Namespace + "_mesh_isolated"
 	RoutesRecalculated       = Namespace + "_mesh_routes_recalculated"
 	RouteMetric              = Namespace + "_mesh_route_metric"

@@ -62,7 +62,7 @@ func runForge(ctx context.Context, args []string, out io.Writer) (err error) {
 	for _, t := range found {
 		cfg.Targets = append(cfg.Targets, forge.Target(t))
 	}
-	if cfg.Conn, err = transport.ListenUDP(netip.MustParseAddrPort("[::]:0")); err != nil {
+	if cfg.Conn, err = transport.ListenUDP(netip.MustParseAddrPort("[::]:0"), ""); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cfg.Conn.Close()) }()

@@ -53,7 +53,7 @@ func runInject(ctx context.Context, args []string, out io.Writer) error {
 	}
 	cfg := inject.Config{
 		Interval: *interval, Stay: *stay, Logger: newLogger().With("node", *name),
-		Listen: func() (transport.Conn, error) { return transport.ListenUDP(netip.MustParseAddrPort("[::]:0")) },
+		Listen: func() (transport.Conn, error) { return transport.ListenUDP(netip.MustParseAddrPort("[::]:0"), "") },
 	}
 	if *forge {
 		cfg.Forged = *count

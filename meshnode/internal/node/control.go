@@ -257,6 +257,7 @@ func (n *Node) measure(now time.Time) {
 	for _, s := range n.sessions.Sessions() {
 		states[s.State]++
 		n.metrics.Deadline.WithLabelValues(string(s.Peer)).Set(s.Deadline.Seconds())
+		n.metrics.PathMTU.WithLabelValues(string(s.Peer)).Set(float64(s.MTU))
 	}
 	for _, s := range metric.States {
 		n.metrics.Sessions.WithLabelValues(s).Set(float64(states[session.State(s)]))

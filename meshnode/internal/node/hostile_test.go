@@ -226,9 +226,11 @@ func TestEveryFieldHostile(t *testing.T) {
 		relayed = append(append(relayed, byte(len(zoneNames[0]))), zoneNames[0]...)
 		said[frame.Relay] = map[string][]byte{"": append(relayed, make([]byte, frame.HeaderLen)...)}
 		said[frame.Challenge] = map[string][]byte{"": make([]byte, 41)}
+		said[frame.PathProbe] = map[string][]byte{"": make([]byte, 1000)}
+		said[frame.PathEcho] = map[string][]byte{"": {5, 0}}
 		h.mu.Unlock()
 		h.says(nil)
-		for _, typ := range append(types, frame.Relay, frame.Challenge, frame.ClassControl|0xf, frame.ClassData|0xf) {
+		for _, typ := range append(types, frame.Relay, frame.Challenge, frame.PathProbe, frame.PathEcho, frame.ClassControl|0xf, frame.ClassData|0xf) {
 			h.mu.Lock()
 			messages := slices.Collect(maps.Values(said[typ]))
 			h.mu.Unlock()

@@ -104,6 +104,7 @@ type Info struct {
 	Expires       time.Duration // CLOCK_MONOTONIC
 	VerifiedUntil time.Duration // CLOCK_MONOTONIC
 	Deadline      time.Duration // that a challenge sent now would get
+	MTU           int           // of the straight path, as far as it is known: bytes of an IP packet
 }
 
 // State is the state of the session with a peer.

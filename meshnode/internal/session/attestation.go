@@ -113,14 +113,22 @@ func (m *Manager) challengePath(s *session) path {
 	return m.pathTo(s.peer.name, s.peer.addr, frame.Challenge)
 }
 
+// challengeSmall in a challenge's last byte, beside its priority, asks for an answer in
+// frames that every path carries: those of an earlier one have not come through.
+const challengeSmall = 0x40
+
 func (m *Manager) transmitChallenge(s *session, way path, c *challenge) {
-	m.writeChallenge(s, way, c, byte(c.priority))
+	how := byte(c.priority)
+	if c.repeated || s.backoff > 0 {
+		how |= challengeSmall
+	}
+	m.writeChallenge(s, way, c, how)
 }
 
 func (m *Manager) writeChallenge(s *session, way path, c *challenge, how byte) {
 	payload := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), c.epoch)
 	payload = append(append(payload, c.value[:]...), how)
-	if err := m.sendOn(s, way, frame.Challenge, [][]byte{payload}); err != nil {
+	if err := m.sendOn(s, way, frame.Challenge, payload); err != nil {
 		m.log.Debug("challenge not sent", "peer", s.peer.name, "error", err)
 	}
 }
@@ -216,9 +224,12 @@ func (m *Manager) challenged(s *session, payload []byte) {
 		return
 	}
 	how := payload[challengeSize-1]
-	p, sealed := attest.Priority(how&^challengeProof), how&challengeProof != 0
+	p, sealed := attest.Priority(how&^(challengeProof|challengeSmall)), how&challengeProof != 0
 	if p > attest.Low {
 		return
+	}
+	if how&challengeSmall != 0 && s.peer.route.fallBack() {
+		m.poke()
 	}
 	payload = append([]byte(nil), payload...)
 	a := &s.answers[p]
@@ -268,9 +279,9 @@ func (m *Manager) sign(s *session, a *answering, p attest.Priority, payload []by
 // sealed, so that no relay can spoil it and have the signer blamed.
 func (m *Manager) sendSignature(s *session, way path, answer []byte) error {
 	if way.relay != nil {
-		return m.sendOn(s, way, frame.AttestationSignature, transport.Split(answer, sealPart))
+		return m.sendOn(s, way, frame.AttestationSignature, answer)
 	}
-	parts := transport.Split(answer, frame.MaxPayload)
+	parts := transport.Split(answer, m.room(s, way))
 	defer s.inOrder(way)()
 	first, ok := s.reserve(len(parts), 2*m.cfg.Limits.SequenceLimit)
 	if !ok {
@@ -286,6 +297,7 @@ func (m *Manager) sendSignature(s *session, way path, answer []byte) error {
 		b := (*buf)[:frame.HeaderLen]
 		h.Put(b, s.sealHeader)
 		if err := m.write(way, append(b, part...)); err != nil {
+			m.refused(s.peer, way, err)
 			return err
 		}
 	}

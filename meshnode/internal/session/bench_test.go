@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +22,15 @@ import (
 // run, by the medians of all runs, and the ratio of the two.
 func beside(b *testing.B, n int, what string, ours, bare func()) {
 	b.Helper()
+	rate := inTurn(b, n, ours, bare)
+	b.ReportMetric(rate[0], what+"/s")
+	b.ReportMetric(rate[1], "bare-"+what+"/s")
+	b.ReportMetric(100*rate[0]/rate[1], "%-of-bare")
+}
+
+// inTurn returns how many of each there are in a second.
+func inTurn(b *testing.B, n int, ours, bare func()) (rate [2]float64) {
+	b.Helper()
 	var took [2][]time.Duration
 	work := [2]func(){ours, bare}
 	for i := 0; b.Loop(); i++ {
@@ -31,14 +41,11 @@ func beside(b *testing.B, n int, what string, ours, bare func()) {
 			took[k] = append(took[k], time.Since(start))
 		}
 	}
-	var rate [2]float64
 	for k := range took {
 		slices.Sort(took[k])
 		rate[k] = float64(n) / took[k][len(took[k])/2].Seconds()
 	}
-	b.ReportMetric(rate[0], what+"/s")
-	b.ReportMetric(rate[1], "bare-"+what+"/s")
-	b.ReportMetric(100*rate[0]/rate[1], "%-of-bare")
+	return rate
 }
 
 // BenchmarkHandshake compares both sides' whole work for a handshake with the
@@ -141,6 +148,45 @@ func BenchmarkRecords(b *testing.B) {
 	}
 	b.SetBytes(2 * share * size) // of both
 	beside(b, share, "records", sealed, bare)
+}
+
+// sizedConn is a Conn whose interface has another MTU.
+type sizedConn struct {
+	transport.Conn
+	mtu int
+}
+
+func (c sizedConn) Largest(to netip.Addr) int { return c.mtu - transport.Overhead(to) }
+
+// BenchmarkRecordsByMTU compares sealed 16 KiB records from one manager to another over
+// UDP on loopback, in the frames that an MTU of 9,000 and one of 1,500 give.
+func BenchmarkRecordsByMTU(b *testing.B) {
+	const size, window, share = 16 << 10, 8, 512
+	payload := make([]byte, size)
+	var flows [2]func()
+	for i, mtu := range []int{9000, 1500} {
+		received := make(chan struct{}, window)
+		left, right, stop := udpPairOver(b, func() transport.Conn { return sizedConn{udpConn(b), mtu} }, func() { received <- struct{}{} })
+		defer stop()
+		want := min(mtu, maxDatagram+transport.Overhead(left.cfg.Transport.LocalAddr().Addr()))
+		for deadline := time.Now().Add(20 * time.Second); left.Sessions()[0].MTU != want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				b.Fatalf("path MTU %d, want %d", left.Sessions()[0].MTU, want)
+			}
+		}
+		flows[i] = func() {
+			flow(b, share, window, received, func() {
+				if err := left.Send(right, frame.Data, payload); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
+	rate := inTurn(b, share, flows[0], flows[1])
+	for i, mtu := range []string{"9000", "1500"} {
+		b.ReportMetric(rate[i]*size/1e6, "MB/s-at-"+mtu)
+	}
+	b.ReportMetric(100*rate[0]/rate[1], "%-of-1500")
 }
 
 // flow calls send n times with at most window outstanding.

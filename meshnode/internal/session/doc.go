@@ -81,6 +81,20 @@
 // frames of this size (RFC 9001, appendix B: 2^28). Go cannot promise to erase
 // secrets from memory; they are dropped as soon as they are not needed.
 //
+// # Sizes
+//
+// No frame is ever fragmented by IP: what is too large for its path is lost, and the
+// verifier drops fragments. Handshakes, and all that is sent before more is known, fit
+// every path (package pmtu). Then sealed probes, which the peer answers, find what the
+// straight path carries, up to what the interface does, and frames fill that. What goes by
+// relay is made to fit into one frame to the relay; where it does not, that is split, as
+// at every further hop whose path is narrower.
+//
+// A path that has become narrower loses the frames that fill it. Attestations do: who
+// asks for one again, or after others came to nothing, asks for it in frames that every
+// path carries, and its signer uses no others until probes have found more. Besides, the
+// size in use is probed every ten seconds.
+//
 // # Relays
 //
 // Where the routes (Config.Relays) lead to a peer over a neighbour, a whole frame of

@@ -73,6 +73,7 @@ type peer struct {
 	estimator estimator
 	allowance time.Duration // what its challenges get on top; set by Allow
 	newest    time.Time     // NotBefore of the newest certificate that the name has proven
+	route     route         // the straight path to addr
 
 	direct atomic.Int64           // when a sealed frame last came straight from it
 	back   atomic.Pointer[detour] // where one last came from by relay
@@ -194,7 +195,8 @@ func (m *Manager) Connect(p Peer, addr netip.AddrPort) {
 	if addr == e.connect {
 		return
 	}
-	e.connect, e.addr = addr, addr
+	e.connect = addr
+	e.move(addr)
 	m.acquaint = 0
 	e.failures = 0
 	if e.out != nil && e.out.pending == nil {
@@ -227,7 +229,7 @@ func (m *Manager) Sessions() []Info {
 	now := m.cfg.Now()
 	infos := make([]Info, 0, len(m.peers))
 	for _, p := range m.peers {
-		i := Info{Peer: p.name, Addr: p.addr, State: StateHandshaking, Deadline: p.deadline()}
+		i := Info{Peer: p.name, Addr: p.addr, State: StateHandshaking, Deadline: p.deadline(), MTU: p.route.largest() + transport.Overhead(p.addr.Addr())}
 		if s := p.current; s != nil {
 			i.ID, i.Zone, i.Established, i.Expires = s.id, s.certificate.Zone, s.established, s.expires
 			i.VerifiedUntil = time.Duration(s.verifiedUntil.Load())

@@ -74,7 +74,7 @@ func TestFramesLeaveInOrder(t *testing.T) {
 						if i%100 == 0 { // the other way in which frames are sent
 							err = h.b.sendSignature(s, path{}, []byte("signature"))
 						} else {
-							err = h.b.sendOn(s, path{}, frame.Data, [][]byte{[]byte("record")})
+							err = h.b.sendOn(s, path{}, frame.Data, []byte("record"))
 						}
 						if err != nil {
 							t.Error(err)

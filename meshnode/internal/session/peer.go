@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,14 @@ func (p *peer) all() []*session {
 		all = append(all, p.out.pending)
 	}
 	return all
+}
+
+// move sends frames to another address from now on. Of the path to it nothing is known.
+func (p *peer) move(addr netip.AddrPort) {
+	if p.addr != addr {
+		p.addr, p.route.begun = addr, false
+		p.route.size.Store(0)
+	}
 }
 
 // deadline is the time that a challenge to the peer gets.

@@ -4,7 +4,6 @@ import (
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
 // An attestation travels in clear, so that the kernel can hand it to the pool: a bad
@@ -31,7 +30,7 @@ func (m *Manager) sendProof(s *session, way path, answer []byte) error {
 	if way.relay != nil {
 		return m.sendSignature(s, way, answer)
 	}
-	return m.sendOn(s, way, frame.AttestationProof, transport.Split(answer, sealPart))
+	return m.sendOn(s, way, frame.AttestationProof, answer)
 }
 
 // proofCame handles a whole proof.

@@ -100,6 +100,10 @@ func (m *Manager) take(now time.Duration, s *session, h frame.Header, part []byt
 	case !complete:
 	case h.Type == frame.Challenge:
 		m.challenged(s, message)
+	case h.Type == frame.PathProbe:
+		m.probed(s, message)
+	case h.Type == frame.PathEcho:
+		m.echoed(s, message)
 	case h.Type == frame.AttestationProof:
 		m.proofCame(s, message)
 	case h.Type == frame.Relay:
@@ -127,7 +131,7 @@ func (m *Manager) heard(s *session, from netip.AddrPort, first bool) {
 	}
 	if first && s.generation >= e.generation() && e.addr != from {
 		m.log.Info("peer moved", "peer", e.name, "from", e.addr, "to", from)
-		e.addr = from
+		e.move(from)
 	}
 	if !s.confirmed.Load() {
 		m.establish(now, s)

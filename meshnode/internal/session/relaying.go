@@ -8,7 +8,6 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -44,8 +43,8 @@ type relayed struct {
 	datagram            []byte
 }
 
-// relayMax is the size of the largest Relay message: names have at most 63 bytes.
-const relayMax = 1 + 2*(1+63) + frame.HeaderLen + frame.MaxPayload
+// relayHeader is the size of what comes before the datagram.
+func relayHeader(origin, destination Peer) int { return 1 + 1 + len(origin) + 1 + len(destination) }
 
 var errRelayed = errors.New("malformed relay message")
 
@@ -165,8 +164,8 @@ func (m *Manager) write(w path, datagram []byte) error {
 }
 
 func (m *Manager) handOver(w path, r relayed) error {
-	message := r.append(make([]byte, 0, relayMax))
-	return m.sendOn(w.relay, path{addr: w.addr}, frame.Relay, transport.Split(message, sealPart))
+	message := r.append(make([]byte, 0, relayHeader(r.origin, r.destination)+len(r.datagram)))
+	return m.sendOn(w.relay, path{addr: w.addr}, frame.Relay, message)
 }
 
 // relayedMessage handles a Relay message that a neighbour has sent.

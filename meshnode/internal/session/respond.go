@@ -338,7 +338,7 @@ func (m *Manager) accept(half *halfOpen) {
 		return
 	}
 	if half.from.node == "" {
-		e.addr = half.from.addr
+		e.move(half.from.addr)
 	}
 	if e.out != nil && e.out.pending == nil {
 		m.abandon(e)

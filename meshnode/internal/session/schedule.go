@@ -84,7 +84,7 @@ func (m *Manager) stepPeer(now time.Duration, e *peer) time.Duration {
 	if live {
 		m.attestation(now, e.current)
 		m.rekey(now, e)
-		next = min(next, e.current.nextAttestation())
+		next = min(next, e.current.nextAttestation(), m.probePath(now, e))
 	}
 	switch {
 	case e.out != nil:

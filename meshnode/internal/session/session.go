@@ -14,18 +14,20 @@ import (
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/pmtu"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
 // sealOverhead is the size in bytes of an AES-GCM tag.
 const sealOverhead = 16
 
-// sealPart is the largest part of a message in one sealed frame.
-const sealPart = frame.MaxPayload - sealOverhead
+// basePart is the largest part of a message in one sealed frame that every path
+// carries.
+const basePart = pmtu.Base - frame.HeaderLen - sealOverhead
 
 // MaxMessage is the largest payload in bytes that Send takes: what fits into
-// frame.MaxFragments sealed frames.
-const MaxMessage = frame.MaxFragments * sealPart
+// frame.MaxFragments sealed frames on every path.
+const MaxMessage = frame.MaxFragments * basePart
 
 // session is one session with one peer. Fields without a comment on locking
 // never change; the Manager's lock guards the rest unless said otherwise.

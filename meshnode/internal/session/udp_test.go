@@ -34,7 +34,7 @@ func TestOverUDP(t *testing.T) {
 
 func udpConn(b testing.TB) transport.Conn {
 	b.Helper()
-	c, err := transport.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	c, err := transport.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), "")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -44,6 +44,12 @@ func udpConn(b testing.TB) transport.Conn {
 // udpPair connects two managers over loopback and calls got for every data
 // message at the right one.
 func udpPair(b testing.TB, got func()) (left *Manager, right Peer, stop func()) {
+	b.Helper()
+	return udpPairOver(b, func() transport.Conn { return udpConn(b) }, got)
+}
+
+// udpPairOver does so over the sockets that listen opens.
+func udpPairOver(b testing.TB, listen func() transport.Conn, got func()) (left *Manager, right Peer, stop func()) {
 	b.Helper()
 	a, err := identity.NewAuthority()
 	if err != nil {
@@ -60,7 +66,7 @@ func udpPair(b testing.TB, got func()) (left *Manager, right Peer, stop func()) 
 		}
 		var once atomic.Bool
 		m, err := New(Config{
-			Identity: id, Transport: udpConn(b), Table: newTable(),
+			Identity: id, Transport: listen(), Table: newTable(),
 			OnEvent: func(e Event) {
 				if e.Kind == Verified && once.CompareAndSwap(false, true) {
 					verified <- struct{}{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/pmtu"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -28,7 +29,7 @@ type messageID [16]byte
 
 const (
 	handshakePrefix = frame.HandshakePrefix
-	handshakePart   = frame.MaxPayload - handshakePrefix
+	handshakePart   = pmtu.Base - frame.HeaderLen - handshakePrefix // nothing is known of the path yet
 	nonceSize       = 32
 	confirmSize     = sha256.Size
 )

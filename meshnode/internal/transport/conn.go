@@ -3,11 +3,7 @@
 // them again.
 package transport
 
-import (
-	"fmt"
-	"net"
-	"net/netip"
-)
+import "net/netip"
 
 // MaxDatagram is the size in bytes of a buffer that holds any mesh datagram.
 const MaxDatagram = 2048
@@ -18,62 +14,27 @@ type Conn interface {
 	// ReadFrom fills b with the next datagram and returns its length and
 	// source. After Close it returns an error that wraps net.ErrClosed.
 	ReadFrom(b []byte) (int, netip.AddrPort, error)
-	// WriteTo sends b as one datagram. It does not retain b. An error says
-	// that the datagram did not leave; no error says nothing about arrival.
+	// WriteTo sends b as one datagram, which nobody on its way fragments. It does
+	// not retain b. An error says that the datagram did not leave, one that wraps
+	// syscall.EMSGSIZE because it is larger than Largest; no error says nothing about
+	// arrival.
 	WriteTo(b []byte, to netip.AddrPort) error
+	// Largest is the largest datagram in bytes to an address that the interface
+	// carries whole.
+	Largest(to netip.Addr) int
 	// LocalAddr is the address the connection is bound to.
 	LocalAddr() netip.AddrPort
 	// Close stops a pending ReadFrom.
 	Close() error
 }
 
-// udp is a Conn over one UDP socket.
-type udp struct{ c *net.UDPConn }
-
-// receiveBuffer is the size in bytes asked for the socket's receive buffer: a
-// burst of handshakes of 8 frames each from 50 peers fits.
-const receiveBuffer = 1 << 20
-
-// ListenUDP binds a UDP socket to addr, e.g. "[::]:26970" for all addresses.
-func ListenUDP(addr netip.AddrPort) (Conn, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-	if err != nil {
-		return nil, fmt.Errorf("mesh socket on %v: %w", addr, err)
+// Overhead is the size in bytes of the IP and UDP headers of a datagram to an address.
+func Overhead(to netip.Addr) int {
+	if to.Is4() || to.Is4In6() {
+		return 20 + 8
 	}
-	// The kernel caps the size at net.core.rmem_max; a smaller buffer costs
-	// frames under bursts and nothing else.
-	if err := c.SetReadBuffer(receiveBuffer); err != nil {
-		return nil, fmt.Errorf("mesh socket on %v: receive buffer: %w", addr, closeAfter(c, err))
-	}
-	return &udp{c}, nil
+	return 40 + 8
 }
-
-func closeAfter(c *net.UDPConn, err error) error {
-	if cerr := c.Close(); cerr != nil {
-		return fmt.Errorf("%w (and closing it: %v)", err, cerr)
-	}
-	return err
-}
-
-func (u *udp) ReadFrom(b []byte) (int, netip.AddrPort, error) {
-	n, from, err := u.c.ReadFromUDPAddrPort(b)
-	return n, Unmap(from), err
-}
-
-func (u *udp) WriteTo(b []byte, to netip.AddrPort) error {
-	_, err := u.c.WriteToUDPAddrPort(b, to)
-	return err
-}
-
-func (u *udp) LocalAddr() netip.AddrPort {
-	a, ok := u.c.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return Unmap(a.AddrPort())
-}
-
-func (u *udp) Close() error { return u.c.Close() }
 
 // Unmap turns an IPv4 address that is mapped into IPv6 into plain IPv4, so that
 // addresses compare equal whichever socket family delivered them.

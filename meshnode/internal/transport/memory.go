@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type Conditions struct {
 	Loss      float64       // probability 0..1
 	Duplicate float64       // probability 0..1
 	Reorder   float64       // probability 0..1 of being delayed by one more Latency+Jitter+1ms
+	MTU       int           // larger packets are lost, headers of IP and UDP included; 0: none are
 }
 
 // Network is an in-memory network for tests. It starts no goroutine but
@@ -29,6 +31,7 @@ type Network struct {
 	base      Conditions
 	links     map[link]Conditions
 	cut       map[link]bool
+	mtu       map[netip.Addr]int // of the interface of an address
 	filter    func(from, to netip.AddrPort, b []byte) []byte
 }
 
@@ -41,6 +44,7 @@ func NewNetwork(seed uint64) *Network {
 		endpoints: make(map[netip.AddrPort]*Endpoint),
 		links:     make(map[link]Conditions),
 		cut:       make(map[link]bool),
+		mtu:       make(map[netip.Addr]int),
 	}
 }
 
@@ -73,6 +77,13 @@ func (n *Network) SetLink(a, b netip.Addr, c Conditions) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.links[link{a, b}] = c
+}
+
+// SetMTU sets the MTU of the interface of an address; that of others is 1,500.
+func (n *Network) SetMTU(a netip.Addr, mtu int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mtu[a] = mtu
 }
 
 // Cut drops everything between a and b, in both directions, also what is under
@@ -137,7 +148,7 @@ func (n *Network) send(from, to netip.AddrPort, b []byte) {
 	if !ok {
 		c = n.base
 	}
-	if n.cut[l] || n.rand.Float64() < c.Loss {
+	if n.cut[l] || n.rand.Float64() < c.Loss || c.MTU > 0 && len(b)+Overhead(to.Addr()) > c.MTU {
 		return
 	}
 	copies := 1
@@ -207,8 +218,22 @@ func (e *Endpoint) WriteTo(b []byte, to netip.AddrPort) error {
 		return net.ErrClosed
 	default:
 	}
+	if largest := e.Largest(to.Addr()); len(b) > largest {
+		return fmt.Errorf("in-memory network: %d bytes, at most %d: %w", len(b), largest, syscall.EMSGSIZE)
+	}
 	e.net.send(e.addr, to, b)
 	return nil
+}
+
+// Largest implements Conn.
+func (e *Endpoint) Largest(to netip.Addr) int {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	mtu, ok := e.net.mtu[e.addr.Addr()]
+	if !ok {
+		mtu = defaultMTU
+	}
+	return mtu - Overhead(to)
 }
 
 // LocalAddr implements Conn.

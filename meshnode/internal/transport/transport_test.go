@@ -221,11 +221,11 @@ func TestNetworkCutDropsWhatIsUnderWay(t *testing.T) {
 
 func TestUDP(t *testing.T) {
 	for _, local := range []string{"127.0.0.1:0", "[::]:0"} {
-		a, err := ListenUDP(netip.MustParseAddrPort(local))
+		a, err := ListenUDP(netip.MustParseAddrPort(local), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+		b, err := ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/pmtu"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -141,16 +142,19 @@ func (cfg *Config) round(round int, to Target, c *Counts) error {
 	return nil
 }
 
+// forgedPayload is the payload of a forged frame in bytes: what every path carries.
+const forgedPayload = pmtu.Base - frame.HeaderLen
+
 // forged makes a well-formed frame of a random payload under a random key.
 func forged(kind Kind, id frame.SessionID) []byte {
 	var key frame.Key
 	var sequence [1]byte
 	rand.Read(key[:])
 	rand.Read(sequence[:])
-	b := make([]byte, frame.HeaderLen+frame.MaxPayload)
+	b := make([]byte, pmtu.Base)
 	rand.Read(b[frame.HeaderLen:])
 	h := frame.Header{
-		Type: kind.frame(), Length: frame.MaxPayload, Fragments: 3, Session: id,
+		Type: kind.frame(), Length: forgedPayload, Fragments: 3, Session: id,
 		Sequence: 1 + uint64(sequence[0]), // near what a young session has come to
 	}
 	if kind == Handshakes {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/pmtu"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -65,6 +66,9 @@ func (a *attack) unharmed(ctx context.Context, since, before map[string]session.
 	}
 }
 
+// forgedPayload is the payload of a forged frame in bytes: what every path carries.
+const forgedPayload = pmtu.Base - frame.HeaderLen
+
 func (a *attack) forgeRound(conn transport.Conn, t Target, id frame.SessionID) error {
 	var unknown frame.SessionID
 	rand.Read(unknown[:])
@@ -74,10 +78,10 @@ func (a *attack) forgeRound(conn transport.Conn, t Target, id frame.SessionID) e
 			var sequence [1]byte
 			rand.Read(key[:])
 			rand.Read(sequence[:])
-			b := make([]byte, frame.HeaderLen+frame.MaxPayload)
+			b := make([]byte, pmtu.Base)
 			rand.Read(b[frame.HeaderLen:])
 			h := frame.Header{
-				Type: typ, Length: frame.MaxPayload, Fragment: 0, Fragments: 3, Session: s,
+				Type: typ, Length: forgedPayload, Fragment: 0, Fragments: 3, Session: s,
 				Sequence: 1 + uint64(sequence[0]), // near what a young session has come to
 			}
 			h.Put(b, key)
