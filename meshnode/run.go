@@ -90,7 +90,7 @@ func runNode(stopped context.Context, args []string, out io.Writer) error {
 	if err := f.Need("name", "peers", "ca", "token-file", "trust-dir", "data-dir", "api-token-file", "interface"); err != nil {
 		return err
 	}
-	discover, err := node.ParsePeers(o.peers, o.name)
+	discover, err := node.ParsePeers(o.peers, o.name, o.iface)
 	if err != nil {
 		return fmt.Errorf("%w: --peers: %w", command.ErrUsage, err)
 	}

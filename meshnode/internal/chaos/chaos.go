@@ -49,7 +49,7 @@ const findWithin = 15 * time.Second
 // findTargets looks up the nodes, until all that are wanted are found. wanted is a
 // comma-separated list of names; empty: all but self.
 func findTargets(ctx context.Context, peers, self, wanted string) ([]target, error) {
-	d, err := node.ParsePeers(peers, self)
+	d, err := node.ParsePeers(peers, self, "")
 	if err != nil {
 		return nil, fmt.Errorf("%w: --peers: %w", command.ErrUsage, err)
 	}

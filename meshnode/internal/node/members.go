@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -40,6 +41,9 @@ type DNS struct {
 	Service  string // for instance mesh-nodes.NAMESPACE.svc
 	Resolver *net.Resolver
 	Self     string // this node: only the addresses of its neighbours are looked up
+	// Families reports whether this node has addresses of IPv4 and of IPv6 to reach
+	// others from; nil: of both.
+	Families func() (ipv4, ipv6 bool)
 }
 
 // Members implements Discoverer. A member whose address cannot be found (yet)
@@ -58,18 +62,68 @@ func (d DNS) Members(ctx context.Context) ([]Member, error) {
 		if !slices.Contains(neighbours, members[i].Name) {
 			continue
 		}
-		if addrs, err := d.Resolver.LookupNetIP(ctx, "ip", r.Target); err == nil && len(addrs) > 0 {
-			members[i].Addr = netip.AddrPortFrom(addrs[0].Unmap(), r.Port)
+		if addr := d.find(ctx, r.Target); addr.IsValid() {
+			members[i].Addr = netip.AddrPortFrom(addr, r.Port)
 		}
 	}
 	return members, nil
 }
 
-// ParsePeers reads where a node finds the others: the name of a headless service,
-// or a list NAME=IP:PORT,….
-func ParsePeers(peers, self string) (Discoverer, error) {
+// find looks up the address to reach a member at: of a family that this node has, too, and
+// of IPv4 before IPv6, so that both ends of a pair choose the same family. It is not valid if
+// there is none, or if nobody says whether there is one of IPv4.
+func (d DNS) find(ctx context.Context, host string) netip.Addr {
+	ipv4, ipv6 := true, true
+	if d.Families != nil {
+		ipv4, ipv6 = d.Families()
+	}
+	for _, family := range []struct {
+		network string
+		here    bool
+	}{{"ip4", ipv4}, {"ip6", ipv6}} {
+		if !family.here {
+			continue
+		}
+		addrs, err := d.Resolver.LookupNetIP(ctx, family.network, host)
+		if len(addrs) > 0 {
+			return slices.MinFunc(addrs, netip.Addr.Compare).Unmap()
+		}
+		if none, ok := errors.AsType[*net.DNSError](err); !ok || !none.IsNotFound {
+			break
+		}
+	}
+	return netip.Addr{}
+}
+
+// FamiliesOf returns a function for DNS that looks at an interface's global addresses. If
+// they cannot be read it takes both families for usable.
+func FamiliesOf(iface string) func() (ipv4, ipv6 bool) {
+	return func() (ipv4, ipv6 bool) {
+		found, err := net.InterfaceByName(iface)
+		if err != nil {
+			return true, true
+		}
+		addrs, err := found.Addrs()
+		if err != nil {
+			return true, true
+		}
+		for _, a := range addrs {
+			prefix, err := netip.ParsePrefix(a.String())
+			if err != nil || !prefix.Addr().IsGlobalUnicast() {
+				continue
+			}
+			ipv4 = ipv4 || prefix.Addr().Is4()
+			ipv6 = ipv6 || prefix.Addr().Is6()
+		}
+		return ipv4, ipv6
+	}
+}
+
+// ParsePeers reads where a node, which reaches others by an interface, finds them: the
+// name of a headless service, or a list NAME=IP:PORT,….
+func ParsePeers(peers, self, iface string) (Discoverer, error) {
 	if !strings.Contains(peers, "=") {
-		return DNS{Service: peers, Resolver: &net.Resolver{PreferGo: true}, Self: self}, nil
+		return DNS{Service: peers, Resolver: &net.Resolver{PreferGo: true}, Self: self, Families: FamiliesOf(iface)}, nil
 	}
 	var s Static
 	for _, p := range strings.Split(peers, ",") {

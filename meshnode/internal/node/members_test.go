@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,9 +15,12 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nameServer answers SRV and A questions as the cluster's DNS does, over UDP on
+// failing is an address of a host whose addresses of IPv4 the name server fails to find.
+var failing netip.Addr
+
+// nameServer answers SRV, A and AAAA questions as the cluster's DNS does, over UDP on
 // loopback, and returns a resolver that asks it.
-func nameServer(t *testing.T, srv map[string]uint16, hosts map[string]netip.Addr) *net.Resolver {
+func nameServer(t *testing.T, srv map[string]uint16, hosts map[string][]netip.Addr) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -51,7 +55,7 @@ func nameServer(t *testing.T, srv map[string]uint16, hosts map[string]netip.Addr
 	}}
 }
 
-func reply(question []byte, srv map[string]uint16, hosts map[string]netip.Addr) ([]byte, error) {
+func reply(question []byte, srv map[string]uint16, hosts map[string][]netip.Addr) ([]byte, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(question); err != nil {
 		return nil, err
@@ -59,14 +63,23 @@ func reply(question []byte, srv map[string]uint16, hosts map[string]netip.Addr) 
 	m.Response, m.Authoritative, m.Additionals = true, true, nil
 	q := m.Questions[0]
 	head := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 5}
-	host, known := hosts[q.Name.String()]
+	addrs, known := hosts[q.Name.String()]
 	switch {
 	case q.Type == dnsmessage.TypeSRV && q.Name.String() == "_mesh._udp.mesh-nodes.ns.svc.":
 		for target, port := range srv {
 			m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.SRVResource{Port: port, Target: dnsmessage.MustNewName(target)}})
 		}
-	case known && q.Type == dnsmessage.TypeA:
-		m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: host.As4()}})
+	case q.Type == dnsmessage.TypeA && slices.Contains(addrs, failing):
+		m.RCode = dnsmessage.RCodeServerFailure
+	case known:
+		for _, a := range addrs {
+			switch {
+			case q.Type == dnsmessage.TypeA && a.Is4():
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: a.As4()}})
+			case q.Type == dnsmessage.TypeAAAA && a.Is6():
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AAAAResource{AAAA: a.As16()}})
+			}
+		}
 	case !known:
 		m.RCode = dnsmessage.RCodeNameError
 	}
@@ -77,7 +90,7 @@ func TestDNSFindsPods(t *testing.T) {
 	suffix := ".mesh-nodes.ns.svc.cluster.local."
 	r := nameServer(t,
 		map[string]uint16{"mesh-node-a-0" + suffix: 26970, "mesh-node-b-1" + suffix: 26970, "mesh-node-b-0" + suffix: 26970},
-		map[string]netip.Addr{"mesh-node-a-0" + suffix: netip.MustParseAddr("10.1.0.1"), "mesh-node-b-1" + suffix: netip.MustParseAddr("10.1.0.2")})
+		map[string][]netip.Addr{"mesh-node-a-0" + suffix: {netip.MustParseAddr("10.1.0.1")}, "mesh-node-b-1" + suffix: {netip.MustParseAddr("10.1.0.2")}})
 	members, err := DNS{Service: "mesh-nodes.ns.svc.", Resolver: r}.Members(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +105,46 @@ func TestDNSFindsPods(t *testing.T) {
 	}
 	if _, err := (DNS{Service: "other.ns.svc.", Resolver: r}).Members(t.Context()); err == nil {
 		t.Error("no error for a service that does not exist")
+	}
+}
+
+// TestDNSChoosesTheFamily: both ends of a pair reach each other by the same family, one
+// that both have, whatever the order of the answers.
+func TestDNSChoosesTheFamily(t *testing.T) {
+	v4, low, v6 := netip.MustParseAddr("10.1.0.9"), netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("fd00::1")
+	const host = "x.ns.svc.cluster.local."
+	for _, test := range []struct {
+		name       string
+		ipv4, ipv6 bool
+		has        []netip.Addr
+		want       netip.Addr
+	}{
+		{"dual", true, true, []netip.Addr{v6, v4}, v4},
+		{"only IPv6 here", false, true, []netip.Addr{v4, v6}, v6},
+		{"only IPv4 here", true, false, []netip.Addr{v6, v4}, v4},
+		{"only IPv6 there", true, true, []netip.Addr{v6}, v6},
+		{"none in common", true, false, []netip.Addr{v6}, netip.Addr{}},
+		{"several", true, true, []netip.Addr{v4, low, v6}, low},
+		{"nobody says whether there is IPv4", true, true, []netip.Addr{failing, v6}, netip.Addr{}},
+		{"IPv4 does not matter", false, true, []netip.Addr{failing, v6}, v6},
+	} {
+		d := DNS{Resolver: nameServer(t, nil, map[string][]netip.Addr{host: test.has}), Families: func() (bool, bool) { return test.ipv4, test.ipv6 }}
+		if got := d.find(t.Context(), host); got != test.want {
+			t.Errorf("%s: %v of %v, want %v", test.name, got, test.has, test.want)
+		}
+	}
+	d := DNS{Resolver: nameServer(t, nil, map[string][]netip.Addr{host: {v6}})}
+	if got := d.find(t.Context(), host); got != v6 {
+		t.Errorf("without a word about families: %v", got)
+	}
+	if got := d.find(t.Context(), "no."+host); got.IsValid() {
+		t.Errorf("a host that there is not: %v", got)
+	}
+	if ipv4, ipv6 := FamiliesOf("lo")(); ipv4 || ipv6 {
+		t.Errorf("loopback reaches nobody, but families are %t and %t", ipv4, ipv6)
+	}
+	if ipv4, ipv6 := FamiliesOf("no-such-interface")(); !ipv4 || !ipv6 {
+		t.Error("without the interface nothing is ruled out")
 	}
 }
 
