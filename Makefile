@@ -18,6 +18,10 @@ ABORT_ON ?=
 ABORT = $(if $(value ABORT_ON),-abort-on='$(subst ','\'',$(value ABORT_ON))')
 # which defects make mutants and make e2e-mutants try; empty: all
 ONLY ?=
+# the IP family of the pods (ipv4, ipv6, dual) and their interfaces' MTU, if they matter
+FAMILY ?=
+MTU ?=
+NETWORK = $(if $(FAMILY),-family $(FAMILY)) $(if $(MTU),-mtu $(MTU))
 # how often test-kills kills, at four minutes each
 KILLS ?= 50
 # the Debian package of the kernel for test-kernel
@@ -32,8 +36,8 @@ help: ## list the targets
 	@printf '  %-24s %s\n' e2e-SCENARIO 'run one scenario: $(SCENARIOS)'
 
 .PHONY: e2e
-e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, ABORT_ON='PromQL', ARGS=…; DRY=1 only says what would run)
-	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ABORT) $(ARGS)
+e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, FAMILY=ipv4|ipv6|dual, MTU=1450, ABORT_ON='PromQL', ARGS=…; DRY=1 only says what would run)
+	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(NETWORK) $(ABORT) $(ARGS)
 
 .PHONY: e2e-new
 e2e-new: runner ## write the two files of a new scenario (NAME=slow-disk)
@@ -60,7 +64,7 @@ e2e-mutants: runner ## run scenarios with defects on purpose in the node, each o
 
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
-	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(ABORT) -ginkgo.label-filter=$* $(ARGS)
+	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(NETWORK) $(ABORT) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
 test: ## run the tests that need no cluster, with the race detector where it works
@@ -156,7 +160,7 @@ images: runner ## pull or build every image
 
 .PHONY: cluster-up
 cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-server, and leave it
-	@.bin/e2e up
+	@.bin/e2e up $(NETWORK)
 
 .PHONY: cluster-down
 cluster-down: runner ## remove the cluster of cluster-up

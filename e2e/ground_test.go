@@ -46,6 +46,7 @@ type ground struct {
 func newGround(ctx context.Context) (*ground, error) {
 	c, err := cluster.Up(ctx, cluster.Options{
 		Kubeconfig: suite.options.kubeconfig,
+		Network:    suite.options.network,
 		Log:        os.Stderr,
 		OnPhase: func(name string, d time.Duration) {
 			suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: name, Seconds: d.Seconds()})

@@ -242,7 +242,7 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, laneArgs(sc, kubeconfig)...)
+	cmd := exec.CommandContext(ctx, self, laneArgs(flag.CommandLine, sc, kubeconfig)...)
 	cmd.Env = append(os.Environ(), laneVariable+"="+suite.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	var aborted atomic.Bool
@@ -291,8 +291,9 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 	return output, errors.Join(err, os.WriteFile(filepath.Join(dir, "output.log"), output, 0o644))
 }
 
-// laneArgs are the arguments of a lane's process: those of this one, but for one scenario.
-func laneArgs(sc *scenario.Scenario, kubeconfig string) []string {
+// laneArgs are the arguments of a lane's process: this one's flags, but for one scenario in the
+// cluster that is there.
+func laneArgs(flags *flag.FlagSet, sc *scenario.Scenario, kubeconfig string) []string {
 	config, _ := GinkgoConfiguration()
 	own := map[string]string{
 		"test.timeout":        "0", // this process sees to it
@@ -300,7 +301,7 @@ func laneArgs(sc *scenario.Scenario, kubeconfig string) []string {
 		flagKubeconfig:        kubeconfig,
 	}
 	var args []string
-	flag.Visit(func(f *flag.Flag) {
+	flags.Visit(func(f *flag.Flag) {
 		if _, ok := own[f.Name]; !ok && !slices.Contains(ofTheWhole, f.Name) {
 			args = append(args, "-"+f.Name+"="+f.Value.String())
 		}
@@ -323,4 +324,4 @@ func only(sc *scenario.Scenario) string {
 }
 
 // ofTheWhole are flags of the whole run, which make no sense for a part of it.
-var ofTheWhole = []string{"test.testlogfile", "test.coverprofile", "test.gocoverdir", "ginkgo.json-report", "ginkgo.junit-report", "ginkgo.teamcity-report"}
+var ofTheWhole = []string{"test.testlogfile", "test.coverprofile", "test.gocoverdir", "ginkgo.json-report", "ginkgo.junit-report", "ginkgo.teamcity-report", flagFamily, flagMTU}

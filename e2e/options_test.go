@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,9 @@ import (
 
 const flagKubeconfig = "kubeconfig"
 
+// Flags of the network of a cluster that is made here.
+const flagFamily, flagMTU = "family", "mtu"
+
 // options are the suite's flags and what becomes of them.
 type options struct {
 	kubeconfig  string
@@ -41,6 +45,7 @@ type options struct {
 	lasts       time.Duration
 	abortOn     string
 	verbose     bool
+	network     cluster.Network
 
 	trial     trial.Fault
 	profile   scenario.Profile
@@ -71,6 +76,8 @@ func (o *options) register(f *flag.FlagSet) {
 	f.IntVar(&o.lanes, "lanes", runtime.NumCPU(), "run so many scenarios at a time")
 	f.StringVar(&o.abortOn, "abort-on", "", "take a scenario's fault back and end it when this PromQL `expression` returns anything ("+guard.Namespace+" is its mesh's namespace), besides when clients are not served for "+guard.Unserved.String()+" without a fault; "+guard.Off+": never")
 	f.BoolVar(&o.verbose, "v", false, "print Ginkgo's own output instead of showing the run live")
+	f.StringVar(&o.network.Family, flagFamily, "", "make the cluster with pods of this IP `family`: ipv4 (the default), ipv6 or dual")
+	f.IntVar(&o.network.MTU, flagMTU, 0, "give the pods' interfaces in the cluster an MTU of so many `bytes`, from 1280 on; 0: the nodes'")
 	f.StringVar(&o.fixtureDir, "fixtures", "", "read the faults from this `directory` instead of the built-in ones")
 }
 
@@ -93,6 +100,12 @@ func (o *options) check() error {
 	}
 	if o.lanes < 1 {
 		return fmt.Errorf("-lanes %d: at least 1", o.lanes)
+	}
+	if err := o.network.Check(); err != nil {
+		return err
+	}
+	if o.kubeconfig != "" && o.network != (cluster.Network{}) {
+		return errors.New("-family and -mtu are for a cluster that is made here: leave them out with -kubeconfig")
 	}
 	if o.mapek == "off" && o.abortOn == "" { // what has to fail there must not end it
 		o.abortOn = guard.Off

@@ -1,10 +1,11 @@
 // Command cluster makes a cluster with Chaos Mesh, Prometheus and metrics-server, and
-// leaves it: cluster KUBECONFIG, the file to write for its user. Make calls it through e2e up. Exit codes: 0 done, 1 failed, 2 usage.
+// leaves it: cluster [-family F] [-mtu N] KUBECONFIG, the file to write for its user. Make calls it through e2e up. Exit codes: 0 done, 1 failed, 2 usage.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,12 +21,16 @@ import (
 const cleanupTimeout = 2 * time.Minute
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: cluster KUBECONFIG")
+	var network cluster.Network
+	flag.StringVar(&network.Family, "family", "", "the pods' IP `family`: ipv4 (the default), ipv6 or dual")
+	flag.IntVar(&network.MTU, "mtu", 0, "the MTU of the pods' interfaces in `bytes`; 0: the nodes'")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: cluster [-family F] [-mtu N] KUBECONFIG")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := up(ctx, os.Args[1])
+	err := up(ctx, flag.Arg(0), network)
 	stop()
 	switch {
 	case errors.Is(err, cluster.ErrUsage):
@@ -37,8 +42,8 @@ func main() {
 	}
 }
 
-func up(ctx context.Context, kubeconfig string) error {
-	c, err := cluster.Up(ctx, cluster.Options{Name: remains.Kept(), Log: os.Stderr})
+func up(ctx context.Context, kubeconfig string, network cluster.Network) error {
+	c, err := cluster.Up(ctx, cluster.Options{Name: remains.Kept(), Network: network, Log: os.Stderr})
 	if err == nil {
 		err = keep(c.Kubeconfig, kubeconfig)
 	}

@@ -12,13 +12,13 @@ import (
 
 // makeKept makes the cluster of its own name, which outlives this process, and returns the
 // cluster command's exit code.
-func (s *session) makeKept(ctx context.Context) (int, error) {
+func (s *session) makeKept(ctx context.Context, args ...string) (int, error) {
 	binary := filepath.Join(s.project, ".bin", "cluster")
 	step := s.progress.Step("build the cluster command")
 	if err := step.End("", s.build(ctx, "build", binary, "./e2e/cmd/cluster")); err != nil {
 		return exitFailed, err
 	}
-	return s.child(ctx, binary, s.kubeconfig())
+	return s.child(ctx, binary, append(args, s.kubeconfig())...)
 }
 
 func (s *session) kubeconfig() string { return filepath.Join(s.project, ".bin", "kubeconfig") }

@@ -141,8 +141,8 @@ func (s *session) child(ctx context.Context, binary string, args ...string) (int
 	}
 }
 
-// up makes the cluster of its own name and leaves it.
-func up(ctx context.Context, _ []string) (int, error) {
+// up makes the cluster of its own name and leaves it; args are those of the cluster command.
+func up(ctx context.Context, args []string) (int, error) {
 	s, err := open()
 	if err != nil {
 		return exitFailed, err
@@ -150,7 +150,7 @@ func up(ctx context.Context, _ []string) (int, error) {
 	defer s.close()
 	code := 0
 	err = s.prepare(ctx, func(*engine.Engine) error {
-		code, err = s.makeKept(ctx)
+		code, err = s.makeKept(ctx, args...)
 		return err
 	})
 	if err != nil {

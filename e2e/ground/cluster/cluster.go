@@ -38,6 +38,7 @@ const (
 type Options struct {
 	Kubeconfig string // of an existing cluster; empty: make one
 	Name       string // of the cluster to make; empty: remains.Run()
+	Network    Network
 	Log        *os.File
 	OnPhase    func(name string, took time.Duration) // may be nil
 }
@@ -54,6 +55,7 @@ type Cluster struct {
 	Images     []image.Image
 
 	name   string
+	net    Network
 	kind   *kind.Cluster
 	engine *engine.Engine
 	dir    string // private: the kubeconfig and kind's configuration
@@ -64,7 +66,13 @@ type Cluster struct {
 // it returns what there is, for Down. The error wraps ErrUsage where a person
 // has to change something first.
 func Up(ctx context.Context, o Options) (*Cluster, error) {
+	if err := o.Network.Check(); err != nil {
+		return nil, usage(err)
+	}
 	if o.Kubeconfig != "" {
+		if o.Network != (Network{}) {
+			return nil, usage(errors.New("family and MTU are those of the cluster that the kubeconfig is of: leave them out"))
+		}
 		return existing(ctx, o.Kubeconfig)
 	}
 	if o.Name == "" {
@@ -77,7 +85,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	if err := host.CheckKernel(); err != nil {
 		return nil, usage(err)
 	}
-	c := &Cluster{Created: true, Prometheus: prometheus, PauseImage: image.Pause, name: o.Name}
+	c := &Cluster{Created: true, Prometheus: prometheus, PauseImage: image.Pause, name: o.Name, net: o.Network}
 	if c.lock, err = engine.Acquire(o.Name); err != nil {
 		return nil, usage(err)
 	}

@@ -61,18 +61,84 @@ func TestCertificatesAreFilledIn(t *testing.T) {
 }
 
 func TestNodeScript(t *testing.T) {
-	cni, err := cniConfig("10.244.1.0/24")
+	cni, err := cniConfig(0, "10.244.1.0/24")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !json.Valid(cni) || !strings.Contains(string(cni), "10.244.1.0/24") {
 		t.Errorf("CNI configuration %s", cni)
 	}
-	script := nodeScript(cni, map[string]string{"10.244.2.0/24": "172.18.0.3"})
+	script := nodeScript(cni, []string{"10.244.1.0/24"}, map[string]string{"10.244.2.0/24": "172.18.0.3"})
 	for _, want := range []string{"ip route replace 10.244.2.0/24 via 172.18.0.3", "-I FORWARD -d 10.96.0.0/16 -o eth0 -j REJECT", "-I OUTPUT", "system.slice CPUWeight=20", "kubelet.service CPUWeight=20"} {
 		if !strings.Contains(script, want) {
 			t.Errorf("the script lacks %q:\n%s", want, script)
 		}
+	}
+}
+
+// TestNetworkFamilies: a cluster of one family has nothing of the other, pods of both
+// families have routes of both, and routes match families.
+func TestNetworkFamilies(t *testing.T) {
+	node := func(name string, addresses, cidrs []string) corev1.Node {
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDRs: cidrs}}
+		for _, a := range addresses {
+			n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
+		}
+		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeHostName, Address: name})
+		return n
+	}
+	v4, v6 := []string{"172.18.0.3", "10.244.2.0/24"}, []string{"fc00:1::3", "fd00:10:244:2::/64"}
+	for _, test := range []struct {
+		family          string
+		addresses, pods []string
+		have, lack      []string
+		kind            v1alpha4.ClusterIPFamily
+	}{
+		{"ipv4", v4[:1], v4[1:], []string{"ip route replace 10.244.2.0/24 via 172.18.0.3", "\niptables "}, []string{"ip -6", "ip6tables"}, ""},
+		{"ipv6", []string{v6[0], v4[0]}, v6[1:], []string{"ip -6 route replace fd00:10:244:2::/64 via fc00:1::3", "\nip6tables -w -I FORWARD -d fd00:10:96::/112"}, []string{"ip route", "\niptables"}, v1alpha4.IPv6Family},
+		{"dual", []string{v4[0], v6[0]}, []string{v4[1], v6[1]}, []string{
+			"ip route replace 10.244.2.0/24 via 172.18.0.3", "ip -6 route replace fd00:10:244:2::/64 via fc00:1::3", "\niptables ", "\nip6tables ",
+		}, nil, v1alpha4.DualStackFamily},
+	} {
+		t.Run(test.family, func(t *testing.T) {
+			nodes := []corev1.Node{node("self", test.addresses, test.pods), node("other", test.addresses, test.pods)}
+			cni, err := cniConfig(1450, test.pods...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script := nodeScript(cni, test.pods, routesFrom("self", nodes))
+			for _, want := range append(test.have, `"mtu":1450`) {
+				if !strings.Contains(script, want) {
+					t.Errorf("the script lacks %q:\n%s", want, script)
+				}
+			}
+			for _, bad := range test.lack {
+				if strings.Contains(script, bad) {
+					t.Errorf("the script has %q:\n%s", bad, script)
+				}
+			}
+			var c struct {
+				Plugins []struct {
+					IPAM struct{ Routes, Ranges []any }
+				}
+			}
+			if err := json.Unmarshal(cni, &c); err != nil || len(c.Plugins[0].IPAM.Routes) != len(test.pods) || len(c.Plugins[0].IPAM.Ranges) != len(test.pods) {
+				t.Errorf("%v: %s", err, cni)
+			}
+			var networking v1alpha4.Networking
+			Network{Family: test.family}.apply(&networking)
+			if networking.IPFamily != test.kind {
+				t.Errorf("kind's ipFamily is %q, want %q", networking.IPFamily, test.kind)
+			}
+		})
+	}
+	for _, bad := range []Network{{Family: "ipv5"}, {MTU: 1279}, {MTU: -1}, {MTU: 1 << 16}} {
+		if err := bad.Check(); err == nil {
+			t.Errorf("%+v is accepted", bad)
+		}
+	}
+	if _, err := Up(t.Context(), Options{Kubeconfig: "x", Network: Network{MTU: 1450}}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "MTU") {
+		t.Errorf("an MTU for an existing cluster: %v", err)
 	}
 }
 
@@ -86,7 +152,7 @@ func TestWriteConfig(t *testing.T) {
 	if err := os.WriteFile(source, real, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := writeConfig(project, dir, "v9.9.9")
+	path, err := writeConfig(project, dir, "v9.9.9", Network{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +170,7 @@ func TestWriteConfig(t *testing.T) {
 	if err := os.WriteFile(source, []byte("kind: Cluster\nnodez: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := writeConfig(project, dir, ""); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "nodez") {
+	if _, err := writeConfig(project, dir, "", Network{}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "nodez") {
 		t.Errorf("an unknown field: %v, want ErrUsage that names it", err)
 	}
 }

@@ -27,7 +27,7 @@ func (c *Cluster) create(ctx context.Context, project string, set image.Set, det
 	if c.dir, err = engine.Scratch(c.name); err != nil {
 		return err
 	}
-	config, err := writeConfig(project, c.dir, set.DNSTag)
+	config, err := writeConfig(project, c.dir, set.DNSTag, c.net)
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,9 @@ func (c *Cluster) create(ctx context.Context, project string, set image.Set, det
 	return nil
 }
 
-// writeConfig writes kind's configuration, with the DNS image of a node image that was built here.
-func writeConfig(project, dir, dnsTag string) (string, error) {
+// writeConfig writes kind's configuration, with the DNS image of a node image that was built here,
+// and the network that was asked for.
+func writeConfig(project, dir, dnsTag string, network Network) (string, error) {
 	b, err := os.ReadFile(filepath.Join(project, "kind-config.yaml"))
 	if err != nil {
 		return "", err
@@ -93,6 +94,7 @@ func writeConfig(project, dir, dnsTag string) (string, error) {
 		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches,
 			"kind: ClusterConfiguration\ndns:\n  imageTag: "+dnsTag+"\n")
 	}
+	network.apply(&config.Networking)
 	if b, err = yaml.Marshal(config); err != nil {
 		return "", err
 	}

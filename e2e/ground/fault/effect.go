@@ -39,3 +39,14 @@ func Effect(o Object) (string, error) {
 	}
 	return "", fmt.Errorf("%s: what it does is not known", name(o))
 }
+
+// ByAddress reports whether Chaos Mesh finds pods of a fault by their addresses, as it does the
+// targets of a network fault: the packets of a pod are told apart by where they go.
+func ByAddress(o Object) bool {
+	o, err := made(o)
+	if err != nil {
+		return false
+	}
+	n, ok := o.(*v1alpha1.NetworkChaos)
+	return ok && (n.Spec.Action == v1alpha1.PartitionAction || n.Spec.Target != nil || len(n.Spec.ExternalTargets) > 0)
+}

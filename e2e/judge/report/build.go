@@ -106,13 +106,14 @@ func (s *Summary) Build(r types.Report, selected []types.SpecReport) {
 		sc := s.scenario(ScenarioOf(spec))
 		sc.Criteria = append(sc.Criteria, c)
 	}
-	// What made a scenario's set-up invalid stands with its first spec, and
-	// holds for all of them.
+	// What made a scenario's set-up invalid, or is not supported there, stands with its
+	// first spec, and holds for all of them.
 	for i := range s.Scenarios {
 		sc := &s.Scenarios[i]
 		if a, ok := aborted[sc.Name]; ok {
 			sc.abort(a)
 		}
+		shareUnsupported(sc.Criteria)
 		shareInvalid(sc.Criteria)
 	}
 }
@@ -244,6 +245,22 @@ func cleanupFailures(spec types.SpecReport) []string {
 		}
 	}
 	return out
+}
+
+// skippedSetUp is what Ginkgo says of the specs that follow one whose set-up called Skip.
+var skippedSetUp = fmt.Sprintf("Skip() was called in %s", types.NodeTypeBeforeAll)
+
+// shareUnsupported gives the reason of a set-up that is not supported to the specs that were
+// not judged because of it.
+func shareUnsupported(criteria []Criterion) {
+	if len(criteria) == 0 || criteria[0].Verdict != NotSupported {
+		return
+	}
+	for j := range criteria {
+		if c := &criteria[j]; c.unjudged && strings.Contains(c.Detail, skippedSetUp) {
+			c.Verdict, c.Detail, c.unjudged = NotSupported, criteria[0].Detail, false
+		}
+	}
 }
 
 // shareInvalid gives the reason of an invalid set-up to the specs that were not

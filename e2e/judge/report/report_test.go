@@ -129,6 +129,28 @@ func TestInvalidSetUpHoldsForTheWholeScenario(t *testing.T) {
 	}
 }
 
+func TestUnsupportedSetUpHoldsForTheWholeScenario(t *testing.T) {
+	const said = "Spec skipped because Skip() was called in BeforeAll" // by Ginkgo
+	s := build(
+		spec("S1.1", types.SpecStateSkipped, entry(EntryNotSupported, "no IPv4")),
+		fails(spec("S1.2", types.SpecStateSkipped), types.NodeTypeIt, said),
+	)
+	for _, c := range s.Scenarios[0].Criteria {
+		if c.Verdict != NotSupported || c.Detail != "no IPv4" {
+			t.Errorf("%s: %s, %s", c.ID, c.Verdict, c.Detail)
+		}
+	}
+	// One that the run did not get to is another matter, and so is one whose set-up was skipped for no reason.
+	for name, s := range map[string]*Summary{
+		"interrupted": build(spec("S1.1", types.SpecStateSkipped, entry(EntryNotSupported, "no IPv4")), fails(spec("S1.2", types.SpecStateSkipped), types.NodeTypeIt, "")),
+		"no reason":   build(spec("S1.1", types.SpecStateSkipped), fails(spec("S1.2", types.SpecStateSkipped), types.NodeTypeIt, said)),
+	} {
+		if c := s.Scenarios[0].Criteria[1]; c.Verdict != Invalid {
+			t.Errorf("%s: %s, %s", name, c.Verdict, c.Detail)
+		}
+	}
+}
+
 func TestFailedSetUpOfTheSuite(t *testing.T) {
 	s := &Summary{}
 	s.Build(types.Report{SpecReports: types.SpecReports{

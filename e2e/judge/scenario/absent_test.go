@@ -178,6 +178,10 @@ func TestDiagnosesOfFaults(t *testing.T) {
 	if wrong, err := r.Misdiagnoses(t.Context()); verdict.Of(err) != report.Invalid {
 		t.Errorf("one of two faults was there: %v, %v", wrong, err)
 	}
+	r.unsupported = true
+	if wrong, err := r.Misdiagnoses(t.Context()); len(wrong) > 0 || err != nil {
+		t.Errorf("one of two faults was there, and the other cannot be: %v, %v", wrong, err)
+	}
 }
 
 // A fault that only is a part of how another one is judged is not waited for.

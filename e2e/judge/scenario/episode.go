@@ -119,6 +119,10 @@ func (r *Run) injectIn(ctx context.Context, absent bool, spans []lane.Span, o fa
 	if absent {
 		return r.pretend(ctx, o, lasts, prove)
 	}
+	if err := supported(o, r.pods); err != nil {
+		r.unsupported = true
+		return nil, err
+	}
 	return r.apply(ctx, spans, o, lasts, period, prove)
 }
 

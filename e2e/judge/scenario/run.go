@@ -73,17 +73,19 @@ type Run struct {
 	// Baseline is the part of the run before its first fault.
 	Baseline prom.Window
 
-	env       Env
-	pods      []corev1.Pod
-	before    map[string]fault.NetState
-	episodes  []*Episode
-	roster    *roster
-	watch     *watch
-	faults    []disturbed   // what the episodes are of; see note
-	skew      time.Duration // what Skew found last
-	artefacts *artefacts    // of a finished run, which is judged again; nil while it lives
-	collected bool
-	deleted   bool
+	env      Env
+	pods     []corev1.Pod
+	before   map[string]fault.NetState
+	episodes []*Episode
+	roster   *roster
+	watch    *watch
+	faults   []disturbed // what the episodes are of; see note
+	// unsupported is whether a fault cannot be injected in this cluster.
+	unsupported bool
+	skew        time.Duration // what Skew found last
+	artefacts   *artefacts    // of a finished run, which is judged again; nil while it lives
+	collected   bool
+	deleted     bool
 }
 
 // New prepares a scenario. It touches nothing yet.

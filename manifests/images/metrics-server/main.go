@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/options"
@@ -39,6 +40,7 @@ func run(ctx context.Context) error {
 	resolution := pflag.Duration("metric-resolution", 15*time.Second, "time between two scrapes")
 	timeout := pflag.Duration("kubelet-request-timeout", 10*time.Second, "time that one kubelet has to answer, less than --metric-resolution")
 	insecure := pflag.Bool("kubelet-insecure-tls", false, "accept kubelets' self-signed certificates")
+	addresses := pflag.StringSlice("kubelet-preferred-address-types", nil, "which of a node's addresses to reach its kubelet at, the best first")
 	serving.AddFlags(pflag.CommandLine)
 	pflag.Parse()
 	if *timeout >= *resolution {
@@ -62,7 +64,7 @@ func run(ctx context.Context) error {
 		Rest:      cluster,
 		Kubelet: &client.KubeletClientConfig{
 			Client: *kubelets, Scheme: "https", DefaultPort: kubeletPort,
-			AddressTypePriority: utils.DefaultAddressTypePriority,
+			AddressTypePriority: preferred(*addresses),
 		},
 		MetricResolution: *resolution,
 		ScrapeTimeout:    *timeout,
@@ -71,6 +73,18 @@ func run(ctx context.Context) error {
 		return err
 	}
 	return s.RunUntil(ctx.Done())
+}
+
+// preferred are types of addresses by their names; the usual ones if there are none.
+func preferred(names []string) []corev1.NodeAddressType {
+	if len(names) == 0 {
+		return utils.DefaultAddressTypePriority
+	}
+	types := make([]corev1.NodeAddressType, len(names))
+	for i, n := range names {
+		types[i] = corev1.NodeAddressType(n)
+	}
+	return types
 }
 
 // apiserverConfig asks the cluster's API server who may read: delegated authentication and authorization.
