@@ -28,8 +28,11 @@ type Event struct {
 	Seconds float64 `json:"seconds"`
 	// Resource is what ran short: cpu, memory, verification (the queue for a core)
 	// or scheduling (the control loop came late).
-	Resource string        `json:"resource,omitempty"`
-	Actions  []EventAction `json:"actions"`
+	Resource string `json:"resource,omitempty"`
+	// Kind is that of a storage_fault or clock_skew, Reason what was seen of it last.
+	Kind    string        `json:"kind,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Actions []EventAction `json:"actions"`
 }
 
 // EventAction is an action that ended.

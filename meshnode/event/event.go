@@ -77,6 +77,7 @@ const (
 	DetailRoutes   = "routes"   // destinations reached over the peers, comma-separated, sorted
 	DetailResource = "resource" // cpu, memory, verification, scheduling
 	DetailType     = "type"     // incident type
+	DetailKind     = "kind"     // of a storage_fault or clock_skew, see package metric
 	DetailSeen     = "reachable_by_others"
 )
 

@@ -39,6 +39,11 @@ type Set struct {
 	RecordsRefused     prometheus.Counter
 	StoreBytes         prometheus.Gauge
 	StoreQuota         prometheus.Gauge
+	StoreCommit        prometheus.Histogram
+	StoreBusy          prometheus.Gauge
+	StoreErrors        *prometheus.CounterVec // kind
+	StoreFault         *prometheus.GaugeVec   // kind
+	ClockOffset        *prometheus.GaugeVec   // peer
 	ScaleRequests      prometheus.Counter
 	SessionsHomed      prometheus.Gauge
 	SessionsMigrated   prometheus.Counter
@@ -90,9 +95,15 @@ func New(reg prometheus.Registerer) *Set {
 		RecordsRefused:     counter(reg, RecordsRefusedTotal, "Records refused because the store has reached its quota."),
 		StoreBytes:         gauge(reg, StoreBytes, "Bytes of the store in use."),
 		StoreQuota:         gauge(reg, StoreQuota, "Bytes in use from which on the store refuses records; 0: none."),
-		ScaleRequests:      counter(reg, ScaleRequestsTotal, "Requests for more nodes by a node that lacks resources."),
-		SessionsHomed:      gauge(reg, SessionsHomed, "Client sessions that are at home on this node."),
-		SessionsMigrated:   counter(reg, SessionsMigratedTotal, "Client sessions that this node took over from another."),
+		StoreCommit: histogram(reg, StoreCommit, "Time that a commit to the store's disk took, good or not.",
+			[]float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}),
+		StoreBusy:        gauge(reg, StoreBusy, "Time that the commit under way has been waiting for the disk."),
+		StoreErrors:      counters(reg, StoreErrorsTotal, "Commits to the store's disk that failed, by kind.", LabelKind),
+		StoreFault:       gauges(reg, StoreFault, "1 for what is wrong with the store, 0 for the others.", LabelKind),
+		ClockOffset:      gauges(reg, ClockOffset, "How far a peer's clock is ahead of this node's, from its echoes.", LabelPeer),
+		ScaleRequests:    counter(reg, ScaleRequestsTotal, "Requests for more nodes by a node that lacks resources."),
+		SessionsHomed:    gauge(reg, SessionsHomed, "Client sessions that are at home on this node."),
+		SessionsMigrated: counter(reg, SessionsMigratedTotal, "Client sessions that this node took over from another."),
 
 		Detected: counters(reg, AnomaliesDetected, "Incidents opened by Analyze, by type.", LabelType),
 		Healing:  counters(reg, HealingActionsTotal, "Healing actions that ended, by action and outcome.", LabelAction, LabelOutcome),
@@ -115,6 +126,8 @@ func New(reg prometheus.Registerer) *Set {
 		s.Verifications.WithLabelValues(ResultFailed, p)
 		s.Shed.WithLabelValues(p)
 	}
+	zero(s.StoreErrors, []string{FaultError, FaultFull})
+	s.SetStoreFault("")
 	zero(s.Anomalies, AnomalyTypes)
 	zero(s.Detected, IncidentTypes)
 	zero(s.Established, []string{"connect", "accept", "reverify", "ttl", "sequence"})
@@ -161,7 +174,7 @@ func (s *Set) AddPeer(peer string) {
 // RemovePeer drops the peer's gauges; its counters stay.
 func (s *Set) RemovePeer(peer string) {
 	s.PeerStatus.DeletePartialMatch(prometheus.Labels{LabelPeer: peer})
-	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline, s.PathMTU} {
+	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline, s.PathMTU, s.ClockOffset} {
 		g.DeleteLabelValues(peer)
 	}
 }
@@ -179,13 +192,20 @@ func (s *Set) SetStatus(peer, status string) {
 
 // SetIsolated sets the gauge of cause to 1 and those of the others to 0; no cause
 // means that the node is not isolated.
-func (s *Set) SetIsolated(cause string) {
-	for _, c := range Causes {
+func (s *Set) SetIsolated(cause string) { one(s.Isolated, Causes, cause) }
+
+// SetStoreFault sets the gauge of what is wrong with the store to 1 and the others to 0;
+// empty: nothing is.
+func (s *Set) SetStoreFault(kind string) { one(s.StoreFault, StorageFaults, kind) }
+
+// one sets the gauge of one label value to 1 and those of the others to 0.
+func one(g *prometheus.GaugeVec, all []string, name string) {
+	for _, n := range all {
 		v := 0.0
-		if c == cause {
+		if n == name {
 			v = 1
 		}
-		s.Isolated.WithLabelValues(c).Set(v)
+		g.WithLabelValues(n).Set(v)
 	}
 }
 

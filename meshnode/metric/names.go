@@ -44,6 +44,11 @@ const (
 	RecordsRefusedTotal      = Namespace + "_mesh_records_refused_total"
 	StoreBytes               = Namespace + "_mesh_store_bytes"
 	StoreQuota               = Namespace + "_mesh_store_quota_bytes"
+	StoreCommit              = Namespace + "_mesh_store_commit_seconds"
+	StoreBusy                = Namespace + "_mesh_store_busy_seconds"
+	StoreErrorsTotal         = Namespace + "_mesh_store_errors_total"
+	StoreFault               = Namespace + "_mesh_store_fault"
+	ClockOffset              = Namespace + "_mesh_clock_offset_seconds"
 	ScaleRequestsTotal       = Namespace + "_mesh_scale_requests_total"
 	SessionsHomed            = Namespace + "_mesh_sessions_homed"
 	SessionsMigratedTotal    = Namespace + "_mesh_sessions_migrated_total"
@@ -92,6 +97,7 @@ const (
 	LabelPhase       = "phase"
 	LabelRule        = "rule"
 	LabelCause       = "cause"
+	LabelKind        = "kind"
 )
 
 // Values of label "result" and of label "priority".
@@ -120,8 +126,10 @@ const (
 	Misbehaviour = "misbehaviour"
 	// Isolated is a node that knows of members and reaches none.
 	Isolated = "isolated"
-	// StorageFault is a store that takes no new records.
+	// StorageFault is a store whose disk is at fault, or that takes no new records.
 	StorageFault = "storage_fault"
+	// ClockSkew is a node whose clock is not that of the mesh.
+	ClockSkew = "clock_skew"
 	// RepairStalled is a peer that names records and does not hand them over.
 	RepairStalled = "repair_stalled"
 )
@@ -132,6 +140,21 @@ const (
 	StateVerified    = "verified"
 	StateUnverified  = "unverified"
 	StateRevoked     = "revoked"
+)
+
+// Values of label "kind": of a storage_fault, what is wrong with the store.
+const (
+	FaultLatency = "latency" // commits take too long
+	FaultError   = "error"   // a commit failed
+	FaultFull    = "full"    // the disk has no room
+	FaultLost    = "lost"    // what was acknowledged cannot be read any more
+	FaultQuota   = "quota"   // the store holds as much as it may
+)
+
+// Kinds of a clock_skew.
+const (
+	ClockOwn  = "own"  // this node's clock is wrong
+	ClockPeer = "peer" // its subject's clock is wrong, or nobody can tell whose
 )
 
 // ReasonCompromise is the value of label "reason" of rotations that answer
@@ -183,6 +206,10 @@ const (
 	YieldSessions        = "yield_sessions"
 	RequestScaleUp       = "request_scale_up"
 	BlockPeer            = "block_peer"
+	StopWrites           = "stop_writes"
+	RecoverStore         = "recover_store"
+	RequestReplacement   = "request_replacement"
+	CorrectClock         = "correct_clock"
 )
 
 // Values of label "outcome".
@@ -229,7 +256,7 @@ const (
 // The label values that exist at 0 from start-up.
 var (
 	AnomalyTypes   = []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
-	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate, Misbehaviour, Isolated, StorageFault, RepairStalled}
+	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate, Misbehaviour, Isolated, StorageFault, ClockSkew, RepairStalled}
 	States         = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
 	Statuses       = []string{StatusReachable, StatusSuspect, StatusUnreachable}
 	Verdicts       = []string{VerdictPass, VerdictNotMesh, VerdictMalformed, VerdictNoSession, "expired", VerdictRevoked, "bad_tag", "replay", VerdictRateLimited}
@@ -238,5 +265,7 @@ var (
 	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
 	MessageTypes   = []string{MessageControl, MessageRouting, MessageData, MessageRecord, MessageClient, MessageRelay}
 	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
-	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer}
+	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer, StopWrites, RecoverStore, RequestReplacement, CorrectClock}
+	StorageFaults  = []string{FaultLatency, FaultError, FaultFull, FaultLost, FaultQuota}
+	ClockKinds     = []string{ClockOwn, ClockPeer}
 )

@@ -21,11 +21,13 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// The alerts of the design document.
+// The alerts of the design document, and two of this project's.
 const (
 	VerificationFailureSpike = "PQCVerificationFailureSpike"
 	NodeUnreachable          = "MeshNodeUnreachable"
 	HealingTriggered         = "MAPEKHealingTriggered"
+	StorageFault             = "MeshStorageFault"
+	ClockSkew                = "MeshClockSkew"
 )
 
 // Step is the resolution of a Life: Prometheus evaluates its rules once a
@@ -43,6 +45,8 @@ var reads = map[string]struct {
 	VerificationFailureSpike: {metric.AnomaliesTotal, prom.Labels{metric.LabelType: metric.VerificationFailed}},
 	NodeUnreachable:          {metric.PeerStatus, prom.Labels{metric.LabelStatus: metric.StatusUnreachable}},
 	HealingTriggered:         {metric.HealingActionsTotal, nil},
+	StorageFault:             {metric.IncidentsOpen, prom.Labels{metric.LabelType: metric.StorageFault}},
+	ClockSkew:                {metric.IncidentsOpen, prom.Labels{metric.LabelType: metric.ClockSkew}},
 }
 
 // Reader asks one Prometheus server about its alerts.

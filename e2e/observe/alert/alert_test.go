@@ -195,7 +195,8 @@ func vector(pods ...string) string {
 
 func TestSilent(t *testing.T) {
 	spike, peer, healing := rule(VerificationFailureSpike, "ok", second(19)), rule(NodeUnreachable, "ok", second(19)), rule(HealingTriggered, "ok", second(19))
-	loaded := rules(spike, peer, healing)
+	disk, clock := rule(StorageFault, "ok", second(19)), rule(ClockSkew, "ok", second(19))
+	loaded := rules(spike, peer, healing, disk, clock)
 	for name, c := range map[string]struct {
 		a     answers
 		fired int
@@ -204,9 +205,9 @@ func TestSilent(t *testing.T) {
 		"silence":             {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix()}, 0, ""},
 		"noise":               {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix(alerts(Firing, 3))}, 1, ""},
 		"pending only":        {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix(alerts(Pending, 3))}, 1, ""},
-		"no such rule":        {answers{"rules": rules(spike, peer), "query": vector("a", "b"), "query_range": matrix()}, 0, "MAPEKHealingTriggered: Prometheus has no such rule"},
-		"a rule that fails":   {answers{"rules": rules(rule(VerificationFailureSpike, "err", second(19)), peer, healing), "query": vector("a", "b"), "query_range": matrix()}, 0, `PQCVerificationFailureSpike: the rule's health is "err": oh`},
-		"a rule that stands":  {answers{"rules": rules(spike, rule(NodeUnreachable, "ok", epoch.Add(-time.Second)), healing), "query": vector("a", "b"), "query_range": matrix()}, 0, "MeshNodeUnreachable: the rule was last evaluated"},
+		"no such rule":        {answers{"rules": rules(spike, peer, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, "MAPEKHealingTriggered: Prometheus has no such rule"},
+		"a rule that fails":   {answers{"rules": rules(rule(VerificationFailureSpike, "err", second(19)), peer, healing, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, `PQCVerificationFailureSpike: the rule's health is "err": oh`},
+		"a rule that stands":  {answers{"rules": rules(spike, rule(NodeUnreachable, "ok", epoch.Add(-time.Second)), healing, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, "MeshNodeUnreachable: the rule was last evaluated"},
 		"a pod unseen":        {answers{"rules": loaded, "query": vector("a"), "query_range": matrix()}, 0, "no series of pod b"},
 		"no rules to be had":  {answers{"query": vector("a", "b"), "query_range": matrix()}, 0, "rules: "},
 		"no series to be had": {answers{"rules": loaded, "query": vector("a", "b")}, 0, "ALERTS{"},

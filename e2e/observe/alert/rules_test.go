@@ -121,6 +121,14 @@ func TestRules(t *testing.T) {
 		"a fall instead of a rise":           {"increase(", "-delta("},
 		"a healing alert that has to last":   {"[5m]) > 0\n", "[5m]) > 0\n        for: 1s\n"},
 		"a healing alert that is never sent": {"[5m]) > 0\n", "[5m]) > 1\n"},
+		"other incidents than of a disk":     {`{type="storage_fault"}`, ""},
+		"no incident of a disk at all":       {`{type="storage_fault"} > 0`, `{type="storage_fault"} > 1`},
+		"a disk at once":                     {"> 0\n        for: 5s\n        labels:\n          severity: critical", "> 0\n        for: 4s\n        labels:\n          severity: critical"},
+		"a disk later":                       {"> 0\n        for: 5s\n        labels:\n          severity: critical", "> 0\n        for: 6s\n        labels:\n          severity: critical"},
+		"other incidents than of a clock":    {`{type="clock_skew"}`, ""},
+		"no incident of a clock at all":      {`{type="clock_skew"} > 0`, `{type="clock_skew"} > 1`},
+		"a clock at once":                    {"> 0\n        for: 5s\n        labels:\n          severity: warning", "> 0\n        for: 4s\n        labels:\n          severity: warning"},
+		"a clock later":                      {"> 0\n        for: 5s\n        labels:\n          severity: warning", "> 0\n        for: 6s\n        labels:\n          severity: warning"},
 	} {
 		changed := map[string]string{rulesFile: strings.Replace(files[rulesFile], change[0], change[1], 1)}
 		if name == "the rate of all nodes together" {

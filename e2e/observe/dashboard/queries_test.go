@@ -123,6 +123,7 @@ func exposed(t *testing.T) []input {
 	metric.RegisterVerifier(reg, verifier{})
 	node.AddPeer("mesh-node-b-0")
 	node.RTT.WithLabelValues("mesh-node-b-0")
+	node.ClockOffset.WithLabelValues("mesh-node-b-0")
 	node.RouteMetric.WithLabelValues("mesh-node-b-0", "mesh-node-b-0")
 	families, err := reg.Gather()
 	if err != nil {

@@ -25,6 +25,9 @@
 // for it raises its own, but the link's quality is 0 until an echo comes. What was not
 // echoed meanwhile says nothing of the quality that the link has then.
 //
+// An echo also tells what the peer's clock shows. Nothing here depends on it: it is for who
+// wants to know whose clock is wrong.
+//
 // # Who can do what
 //
 // What comes here was opened under the session of the peer that it is from. An
@@ -72,7 +75,10 @@ type Config struct {
 	ProbeTimeout time.Duration // 250 ms
 	Pause        time.Duration // the longest, see Pause; 2 s
 	Indirect     int           // peers asked about a suspect; 8
-	Rand         *rand.Rand    // chooses them
+	// Clock is the machine's wall clock. It is shown to peers and compared with theirs, and
+	// nothing else follows it; time.Now.
+	Clock func() time.Time
+	Rand  *rand.Rand // chooses them
 }
 
 const (
@@ -112,6 +118,9 @@ func (c *Config) defaults() {
 	set(&c.Pause, defaultPause)
 	if c.Indirect == 0 {
 		c.Indirect = defaultIndirect
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
 	}
 	if c.Rand == nil {
 		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
@@ -155,6 +164,15 @@ type Link struct {
 	Last    time.Duration // the newest sample of it
 	Quality uint8         // share of heartbeats echoed lately, 0 to 255
 	Left    bool          // it said goodbye, and was not heard since
+	Clock   Clock         // of the newest echo
+}
+
+// Clock is what an echo says of a peer's clock.
+type Clock struct {
+	Offset time.Duration // by which it is ahead of this node's
+	Error  time.Duration // that may be too much or too little
+	At     time.Time     // when the echo came; zero: there was none
+	Shows  time.Time     // what it showed then, by the wall
 }
 
 // Detector watches peers. It is not safe for concurrent use.
@@ -205,7 +223,7 @@ func (d *Detector) Links() []Link {
 	links := make([]Link, 0, len(d.order))
 	for _, name := range d.order {
 		p := d.peers[name]
-		l := Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Left: p.leaving}
+		l := Link{Peer: name, Status: p.status, RTT: p.rtt, Last: p.lastRTT, Left: p.leaving, Clock: p.clock}
 		if !d.deaf(p) {
 			l.Quality = p.quality()
 		}
@@ -270,6 +288,7 @@ type peer struct {
 	gapTime time.Time
 	rtt     time.Duration
 	lastRTT time.Duration
+	clock   Clock
 	// answered is when the newest heartbeat that came back was sent.
 	answered time.Time
 

@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
-// heartbeat is the payload of Heartbeat and, sent back as it came, of
-// HeartbeatEcho:
+// heartbeat is the payload of Heartbeat and, sent back as it came, the beginning of that
+// of HeartbeatEcho, see echo:
 //
 //	incarnation u64, sequence u64, flags u8 (bit 0: the sender leaves; bit 1: it is
 //	about to end the session, see Pause)
@@ -49,6 +50,30 @@ func (h *heartbeat) decode(b []byte) error {
 	h.seq = binary.BigEndian.Uint64(b[8:])
 	h.leaving, h.pausing = b[16]&flagLeaving != 0, b[16]&flagPausing != 0
 	return nil
+}
+
+// echo is the payload of HeartbeatEcho: a heartbeat as it came, and what the clock of
+// who sends it back shows:
+//
+//	heartbeat, Unix time in nanoseconds i64
+type echo struct {
+	heartbeat
+	clock time.Time
+}
+
+const echoLen = heartbeatLen + 8
+
+// echoOf answers the payload of a heartbeat.
+func echoOf(payload []byte, clock time.Time) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, echoLen), payload...), uint64(clock.UnixNano()))
+}
+
+func (e *echo) decode(b []byte) error {
+	if len(b) != echoLen {
+		return fmt.Errorf("%w: echo of %d bytes", errMessage, len(b))
+	}
+	e.clock = time.Unix(0, int64(binary.BigEndian.Uint64(b[heartbeatLen:])))
+	return e.heartbeat.decode(b[:heartbeatLen])
 }
 
 // probe is the payload of ProbeRequest and ProbeReply:

@@ -32,17 +32,17 @@ func (d *Detector) Receive(now time.Time, from string, t frame.Type, payload []b
 			d.left(now, p, &out)
 			return out, nil
 		}
-		out.Send = append(out.Send, Message{To: from, Type: frame.HeartbeatEcho, Payload: payload})
+		out.Send = append(out.Send, Message{To: from, Type: frame.HeartbeatEcho, Payload: echoOf(payload, d.cfg.Clock())})
 		d.heard(now, p, &out)
 		if h.pausing {
 			d.pause(now, p, &out)
 		}
 	case frame.HeartbeatEcho:
-		var h heartbeat
-		if err = h.decode(payload); err != nil {
+		var e echo
+		if err = e.decode(payload); err != nil {
 			break
 		}
-		d.echo(now, p, h, &out)
+		d.echo(now, p, e, &out)
 	case frame.ProbeRequest:
 		var r probe
 		if err = r.decode(payload); err != nil {
@@ -114,7 +114,7 @@ func (d *Detector) heard(now time.Time, p *peer, out *Output) {
 }
 
 // echo handles the echo of one of our heartbeats.
-func (d *Detector) echo(now time.Time, p *peer, h heartbeat, out *Output) {
+func (d *Detector) echo(now time.Time, p *peer, h echo, out *Output) {
 	if h.incarnation != d.cfg.Incarnation || h.seq == 0 || h.seq > p.seq || p.seq-h.seq >= window {
 		return
 	}
@@ -134,6 +134,9 @@ func (d *Detector) echo(now time.Time, p *peer, h heartbeat, out *Output) {
 	}
 	rtt := now.Sub(p.sent[i])
 	p.lastRTT = rtt
+	// The echo was under way for half of the time, give or take that half (RFC 5905, section 8).
+	shows := h.clock.Add(rtt / 2)
+	p.clock = Clock{Offset: shows.Sub(d.cfg.Clock()), Error: rtt / 2, At: now, Shows: shows}
 	if p.rtt == 0 {
 		p.rtt = rtt
 	} else {

@@ -28,6 +28,8 @@ import (
 //   - How long ago a client session was used (package home): a duration, as the sender
 //     measured it. One that runs 5 % wrong ends a session so much earlier or later.
 //   - Journals of several nodes, which people read side by side: package event.
+//   - What a peer's echo shows of its clock (package detect): to tell whose clock is wrong, and to
+//     stamp records and journal with the time of most nodes meanwhile (package node).
 //
 // Nothing else compares them: who lives, who is verified and what is fresh follows from
 // nonces and from time that passes on one machine. Of a machine's own clock only those

@@ -41,6 +41,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	write()
+	j.Flush()
 	if got := strings.Count(log.String(), "not written to disk"); got != 1 {
 		t.Errorf("said %d times that the disk is full", got)
 	}
@@ -51,6 +52,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.Append(event.Entry{Phase: event.Monitor, Kind: "room"})
+	j.Flush()
 	if !strings.Contains(log.String(), "written to disk again") {
 		t.Error("the disk's recovery is not logged")
 	}

@@ -39,13 +39,17 @@ type Journal struct {
 	dir    string
 	clock  func() time.Time
 	logger *slog.Logger
+	wake   chan struct{} // holds a token while entries wait for Run
 
-	mu      sync.Mutex
-	f       *os.File
-	size    int64
+	mu      sync.Mutex // never held while the disk works
 	seq     uint64
 	entries []event.Entry // the newest, in order
-	broken  bool          // the last entry could not be written
+	waiting []event.Entry // that are not written yet
+
+	disk   sync.Mutex // guards what follows; held while the disk works
+	f      *os.File
+	size   int64
+	broken bool // the last entries could not be written
 }
 
 // Open continues the journal in dir, which must exist; an empty dir keeps it in
@@ -53,7 +57,7 @@ type Journal struct {
 // a machine left that stopped before it had written all to its disk: entries are not
 // flushed one by one.
 func Open(dir, node string, clock func() time.Time, logger *slog.Logger) (*Journal, error) {
-	j := &Journal{node: node, dir: dir, clock: clock, logger: logger}
+	j := &Journal{node: node, dir: dir, clock: clock, logger: logger, wake: make(chan struct{}, 1)}
 	if dir == "" {
 		return j, nil
 	}
@@ -112,13 +116,16 @@ func (j *Journal) remember(e event.Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// Append numbers, stamps, keeps and logs an entry. A disk that cannot be written
-// costs the next run this entry, not this run its journal: it is logged.
+// Append numbers, stamps, keeps and logs an entry. It does not wait for the disk, to which
+// Run or Flush writes it.
 func (j *Journal) Append(e event.Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e.Seq, e.Time, e.Node = j.seq+1, j.clock().UTC().Round(0), j.node
 	j.remember(e)
+	if j.dir != "" {
+		j.await(e)
+	}
 	attrs := []slog.Attr{slog.Uint64("seq", e.Seq), slog.String("phase", string(e.Phase)), slog.String("kind", e.Kind)}
 	for _, a := range []struct{ k, v string }{{"incident", e.Incident}, {"subject", e.Subject}} {
 		if a.v != "" {
@@ -129,17 +136,56 @@ func (j *Journal) Append(e event.Entry) {
 		attrs = append(attrs, slog.String(k, v))
 	}
 	j.logger.LogAttrs(context.Background(), slog.LevelInfo, "journal", attrs...)
-	if j.f == nil {
-		return
+}
+
+// await queues an entry for the disk. Of more than a reader can go back, the oldest are left
+// out: the disk has been slow for long.
+func (j *Journal) await(e event.Entry) {
+	if len(j.waiting) >= 2*keep {
+		j.waiting = append(j.waiting[:0], j.waiting[len(j.waiting)-keep:]...)
 	}
-	err := j.write(e)
-	switch {
-	case err != nil && !j.broken:
-		j.logger.Error("journal: entries are not written to disk", "first", e.Seq, "error", err)
-	case err == nil && j.broken:
-		j.logger.Info("journal: entries are written to disk again", "first", e.Seq)
+	j.waiting = append(j.waiting, e)
+	select {
+	case j.wake <- struct{}{}:
+	default:
 	}
-	j.broken = err != nil
+}
+
+// Run writes entries as they come until ctx ends.
+func (j *Journal) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.wake:
+			j.Flush()
+		}
+	}
+}
+
+// Flush writes the entries that wait, without waiting until they are safe from a stop of
+// the machine. A disk that cannot be written costs the next run these
+// entries, not this run its journal: it is logged.
+func (j *Journal) Flush() {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	j.mu.Lock()
+	entries := j.waiting
+	j.waiting = nil
+	j.mu.Unlock()
+	for _, e := range entries {
+		if j.f == nil {
+			return
+		}
+		err := j.write(e)
+		switch {
+		case err != nil && !j.broken:
+			j.logger.Error("journal: entries are not written to disk", "first", e.Seq, "error", err)
+		case err == nil && j.broken:
+			j.logger.Info("journal: entries are written to disk again", "first", e.Seq)
+		}
+		j.broken = err != nil
+	}
 }
 
 func (j *Journal) write(e event.Entry) error {
@@ -188,10 +234,11 @@ func (j *Journal) After(n uint64, max int) []event.Entry {
 	return append([]event.Entry(nil), j.entries[start:end]...)
 }
 
-// Close flushes the journal to disk.
+// Close writes what waits, and waits until all is safe from a stop of the machine.
 func (j *Journal) Close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.Flush()
+	j.disk.Lock()
+	defer j.disk.Unlock()
 	if j.f == nil {
 		return nil
 	}

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -178,4 +180,51 @@ func TestMemoryAndFileAreBounded(t *testing.T) {
 	if j.Append(event.Entry{}); j.After(n, 1)[0].Seq != n+1 {
 		t.Error("numbers do not continue after a rotation")
 	}
+}
+
+// TestNobodyWaitsForTheDisk: entries that wait for a slow disk are there for readers, Run writes them in order,
+// and what is too much for memory is left out of the file, the oldest first.
+func TestNobodyWaitsForTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	j, err := Open(dir, "n0", time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.disk.Lock() // as a write that hangs
+	const n = 2*keep + 10
+	for range n {
+		j.Append(event.Entry{Kind: "k"})
+	}
+	if got := j.After(n-1, 10); len(got) != 1 || got[0].Seq != n {
+		t.Errorf("readers get %+v", got)
+	}
+	j.disk.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan bool)
+	go func() {
+		j.Run(ctx)
+		close(ended)
+	}()
+	for !strings.Contains(content(t, dir), fmt.Sprintf(`{"seq":%d,`, n)) { // until the test's deadline
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-ended
+	j.Append(event.Entry{Kind: "after Run"})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := event.Read(strings.NewReader(content(t, dir)))
+	if err != nil || len(entries) != keep+10+1 || entries[0].Seq != n-keep-10+1 || entries[len(entries)-1].Kind != "after Run" {
+		t.Errorf("%d entries in the file, %v", len(entries), err)
+	}
+}
+
+func content(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -71,6 +71,7 @@ func Analyze(now time.Time, p *Policy, v *View, c *Cases, symptoms []Symptom) []
 			findings = append(findings, c.classify(now, p, v, i)...)
 		} else {
 			findings = append(findings, c.calm(now, p, v, i)...)
+			findings = append(findings, c.lasts(now, p, i)...)
 		}
 	}
 	return findings

@@ -95,8 +95,8 @@ type Symptom struct {
 	// the most that was measured of each.
 	Resource, Reason string
 	Load             Load
-	// Type is the incident type of a condition.
-	Type string
+	// Type is the incident type of a condition, Of its kind.
+	Type, Of string
 }
 
 // Moment is the point in an incident's life at which a policy's rule applies.
@@ -109,6 +109,7 @@ const (
 	Repeated     Moment = "repeated" // the failures of a peer reached the policy's limit
 	Relapsed     Moment = "relapsed" // they did so again and again
 	Quiet        Moment = "quiet"    // no further failure for the policy's time
+	Lasting      Moment = "lasting"  // a fault of the store has lasted for the policy's time
 	Over         Moment = "resolved" // all is well again
 	extended     Moment = "extended" // one more peer is concerned
 )

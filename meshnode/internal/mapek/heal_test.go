@@ -52,7 +52,7 @@ func TestPlan(t *testing.T) {
 
 func TestPlanPrefersWhatWorked(t *testing.T) {
 	p := DefaultPolicy()
-	p.Rules = []Rule{{metric.NetworkPartition, Opened, []string{metric.RotateKeys, metric.ReverifySessions}}}
+	p.Rules = []Rule{{metric.NetworkPartition, Opened, nil, []string{metric.RotateKeys, metric.ReverifySessions}}}
 	cases := NewCases("x")
 	i := cases.add(&Incident{Type: metric.NetworkPartition})
 	k, err := LoadKnowledge([]byte(`{"actions":{"rotate_keys":{"done":1,"failed":9}}}`))

@@ -37,10 +37,12 @@ type Incident struct {
 	// measured of each.
 	Resource, Reason string
 	Peak             Load
+	// Kind is that of a storage_fault or clock_skew, and Reason says more of it.
+	Kind string
 
 	due  time.Time // when a lone silent peer is judged
-	last time.Time // the last peer's fall, or the last failure
-	told bool      // Quiet was found since the last failure
+	last time.Time // the last peer's fall, or the last failure; or when a disk began to be at fault
+	told bool      // Quiet was found since the last failure, or Lasting
 }
 
 // Peers returns the incident's peers, sorted.

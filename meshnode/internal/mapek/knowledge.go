@@ -15,6 +15,8 @@ type Record struct {
 	Opened   time.Time `json:"opened"`
 	Resolved time.Time `json:"resolved"`
 	Resource string    `json:"resource,omitempty"`
+	Kind     string    `json:"kind,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
 	Actions  []Did     `json:"done,omitempty"`
 }
 
@@ -23,6 +25,14 @@ type Did struct {
 	Name    string `json:"name"`
 	Peer    string `json:"peer"`
 	Outcome string `json:"outcome"`
+}
+
+// record is what is kept of an incident.
+func (i *Incident) record() Record {
+	return Record{
+		ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened, Resolved: i.Resolved,
+		Resource: i.Resource, Kind: i.Kind, Reason: i.Reason, Actions: i.Actions,
+	}
 }
 
 // maxDid bounds the actions that are kept of an incident.
@@ -107,9 +117,7 @@ func (k *Knowledge) Learn(now time.Time, p *Policy, findings []Finding, ended []
 	for _, f := range findings {
 		if f.Moment == Over {
 			i := f.Incident
-			k.Incidents = append(k.Incidents, Record{
-				ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened, Resolved: i.Resolved, Resource: i.Resource, Actions: i.Actions,
-			})
+			k.Incidents = append(k.Incidents, i.record())
 			learned = true
 		}
 	}

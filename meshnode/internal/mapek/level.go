@@ -19,7 +19,8 @@ func (c *Cases) level(now time.Time, v *View) []Finding {
 			case i.Type == metric.ResourceExhaustion:
 				sub.Verified = !v.exhausted.on
 			case isCondition(i.Type):
-				sub.Verified = !v.conditions[[2]string{i.Type, name}]
+				_, on := v.conditions[[2]string{i.Type, name}]
+				sub.Verified = !on
 			case p == nil: // left, or no member any more
 				sub.Unreachable, sub.Verified = false, true
 			case i.Type == metric.LatencySLO:
@@ -45,11 +46,27 @@ func (c *Cases) level(now time.Time, v *View) []Finding {
 
 // isCondition reports whether incidents of a type are those of a Condition.
 func isCondition(typ string) bool {
-	return typ == metric.Misbehaviour || typ == metric.Isolated || typ == metric.StorageFault || typ == metric.RepairStalled
+	switch typ {
+	case metric.Misbehaviour, metric.Isolated, metric.StorageFault, metric.ClockSkew, metric.RepairStalled:
+		return true
+	}
+	return false
 }
 
 // Witnessed reports whether a peer counts as behind a failed link: others claim to hear it.
 func (l *Loop) Witnessed(peer string) bool { return l.cases.find(metric.LinkFailure, peer) != nil }
+
+// Faulty reports whether a fault of this node's store is an open incident that is more than
+// its quota, and healing is on.
+func (l *Loop) Faulty() bool {
+	i := l.cases.find(metric.StorageFault, "")
+	return l.cfg.Heal && i != nil && i.Kind != metric.FaultQuota
+}
+
+// Skewed reports whether the clock of a node is an open incident, and healing is on.
+func (l *Loop) Skewed(node string) bool {
+	return l.cfg.Heal && l.cases.find(metric.ClockSkew, node) != nil
+}
 
 // Severed reports whether an incident of peers that are not reached is open.
 func (l *Loop) Severed() bool {

@@ -54,6 +54,9 @@ func randomSignal(rng *rand.Rand, now time.Time) Signal {
 		s.Peer, s.Load.CPU = "self", rng.Float64()*1.2
 	case Conditioned:
 		s.Condition = Condition{Type: metric.Misbehaviour, On: rng.IntN(2) == 0}
+		if rng.IntN(2) == 0 {
+			s.Condition.Type, s.Condition.Kind = metric.StorageFault, metric.StorageFaults[rng.IntN(len(metric.StorageFaults))]
+		}
 	}
 	return s
 }
@@ -96,7 +99,8 @@ func TestIncidentsEnd(t *testing.T) {
 				step(Signal{Kind: Returned, Peer: p})
 			}
 			step(Signal{Kind: Met, Peer: p}, Signal{Kind: Cleared, Peer: p}, Signal{Kind: Verified, Peer: p},
-				Signal{Kind: Conditioned, Peer: p, Condition: Condition{Type: metric.Misbehaviour}})
+				Signal{Kind: Conditioned, Peer: p, Condition: Condition{Type: metric.Misbehaviour}},
+				Signal{Kind: Conditioned, Peer: p, Condition: Condition{Type: metric.StorageFault}})
 		}
 		for end := now.Add(bound); now.Before(end); now = now.Add(4 * Tick) {
 			signals := []Signal{{Kind: Loaded, Peer: "self"}}

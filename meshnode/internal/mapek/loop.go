@@ -178,6 +178,9 @@ func (l *Loop) journalSymptoms(symptoms []Symptom, before []string) {
 			e.Detail = map[string]string{event.DetailReason: s.Reason, event.DetailResource: s.Resource}
 		case event.ConditionRaised, event.ConditionEnded:
 			e.Detail = map[string]string{event.DetailType: s.Type, event.DetailReason: s.Reason}
+			if s.Of != "" {
+				e.Detail[event.DetailKind] = s.Of
+			}
 		}
 		l.cfg.Journal(e)
 	}
@@ -219,6 +222,8 @@ func (l *Loop) describe(detail map[string]string, f Finding) {
 		detail[event.DetailSession] = strings.Join(i.sessions(f.Peers), ",")
 	case metric.ResourceExhaustion:
 		detail[event.DetailResource], detail[event.DetailReason] = i.Resource, i.Reason
+	case metric.StorageFault, metric.ClockSkew:
+		detail[event.DetailKind], detail[event.DetailReason] = i.Kind, i.Reason
 	case metric.LatencySLO:
 		var routes []string
 		for _, peer := range f.Peers {

@@ -39,8 +39,8 @@ type View struct {
 	// exhausted is this node's own condition, peak the most that was measured in it.
 	exhausted latch
 	peak      Load
-	// conditions are those that are on, by type and subject.
-	conditions map[[2]string]bool
+	// conditions are the kinds of those that are on, by type and subject.
+	conditions map[[2]string]string
 }
 
 // NewView returns a View that knows no peer.

@@ -57,7 +57,7 @@ func Plan(now time.Time, p *Policy, c *Cases, k *Knowledge, findings []Finding, 
 			on = Opened
 		}
 		for _, r := range p.Rules {
-			if r.Incident != f.Incident.Type || r.When != on {
+			if r.Incident != f.Incident.Type || r.When != on || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, f.Incident.Kind) {
 				continue
 			}
 			for _, name := range k.order(r.Do) {

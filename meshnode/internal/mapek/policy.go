@@ -38,6 +38,8 @@ type Policy struct {
 	Latency    Duration       `json:"latency"`
 	LatencyFor Duration       `json:"latency_for"`
 	Resources  ResourceLimits `json:"resources"`
+	Storage    StorageLimits  `json:"storage"`
+	Clock      ClockLimits    `json:"clock"`
 	// A peer that reaches Failures for the Strikes-th time, with no more than
 	// StrikeWindow between two, has relapsed. Block is how long block_peer lasts.
 	Strikes      int              `json:"strikes"`
@@ -61,12 +63,35 @@ type ResourceLimits struct {
 	Rest      Duration `json:"rest"`
 }
 
-// Rule names the actions for one moment of incidents of one type.
+// StorageLimits say when the store's disk is at fault: when a commit fails, or when all of
+// For commits take longer than Latency; until all of Rest are good. A fault that has lasted
+// for Replace calls for another node.
+type StorageLimits struct {
+	Latency Duration `json:"latency"`
+	For     Duration `json:"for"`
+	Rest    Duration `json:"rest"`
+	Replace Duration `json:"replace"`
+}
+
+// ClockLimits say when a clock is wrong: when all of For it is further than Skew from the
+// time that most nodes agree on.
+type ClockLimits struct {
+	Skew Duration `json:"skew"`
+	For  Duration `json:"for"`
+	Rest Duration `json:"rest"`
+}
+
+// Rule names the actions for one moment of incidents of one type; of those kinds only, if
+// any are named.
 type Rule struct {
 	Incident string   `json:"incident"`
 	When     Moment   `json:"when"`
+	Kinds    []string `json:"kinds,omitempty"`
 	Do       []string `json:"do"`
 }
+
+// kinds are those that incidents of a type may have.
+var kinds = map[string][]string{metric.StorageFault: metric.StorageFaults, metric.ClockSkew: metric.ClockKinds}
 
 // Limit bounds an action: its effect must be observed within Deadline, and it
 // is tried at most Attempts times.
@@ -100,12 +125,16 @@ var Supported = []string{
 	metric.RequestScaleUp,
 	metric.BlockPeer,
 	metric.MigrateSessions,
+	metric.StopWrites,
+	metric.RecoverStore,
+	metric.RequestReplacement,
+	metric.CorrectClock,
 }
 
 // analyzed are the incident types that Analyze knows.
 var analyzed = metric.IncidentTypes
 
-var moments = []Moment{Opened, PeerReturned, Repeated, Relapsed, Quiet, Over}
+var moments = []Moment{Opened, PeerReturned, Repeated, Relapsed, Quiet, Lasting, Over}
 
 // ParsePolicy decodes and validates a policy. Unknown fields are errors; the
 // error lists everything that is wrong.
@@ -136,6 +165,13 @@ func (p *Policy) validate() error {
 	between("resources.lag", p.Resources.Lag, 10*time.Millisecond, time.Minute)
 	between("resources.for", p.Resources.For, 0, time.Hour)
 	between("resources.rest", p.Resources.Rest, 0, time.Hour)
+	between("storage.latency", p.Storage.Latency, 10*time.Millisecond, time.Minute)
+	between("storage.for", p.Storage.For, 0, time.Hour)
+	between("storage.rest", p.Storage.Rest, 0, time.Hour)
+	between("storage.replace", p.Storage.Replace, time.Second, 24*time.Hour)
+	between("clock.skew", p.Clock.Skew, 100*time.Millisecond, time.Hour)
+	between("clock.for", p.Clock.For, 0, time.Hour)
+	between("clock.rest", p.Clock.Rest, 0, time.Hour)
 	for _, s := range []struct {
 		name  string
 		value float64
@@ -161,6 +197,11 @@ func (p *Policy) validate() error {
 		}
 		if !slices.Contains(moments, r.When) {
 			bad("rule %d: unknown moment %q; known: %v", i+1, r.When, moments)
+		}
+		for _, k := range r.Kinds {
+			if !slices.Contains(kinds[r.Incident], k) {
+				bad("rule %d: incidents %s have no kind %q; known: %v", i+1, r.Incident, k, kinds[r.Incident])
+			}
 		}
 		for _, a := range r.Do {
 			if !slices.Contains(Supported, a) {

@@ -18,7 +18,7 @@ func (l *Loop) Report(now time.Time) api.Knowledge {
 		r.Events = append(r.Events, i.report(i.Resolved))
 	}
 	for _, i := range l.cases.Open() {
-		open := Record{ID: i.ID, Type: i.Type, Peers: i.Peers(), Opened: i.Opened, Resource: i.Resource, Actions: i.Actions}
+		open := i.record()
 		r.Events = append(r.Events, open.report(now))
 	}
 	for name, t := range k.Actions {
@@ -41,7 +41,7 @@ func (l *Loop) Report(now time.Time) api.Knowledge {
 func (r *Record) report(until time.Time) api.Event {
 	e := api.Event{
 		ID: r.ID, Type: r.Type, Peers: r.Peers, Opened: r.Opened, Resolved: r.Resolved,
-		Seconds: until.Sub(r.Opened).Seconds(), Resource: r.Resource, Actions: []api.EventAction{},
+		Seconds: until.Sub(r.Opened).Seconds(), Resource: r.Resource, Kind: r.Kind, Reason: r.Reason, Actions: []api.EventAction{},
 	}
 	if e.Peers == nil {
 		e.Peers = []string{}

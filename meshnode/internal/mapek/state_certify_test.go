@@ -57,7 +57,7 @@ var stateFields = map[reflect.Type]map[string]bool{
 	reflect.TypeFor[latch](): {"on": true, "turned": false /* none turns halfway here */},
 	reflect.TypeFor[Cases](): {"prefix": false, "count": false, "open": true, "back": true},
 	reflect.TypeFor[Incident](): {"ID": false /* its place in the order */, "Type": true, "Since": false, "Opened": false, "Resolved": false, "Subjects": true, "due": true, "last": true, "told": true,
-		"Actions": false, "Resource": false, "Reason": false, "Peak": false /* for the records */},
+		"Actions": false, "Resource": false, "Reason": false, "Peak": false, "Kind": false /* for the records, and of conditions, which are not given */},
 	reflect.TypeFor[Subject](): {"Unreachable": true, "Verified": true, "SeenBy": true /* whether any */, "Failures": true, "Proven": true,
 		"Session": false, "Typical": false, "Episode": false /* for the records */},
 	reflect.TypeFor[Action]():    {"Name": true, "Peer": true, "Incident": true, "Type": false, "Attempt": true, "Started": true, "Deadline": false /* by its name */, "Session": false},

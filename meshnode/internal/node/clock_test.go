@@ -13,7 +13,8 @@ import (
 
 // TestClocks: a node whose clock is up to a day off, from its start on, from some moment
 // on, or runs 5 % wrong, is one like all others: verified and reached both ways, never
-// alone with a record, with its certificate in force and no incident.
+// alone with a record, with its certificate in force and no incident but that of its clock, on
+// every node, under its name. It knows it itself, and stamps what people read with the time of the others.
 func TestClocks(t *testing.T) {
 	at := func(step time.Duration) func(time.Time) func() time.Time {
 		return func(time.Time) func() time.Time { return func() time.Time { return time.Now().Add(step) } }
@@ -73,9 +74,12 @@ func TestClocks(t *testing.T) {
 					t.Errorf("not ready: %v", why)
 				}
 				for name, o := range m.nodes {
-					if open := o.openIncidents(); len(open) > 0 {
+					if open := o.openIncidents(); !slices.Equal(open, []string{metric.ClockSkew + " of " + wrong}) {
 						t.Errorf("%s: %v", name, open)
 					}
+				}
+				if r, err := n.Record("0"); err != nil || time.Until(r.Time).Abs() > 2*time.Second {
+					t.Errorf("a record is stamped %v: %v", r.Time, err)
 				}
 			})
 		})

@@ -77,6 +77,8 @@ func (n *Node) control(ctx context.Context) {
 			n.loop.Step(now, signals)
 			n.endRelief()
 			n.endPatience()
+			n.endStorageRelief()
+			n.endCorrection()
 		}
 		n.publishWays()
 		n.mu.Unlock()
@@ -191,6 +193,7 @@ func (n *Node) change(c detect.Change) {
 			n.clients.Left(c.Peer)
 		}
 		n.sendRoutes(n.routes.Forget(c.Time, c.Peer))
+		delete(n.clocks.wrong, c.Peer) // the loop forgets it, too
 		signal(mapek.Gone)
 	case detect.Suspect:
 		signal(mapek.Suspected)
@@ -245,6 +248,8 @@ func (n *Node) measure(now time.Time) {
 	n.publishReachable()
 	n.judgeRefusals(now)
 	n.judgeHealth(now)
+	n.judgeStore(now)
+	n.judgeClocks(now)
 	n.judgeMute(now)
 	n.metrics.RouteMetric.Reset()
 	for _, r := range n.routes.Routes() {

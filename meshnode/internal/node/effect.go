@@ -70,6 +70,14 @@ func (e effector) Start(a mapek.Action) error {
 		return n.sessions.Block(peer, time.Duration(n.cfg.Policy.Block))
 	case metric.MigrateSessions:
 		return n.clients.Migrate(a.Peer)
+	case metric.StopWrites:
+		n.store.Refuse(errDisk)
+	case metric.RecoverStore:
+		n.storage.recovers.Store(true)
+	case metric.RequestReplacement:
+		n.storage.replace.Store(true)
+	case metric.CorrectClock:
+		n.clocks.correct = true
 	default:
 		return fmt.Errorf("action %q is not implemented", a.Name)
 	}
@@ -103,6 +111,12 @@ func (e effector) Done(a mapek.Action) bool {
 	case metric.BlockPeer:
 		s := n.session(a.Peer).State
 		return s == session.StateRevoked || s == session.StateHandshaking
+	case metric.StopWrites:
+		return n.store.Refusing()
+	case metric.RecoverStore, metric.RequestReplacement: // with the latter, by whoever takes this one's place
+		return n.storage.kind == ""
+	case metric.CorrectClock:
+		return n.anchor.Load() != nil
 	}
 	return false
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -11,7 +12,6 @@ import (
 // the loop.
 type health struct {
 	isolation
-	full    bool
 	stalled []string // peers from which repair makes no progress
 }
 
@@ -37,21 +37,16 @@ func (l *latch) sample(now time.Time, is bool, while time.Duration) (changed boo
 // judgeHealth tells the loop what is not well with this node.
 func (n *Node) judgeHealth(now time.Time) {
 	n.judgeIsolation(now)
-	if full := n.store.Full(); full != n.health.full {
-		n.health.full = full
-		n.condition(now, metric.StorageFault, n.name, full, "the store has reached its quota")
-	}
 	stalled := n.records.Stalled(now)
 	for _, peer := range stalled {
 		if !slices.Contains(n.health.stalled, peer) {
-			n.condition(now, metric.RepairStalled, peer, true, "it names records that do not come")
+			n.condition(now, peer, mapek.Condition{Type: metric.RepairStalled, On: true, Reason: "it names records that do not come"})
 		}
 	}
 	for _, peer := range n.health.stalled {
 		if !slices.Contains(stalled, peer) {
-			n.condition(now, metric.RepairStalled, peer, false, "")
+			n.condition(now, peer, mapek.Condition{Type: metric.RepairStalled})
 		}
 	}
 	n.health.stalled = stalled
-	n.metrics.StoreBytes.Set(float64(n.store.Used()))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -62,7 +63,8 @@ func (n *Node) judgeIsolation(now time.Time) {
 	if i.on {
 		n.log.Warn("members are known and none is reached", "cause", i.cause, "detail", i.detail, "members", len(n.listed), "seconds", now.Sub(i.since).Seconds())
 	}
-	n.condition(now, metric.Isolated, n.name, i.on, "members are known and none is reached: "+i.cause+": "+i.detail)
+	reason := "members are known and none is reached: " + i.cause + ": " + i.detail
+	n.condition(now, n.name, mapek.Condition{Type: metric.Isolated, On: i.on, Reason: reason})
 }
 
 // isolated reports whether members are known, or sessions with them, and none is reached

@@ -246,6 +246,7 @@ func (n *Node) forget(now time.Time, name string) {
 	delete(n.detours, name)
 	delete(n.silent, name)
 	delete(n.doubts, name)
+	delete(n.clocks.wrong, name)
 	n.refusals.forget(name)
 	n.detect.Remove(name)
 	n.sessions.Forget(session.Peer(name))

@@ -51,7 +51,7 @@ type Reports interface {
 }
 
 // Config is what a node works with. All fields but Signatures, Reports, Group, Now,
-// Limits, Quota and Clock are required.
+// Limits, Quota, Clock and Disk are required.
 type Config struct {
 	Identity   *identity.Node
 	Transport  transport.Conn
@@ -69,9 +69,12 @@ type Config struct {
 	Version    string
 	Limits     session.Limits
 	Quota      int64 // of the store in bytes; 0: none
-	// Clock is the machine's clock, which records and journal show and nothing else
-	// follows; nil: time.Now.
+	// Clock is the machine's clock, which peers are shown, and records and journal as long as
+	// it is right, and nothing else follows; nil: time.Now.
 	Clock func() time.Time
+	// Disk runs each commit of the store; nil: it is just run. What delays one or makes it
+	// fail stands for a disk that does.
+	Disk func(commit func() error) error
 }
 
 // Node is one node of the mesh.
@@ -98,6 +101,7 @@ type Node struct {
 	met       atomic.Int64 // of the reachable, those that were heard
 	relays    relays
 	gate      atomic.Pointer[string] // why the gate is not healthy; nil if it is
+	anchor    atomic.Pointer[anchor] // of the mesh's time; nil: the machine's clock is right
 
 	mu      sync.Mutex // guards what follows; held by the control goroutine while it works
 	detect  *detect.Detector
@@ -121,6 +125,8 @@ type Node struct {
 
 	overload overload
 	health   health
+	storage  storage
+	clocks   clocks
 }
 
 // New opens the store and the journal and prepares a node; Run starts it.
@@ -133,11 +139,12 @@ func New(cfg Config) (*Node, error) {
 		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
 		members: map[string]*member{}, proof: map[string]time.Time{}, slow: map[string]bool{}, patient: map[string]bool{}, applied: map[string]frame.SessionID{},
 	}
+	n.clocks.wrong = map[string]*suspicion{}
 	n.detours, n.silent, n.doubts = map[string]bool{}, map[string]time.Time{}, map[string]time.Time{}
 	n.relays.n = n
 	n.relays.next.Store(&map[session.Peer]session.Peer{})
 	n.reachable.Store(&[]string{})
-	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: rand.Uint64() | 1, Pause: pauseFor(cfg.Policy)})
+	n.detect = detect.New(detect.Config{Self: n.name, Incarnation: rand.Uint64() | 1, Pause: pauseFor(cfg.Policy), Clock: cfg.Clock})
 	n.routes = route.New(n.name, voucher{cfg.Identity})
 	if err := n.open(); err != nil {
 		return nil, err
@@ -163,10 +170,14 @@ func New(cfg Config) (*Node, error) {
 
 func (n *Node) open() error {
 	var err error
-	if n.store, err = store.Open(n.cfg.Dir, n.name, notary{n.cfg.Identity}, n.cfg.Clock); err != nil {
+	if n.store, err = store.Open(n.cfg.Dir, n.name, notary{n.cfg.Identity}, n.clock); err != nil {
 		return err
 	}
-	if n.journal, err = journal.Open(n.cfg.Dir, n.name, n.cfg.Clock, n.log); err != nil {
+	n.store.Watch(n.countCommit)
+	if n.cfg.Disk != nil {
+		n.store.Through(n.cfg.Disk)
+	}
+	if n.journal, err = journal.Open(n.cfg.Dir, n.name, n.clock, n.log); err != nil {
 		return errors.Join(err, n.store.Close())
 	}
 	saved, err := n.store.Knowledge()
@@ -207,6 +218,8 @@ func (n *Node) Run(ctx context.Context) error {
 	users.Go(func() { n.records.Run(stop) })
 	users.Go(func() { n.clients.Run(stop) })
 	users.Go(func() { n.saveKnowledge(stop) })
+	users.Go(func() { n.journal.Run(stop) })
+	users.Go(func() { n.tendStore(stop) })
 	users.Go(func() { n.discover(stop) })
 	if n.cfg.Reports != nil {
 		users.Go(func() { n.countReports(stop) })

@@ -79,17 +79,14 @@ func (n *Node) relieved() bool {
 	return n.sessions.Shed() > n.overload.sheds || waiting == 0 && n.cfg.Limits.Reattest == 0
 }
 
-// endRelief ends what shed_low_priority and yield_sessions began when their incident is
+// endRelief ends what shed_low_priority and yield_sessions began when their incidents are
 // over.
 func (n *Node) endRelief() {
-	if n.loop.Exhausted() {
-		return
-	}
-	if n.overload.yields {
+	if n.overload.yields && !n.loop.Exhausted() && !n.loop.Faulty() {
 		n.overload.yields = false
 		n.clients.Yield(false)
 	}
-	if !n.sessions.Shedding() {
+	if n.loop.Exhausted() || !n.sessions.Shedding() {
 		return
 	}
 	n.sessions.SetShedding(false)

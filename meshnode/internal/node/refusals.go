@@ -75,11 +75,11 @@ func (n *Node) judgeRefusals(now time.Time) {
 	for peer, p := range r.peers {
 		if !p.told && p.count >= refusedMost {
 			p.told = true
-			n.condition(now, metric.Misbehaviour, peer, true, "messages that no sound node sends")
+			n.condition(now, peer, mapek.Condition{Type: metric.Misbehaviour, On: true, Reason: "messages that no sound node sends"})
 		}
 		if now.Sub(p.last) > refusedQuiet {
 			if p.told {
-				n.condition(now, metric.Misbehaviour, peer, false, "")
+				n.condition(now, peer, mapek.Condition{Type: metric.Misbehaviour})
 			}
 			delete(r.peers, peer)
 		}
@@ -93,8 +93,6 @@ func (r *refusals) forget(peer string) {
 }
 
 // condition tells the loop that a condition about a node has come about or gone.
-func (n *Node) condition(now time.Time, typ, subject string, on bool, reason string) {
-	n.signals = append(n.signals, mapek.Signal{
-		Kind: mapek.Conditioned, Peer: subject, Time: now, Since: now, Condition: mapek.Condition{Type: typ, On: on, Reason: reason},
-	})
+func (n *Node) condition(now time.Time, subject string, c mapek.Condition) {
+	n.signals = append(n.signals, mapek.Signal{Kind: mapek.Conditioned, Peer: subject, Time: now, Since: now, Condition: c})
 }

@@ -25,10 +25,13 @@ func (n *Node) NotReady() []string {
 	return why
 }
 
-// Unready is what a readiness probe is told: NotReady, or that the node is about
-// to leave, although it serves whoever still comes.
+// Unready is what a readiness probe is told: NotReady, that the node is about to leave, or that
+// another one is to take its place, although it serves whoever still comes.
 func (n *Node) Unready() []string {
 	why := n.NotReady()
+	if n.storage.replace.Load() {
+		why = append(why, "the disk of the store is at fault: replace this node, and its volume")
+	}
 	if n.Leaving() {
 		why = append(why, "the node is leaving")
 	}
@@ -61,7 +64,7 @@ func (n *Node) Records(after string, max int) (page []store.Entry, more bool, er
 func (n *Node) Status() api.Status {
 	why := n.Unready()
 	s := api.Status{
-		Node: n.name, Time: time.Now(), Zone: n.cfg.Identity.Zone(), Version: n.cfg.Version, Started: n.started,
+		Node: n.name, Time: n.clock(), Zone: n.cfg.Identity.Zone(), Version: n.cfg.Version, Started: n.started,
 		Ready: len(why) == 0, NotReady: why, Verifier: n.cfg.Gate.Mode(), MAPEK: n.cfg.Heal, Records: n.store.Len(),
 		Sessions: n.clients.Homes(),
 		Peers:    []api.Peer{}, Routes: []api.Route{}, Incidents: []api.Incident{},

@@ -186,6 +186,8 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) *api.Problem {
 		p := api.NewProblem(http.StatusInsufficientStorage, "%v; reads go on", err)
 		p.RetryAfter = quotaRetry
 		return p
+	case errors.Is(err, store.ErrRefused):
+		return busy("%v; others do", err)
 	case errors.Is(err, store.ErrTooFew):
 		return busy("%v; nothing was stored", err)
 	case r.Context().Err() != nil:

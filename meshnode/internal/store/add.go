@@ -39,7 +39,7 @@ func (s *Store) validate(r *Record) error {
 // held returns the record of the log under r's number.
 func (s *Store) held(r *Record) (*Record, error) {
 	held := new(Record)
-	return held, s.db.View(func(tx *bbolt.Tx) error {
+	return held, s.view(func(tx *bbolt.Tx) error {
 		k := key(r.Origin, r.Seq)
 		return decodeRecord(k, tx.Bucket(logBucket).Get(k), held)
 	})
@@ -64,7 +64,7 @@ func (s *Store) examine(r *Record) error {
 }
 
 // choose returns whether a record that was examined is to be kept, and an error if it is
-// refused. What has been held or chosen under its number stays; s.mu is held.
+// refused. What has been held or chosen under its number stays; s.writing is full.
 func (s *Store) choose(r *Record, chosen []*Record) (fresh bool, err error) {
 	var first *Record
 	if s.vector[r.Origin].holds(r.Seq) {
@@ -104,8 +104,8 @@ func (s *Store) Add(records ...Record) (int, error) {
 			refused[i] = err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
 	var fresh []*Record
 	for i := range records {
 		r := &records[i]
@@ -128,7 +128,7 @@ func (s *Store) Add(records ...Record) (int, error) {
 	return len(fresh), nil
 }
 
-// keepAll puts records that are not here on the disk; s.mu is held.
+// keepAll puts records that are not here on the disk; s.writing is full.
 func (s *Store) keepAll(fresh []*Record) error {
 	if len(fresh) == 0 {
 		return nil
@@ -162,6 +162,8 @@ func (s *Store) keepAll(fresh []*Record) error {
 	if err != nil {
 		return fmt.Errorf("add %d records: %w", len(fresh), err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range fresh {
 		s.note(r.Origin, r.Seq)
 	}

@@ -163,7 +163,7 @@ func TestBrokenDiskStopsWriting(t *testing.T) {
 	s.update = func(f func(*bbolt.Tx) error) error {
 		return errors.Join(s.db.Update(f), syscall.EIO)
 	}
-	if _, _, err := s.Put("y", nil); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "restart the node") {
+	if _, _, err := s.Put("y", nil); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "takes nothing more") {
 		t.Errorf("error %v", err)
 	}
 	s.update = s.db.Update

@@ -51,11 +51,15 @@
 // lost before the node meets a peer again. A record that was not acknowledged
 // may be kept or not.
 //
+// After a commit that failed nothing is written to the file any more, whatever the disk
+// says later, until Recover has made a new one of what can be read.
+//
 // # Map
 //
 //	store, add, read, entries, notary
 //	                            records, who signed them, and how they are listed
 //	open, pages, tree, seal     the file: made, locked, checked; each value sealed against damage
+//	disk, recover               what the disk does, and a new file after it failed
 //	quota, names                what is refused
 //	vector                      what is here, by origin
 //	replicate, accept, take, stranger, drain, stall

@@ -52,7 +52,7 @@ func decodePlace(id, v []byte) (place, error) {
 // Entries returns up to max entries with ids after the given one, in order, and
 // whether there are more.
 func (s *Store) Entries(after string, max int) (entries []Entry, more bool, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(idBucket).Cursor()
 		k, v := c.Seek([]byte(after))
 		if k != nil && string(k) == after {

@@ -251,6 +251,17 @@ func TestStalledRepair(t *testing.T) {
 		if got := a.Stalled(time.Now()); len(got) != 0 {
 			t.Errorf("of a peer that names nothing more: %v", got)
 		}
+		for n := range 50 { // while this store's own disk is at fault, and a while longer
+			say(Vector{"b/1": {{1, 9}}})
+			if n < 25 {
+				a.Excuse(time.Now())
+			}
+			time.Sleep(time.Second)
+		}
+		if got := a.Stalled(time.Now()); len(got) != 0 {
+			t.Errorf("25 s after this store was well: %v", got)
+		}
+		say(Vector{})
 		say(Vector{"b/1": {{1, 9}}})
 		time.Sleep(2 * time.Minute)
 		if got := a.Stalled(time.Now()); len(got) != 0 {

@@ -121,7 +121,7 @@ func (s *Store) signerOf(p *proof) (signer, error) {
 	}
 	encoded := p.certificate
 	if encoded == nil {
-		err := s.db.View(func(tx *bbolt.Tx) (err error) {
+		err := s.view(func(tx *bbolt.Tx) (err error) {
 			encoded, err = certificate(tx, p.signer)
 			return err
 		})

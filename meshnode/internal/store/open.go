@@ -16,6 +16,9 @@ import (
 // openTimeout bounds the wait for another process that has the file open.
 const openTimeout = 5 * time.Second
 
+// newSuffix is that of a file that is not whole yet.
+const newSuffix = ".new"
+
 // Open opens or makes the store in dir. A file that is damaged anywhere is a
 // DamagedError.
 func Open(dir, node string, notary Notary, clock func() time.Time) (*Store, error) {
@@ -36,19 +39,28 @@ func openWith(dir, node string, notary Notary, clock func() time.Time, random io
 	if err != nil {
 		return nil, at(path, err)
 	}
-	s := &Store{db: db, node: node, notary: notary, clock: clock, update: db.Update, vector: Vector{}, signers: map[certificateID]signer{}, foreign: map[certificateID]error{}}
+	s := &Store{
+		path: path, db: db, node: node, notary: notary, clock: clock, vector: Vector{}, writing: make(chan struct{}, 1),
+		signers: map[certificateID]signer{}, foreign: map[certificateID]error{},
+	}
+	s.update = func(f func(*bbolt.Tx) error) error { return s.db.Update(f) }
 	// Everything is read once. A node starts and answers reads also when its disk is full.
 	if err := db.View(s.read); err != nil {
 		return nil, errors.Join(at(path, err), db.Close())
 	}
+	// One that Recover left half made. Nobody else makes one while this is open.
+	if err := removeIfThere(path + newSuffix); err != nil {
+		return nil, errors.Join(at(path, err), db.Close())
+	}
+	s.weigh()
 	return s, nil
 }
 
 // create makes an empty store under another name and gives it its own when it is
 // whole: of a file that is cut off nobody could tell whether it ever held anything.
 func create(path, node string, random io.Reader, o bbolt.Options) error {
-	made := path + ".new"
-	if err := os.Remove(made); err != nil && !errors.Is(err, os.ErrNotExist) {
+	made := path + newSuffix
+	if err := removeIfThere(made); err != nil {
 		return err
 	}
 	db, err := bbolt.Open(made, 0o600, &o)
@@ -59,14 +71,7 @@ func create(path, node string, random io.Reader, o bbolt.Options) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(made, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return rename(made, path)
 }
 
 // at names the file in an error.

@@ -17,20 +17,22 @@ var ErrQuota = errors.New("the store has reached its quota")
 // before any write fails, and other nodes' records come on top.
 func (s *Store) SetQuota(bytes int64) { s.quota.Store(bytes) }
 
-// Used returns the bytes in use: those of the file without its free pages.
-func (s *Store) Used() int64 {
-	var used int64
+// Used returns the bytes in use: those of the file without its free pages. It does not wait for
+// the disk.
+func (s *Store) Used() int64 { return s.bytes.Load() }
+
+// weigh counts the bytes in use. It waits for a commit that is under way.
+func (s *Store) weigh() {
 	// A view of a database that is open does not fail.
-	_ = s.db.View(func(tx *bbolt.Tx) error {
-		used = s.used(tx)
+	_ = s.view(func(tx *bbolt.Tx) error {
+		s.bytes.Store(s.used(tx))
 		return nil
 	})
-	return used
 }
 
 func (s *Store) used(tx *bbolt.Tx) int64 {
-	stats := s.db.Stats()
-	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
+	stats := tx.DB().Stats()
+	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(tx.DB().Info().PageSize)
 }
 
 // encodedSize is about what a record takes at most: its body in base64, its names, its

@@ -10,7 +10,7 @@ import (
 // Get returns the record of an id.
 func (s *Store) Get(id string) (Record, error) {
 	var r Record
-	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+	err := s.view(func(tx *bbolt.Tx) (err error) {
 		r, err = find(tx, id)
 		return err
 	})
@@ -50,7 +50,7 @@ func proveWhole(tx *bbolt.Tx, r *Record) (err error) {
 
 // signerAt returns under which certificate a record is signed.
 func (s *Store) signerAt(at position) (id certificateID, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		k := key(at.origin, at.seq)
 		v := tx.Bucket(proofBucket).Get(k)
 		if v == nil {
@@ -65,7 +65,7 @@ func (s *Store) signerAt(at position) (id certificateID, err error) {
 
 // proven returns a record with its whole proof.
 func (s *Store) proven(p position) (r Record, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) (err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
 		k := key(p.origin, p.seq)
 		v := tx.Bucket(logBucket).Get(k)
 		if v == nil {
@@ -83,7 +83,7 @@ func (s *Store) proven(p position) (r Record, err error) {
 // them: without their proofs.
 func (s *Store) List(after string, max int) ([]Record, error) {
 	var records []Record
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(idBucket).Cursor()
 		k, v := c.Seek([]byte(after))
 		if k != nil && string(k) == after {
@@ -117,7 +117,7 @@ func (s *Store) missing(peer *summary, max int) ([]Record, error) {
 	}
 	var records []Record
 	brought := map[certificateID]bool{}
-	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+	err := s.view(func(tx *bbolt.Tx) (err error) {
 		c := tx.Bucket(logBucket).Cursor()
 		for _, l := range lacking {
 			k, v := c.Seek(key(l.origin, l.span[0]))

@@ -50,6 +50,15 @@ func (r *Replicator) progressed(now time.Time, peer string) {
 	}
 }
 
+// Excuse has all peers' time begin anew: it is this store that keeps nothing at the moment.
+func (r *Replicator) Excuse(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lacks {
+		l.since = now
+	}
+}
+
 // Stalled returns the peers from which repair makes no progress, sorted.
 func (r *Replicator) Stalled(now time.Time) []string {
 	r.mu.Lock()

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -31,10 +30,6 @@ type Record struct {
 // ErrConflict says that an id is taken by other content.
 var ErrConflict = errors.New("this id holds other content")
 
-// ErrDiskFull says that there is no room for a record. Reads go on, and writes
-// as soon as there is room.
-var ErrDiskFull = errors.New("no room on the disk")
-
 // ErrNotFound says that no record has the id.
 var ErrNotFound = errors.New("no such record")
 
@@ -56,25 +51,42 @@ const File = "records.db"
 
 // Store is safe for concurrent use.
 type Store struct {
-	db     *bbolt.DB
+	path   string
 	node   string
 	notary Notary
 	origin string
 	clock  func() time.Time
-	// update is db.Update; tests make it fail.
+	// update runs a transaction; tests make it fail.
 	update func(func(*bbolt.Tx) error) error
 
 	quota atomic.Int64
+	bytes atomic.Int64 // in use after the last commit
 
-	mu     sync.Mutex
-	vector Vector
-	count  int
-	broken error // why nothing can be written any more
+	// writing is full while a commit is under way, of which there is one at a time.
+	writing chan struct{}
+	// handle guards db, which Recover replaces.
+	handle sync.RWMutex
+	db     *bbolt.DB
+
+	// mu guards what follows, and is never held while the disk works: a slow one keeps
+	// nobody waiting who only asks. What is here changes only under writing, too.
+	mu      sync.Mutex
+	vector  Vector
+	count   int
+	disk    diskState
+	refuses error // why no records are taken from clients; nil if they are
 
 	signing sync.Mutex
 	signers map[certificateID]signer // as trust has it
 	foreign map[certificateID]error  // of unknown roots
 	trust   any
+}
+
+// view runs a transaction that reads.
+func (s *Store) view(f func(*bbolt.Tx) error) error {
+	s.handle.RLock()
+	defer s.handle.RUnlock()
+	return s.db.View(f)
 }
 
 // note adds a sequence that is not there to the vector; s.mu is held or s is not
@@ -83,44 +95,17 @@ func (s *Store) note(origin string, seq uint64) {
 	s.vector[origin] = s.vector[origin].with(seq)
 }
 
-// commit runs a transaction, which is on disk when commit returns nil and has
-// not happened when it returns an error; s.mu is held. A disk that was full may
-// have room again: the next commit tries. But if the disk reported a failure
-// after the transaction became visible, no one knows what it holds, and nothing
-// is written any more.
-func (s *Store) commit(f func(*bbolt.Tx) error) error {
-	if s.broken != nil {
-		return s.broken
-	}
-	id := 0
-	err := s.update(func(tx *bbolt.Tx) error {
-		id = tx.ID()
-		return f(tx)
-	})
-	if err == nil || id == 0 {
-		return err
-	}
-	visible := s.db.View(func(tx *bbolt.Tx) error {
-		if tx.ID() >= id {
-			return fmt.Errorf("the disk failed while it wrote, restart the node when it is sound: %w", err)
-		}
-		return nil
-	})
-	if visible != nil {
-		s.broken = visible
-		return s.broken
-	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: free some beside %s: %w", ErrDiskFull, s.db.Path(), err)
-	}
-	return err
-}
-
 // Put accepts content under an id and returns its record, with its whole proof, once it is on disk.
 // The same content again returns the record that is there and false.
 func (s *Store) Put(id string, body []byte) (Record, bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if err := s.refusal(); err != nil {
+		return Record{}, false, fmt.Errorf("record %q: %w", id, err)
+	}
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
+	if err := s.refusal(); err != nil { // meanwhile
+		return Record{}, false, fmt.Errorf("record %q: %w", id, err)
+	}
 	var r Record
 	added := false
 	err := s.commit(func(tx *bbolt.Tx) error {
@@ -146,6 +131,8 @@ func (s *Store) Put(id string, body []byte) (Record, bool, error) {
 		return Record{}, false, fmt.Errorf("record %q: %w", id, err)
 	}
 	if added {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.note(r.Origin, r.Seq)
 		s.count++
 	}
@@ -173,7 +160,7 @@ func (s *Store) Len() int {
 // Knowledge returns what SaveKnowledge kept, nil if nothing.
 func (s *Store) Knowledge() ([]byte, error) {
 	var b []byte
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		v := tx.Bucket(metaBucket).Get(knowledge)
 		if v == nil {
 			return nil
@@ -187,13 +174,17 @@ func (s *Store) Knowledge() ([]byte, error) {
 
 // SaveKnowledge keeps the control loop's knowledge.
 func (s *Store) SaveKnowledge(b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
 	return s.commit(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(knowledge, seal(knowledge, b)) })
 }
 
 // Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.handle.RLock()
+	defer s.handle.RUnlock()
+	return s.db.Close()
+}
 
 func key(origin string, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append([]byte(origin), 0), seq)

@@ -105,6 +105,7 @@ func work(dir string) error {
 			return err
 		}
 		journals[o.at].Append(event.Entry{Kind: o.id})
+		journals[o.at].Flush()
 		if _, err := stores[o.with].Add(rec); err != nil {
 			return err
 		}
