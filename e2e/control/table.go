@@ -105,6 +105,11 @@ var Rows = slices.Concat(
 	rows("latency", "S4", "S4.1 r", "S4.2 h: only the loop gives verifications more time", "S4.3 rh", "S4.X", "F1"),
 	rows("resource-stress", "S5", "S5.1 rh: that the node asks is part of it, whatever the autoscaler sees by itself",
 		"S5.2 rh: that low priority is shed is part of it", "S5.3 r: who never grew cannot scale back", "S5.X", "F1"),
+	rows("io-fault", "S6", "S6.1 r", "S6.4 rh: only the loop makes a new store of a disk that has failed", "S6.2", "S6.3", "A4 r", "S6.X", "F1"),
+	rows("clock-skew", "S7", "S7.3 r", "A5 r", "S7.1", "S7.2", "S7.4", "S7.X", "F1"),
+	rows("clock-skew-ahead", "S7", "S7.3 r", "A5 r", "S7.1", "S7.2", "S7.4", "S7.X", "F1"),
+	rows("clock-skew-small", "S7", "S7.3 r", "A5 r", "S7.1", "S7.2", "S7.4", "S7.X", "F1"),
+	rows("clock-skew-zone", "", "S7.3 r", "A5 r", "S7.1", "S7.2", "S7.4", "S7.X", "F1"),
 	rows("rolling-restart", "", "R1 r", "R2", "R3", "F1"),
 	rows(faultFree, "", "V1", "A0", "F1"),
 )

@@ -101,6 +101,15 @@ func explain(ctx context.Context, c client.Client, e experiment) error {
 			parts = append(parts, fmt.Sprintf("PodNetworkChaos %s: %s", p.Name, p.Status.FailedMessage))
 		}
 	}
+	var disks v1alpha1.PodIOChaosList
+	if err := c.List(ctx, &disks, client.InNamespace(e.GetNamespace())); err != nil {
+		parts = append(parts, fmt.Sprintf("PodIOChaos: %v", err))
+	}
+	for _, p := range disks.Items {
+		if p.Status.FailedMessage != "" {
+			parts = append(parts, fmt.Sprintf("PodIOChaos %s: %s", p.Name, p.Status.FailedMessage))
+		}
+	}
 	return errors.New(strings.Join(parts, "; "))
 }
 

@@ -37,6 +37,10 @@ func experimentDuration(e experiment) (**string, error) {
 		return &o.Spec.Duration, nil
 	case *v1alpha1.StressChaos:
 		return &o.Spec.Duration, nil
+	case *v1alpha1.IOChaos:
+		return &o.Spec.Duration, nil
+	case *v1alpha1.TimeChaos:
+		return &o.Spec.Duration, nil
 	}
 	return nil, fmt.Errorf("%T: the duration of this kind cannot be changed", e)
 }

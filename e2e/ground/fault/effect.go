@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Effect names what a fault does: the action of an experiment, "stress", or the command of
-// meshchaos that a Job or an ephemeral container runs. A Schedule does what its experiments do.
+// Effect names what a fault does: the action of an experiment, "stress", "disk", "clock", or the
+// command of meshchaos that a Job or an ephemeral container runs. A Schedule does what its experiments do.
 func Effect(o Object) (string, error) {
 	switch o := o.(type) {
 	case *v1alpha1.Schedule:
@@ -24,6 +24,10 @@ func Effect(o Object) (string, error) {
 		return string(o.Spec.Action), nil
 	case *v1alpha1.StressChaos:
 		return "stress", nil
+	case *v1alpha1.IOChaos:
+		return "disk", nil
+	case *v1alpha1.TimeChaos:
+		return "clock", nil
 	case *batchv1.Job:
 		for _, c := range o.Spec.Template.Spec.Containers {
 			if len(c.Args) > 0 {

@@ -19,6 +19,10 @@ func newObject(kind string) (o Object, api string, ok bool) {
 		return &v1alpha1.PodChaos{}, api, true
 	case v1alpha1.KindStressChaos:
 		return &v1alpha1.StressChaos{}, api, true
+	case v1alpha1.KindIOChaos:
+		return &v1alpha1.IOChaos{}, api, true
+	case v1alpha1.KindTimeChaos:
+		return &v1alpha1.TimeChaos{}, api, true
 	case v1alpha1.KindSchedule:
 		return &v1alpha1.Schedule{}, api, true
 	case "Job":
@@ -31,7 +35,7 @@ func newObject(kind string) (o Object, api string, ok bool) {
 
 // kinds lists the kinds that newObject knows.
 func kinds() []string {
-	return []string{"Job", v1alpha1.KindNetworkChaos, "Pod", v1alpha1.KindPodChaos, v1alpha1.KindSchedule, v1alpha1.KindStressChaos}
+	return []string{v1alpha1.KindIOChaos, "Job", v1alpha1.KindNetworkChaos, "Pod", v1alpha1.KindPodChaos, v1alpha1.KindSchedule, v1alpha1.KindStressChaos, v1alpha1.KindTimeChaos}
 }
 
 // made returns the experiment that a schedule makes, and any other fault as it is.

@@ -50,6 +50,10 @@ func provable(e experiment, at string, fail failure) error {
 		return provablePod(&o.Spec, at, fail)
 	case *v1alpha1.StressChaos:
 		return provableStress(&o.Spec, at, fail)
+	case *v1alpha1.IOChaos:
+		return provableIO(&o.Spec, at, fail)
+	case *v1alpha1.TimeChaos:
+		return provableTime(&o.Spec, at, fail)
 	}
 	return fail("kind", "cannot be proven here")
 }

@@ -16,9 +16,10 @@ var daemonLabels = client.MatchingLabels{"app.kubernetes.io/component": "chaos-d
 
 // look prints the packet filters and qdiscs of a pod's network namespace, and the
 // programs that its processes hold at tcx egress: such a link lives as long as the
-// file that holds it. Then the processes, for a stressor is one. It runs in the Chaos Mesh daemon of the pod's node, which sees
+// file that holds it. Then the processes, for a stressor is one, and what faults of disks and clocks change of
+// one: file systems of FUSE that it sees, files that it has on one, and a vDSO that is not the kernel's. It runs in the Chaos Mesh daemon of the pod's node, which sees
 // the node's processes and brings the very tools that the faults were made with.
-const look = `
+const look = vdso + `
 uid=$1; alt=$(echo "$uid" | tr - _)
 pids=$(grep -ls -e "$uid" -e "$alt" /proc/[0-9]*/cgroup | cut -d/ -f3)
 set -- $pids
@@ -41,7 +42,37 @@ for p in $pids; do
 done
 echo "== processes"
 for p in $pids; do cat /proc/$p/comm 2>/dev/null || :; done
+echo "== files and clocks"
+kernel=$(vdso $$) || { echo "the vDSO cannot be read" >&2; exit 1; }
+for p in $pids; do
+  comm=$(cat /proc/$p/comm 2>/dev/null) || continue
+  sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - \(fuse\(blk\)\{0,1\}\(\.[^ ]*\)\{0,1\}\) .*/\2 at \1/p' /proc/$p/mountinfo 2>/dev/null | while read -r m; do echo "$comm sees $m"; done
+  for f in /proc/$p/fd/* /proc/$p/map_files/*; do
+    case $(timeout 2 stat -L -f -c %T "$f" 2>&1) in
+      *fuse*|*65735546*|*"ransport endpoint"*) echo "$comm has a file on FUSE: $(readlink "$f")" ;;
+    esac
+  done
+  clock=$(vdso $p) && altered "$kernel" "$clock" && echo "$comm has a fake clock"
+done
 echo "== end"
+`
+
+// vdso defines what prints a process's vDSO in hex, which the kernel gives to all alike and which TimeChaos changes,
+// and what tells whether there is other code in one than in the kernel's. When Chaos Mesh takes a fake clock
+// back it writes whole words of 8 bytes, so that up to 7 bytes behind a function become zeros: that is no clock.
+const vdso = `
+altered() {
+  [ "$1" != "$2" ] && printf '%s\n%s\n' "$1" "$2" | awk '
+    NR == 1 { kernel = $0; next }
+    { for (i = 1; i < length($0); i += 2) { b = substr($0, i, 2); if (b != "00" && b != substr(kernel, i, 2)) found = 1 } }
+    END { exit !found && length($0) == length(kernel) }'
+}
+vdso() {
+  set -- $(sed -n 's/^\([0-9a-f]*\)-\([0-9a-f]*\) .*\[vdso\]$/\1 \2/p' /proc/$1/maps 2>/dev/null) $1
+  [ $# = 3 ] || return 1
+  set -- "$(dd if=/proc/$3/mem bs=4096 skip=$((0x$1 / 4096)) count=$(((0x$2 - 0x$1) / 4096)) 2>/dev/null | od -An -v -tx1 | tr -d ' \n')"
+  [ -n "$1" ] && echo "$1"
+}
 `
 
 // NetState is what of a pod faults may change.
@@ -50,6 +81,7 @@ type NetState struct {
 	Qdiscs    []string
 	Programs  []string // at tcx egress
 	Processes []string // their names
+	Altered   []string // their files on FUSE, and fake clocks
 }
 
 // Execer runs a command in a container.
@@ -78,11 +110,12 @@ func parseLook(out string) (NetState, error) {
 	filters, rest, _ := strings.Cut(out, "== qdisc\n")
 	qdiscs, rest, _ := strings.Cut(rest, "== tc programs\n")
 	programs, rest, _ := strings.Cut(rest, "== processes\n")
-	processes, _, whole := strings.Cut(rest, "== end\n")
+	processes, rest, _ := strings.Cut(rest, "== files and clocks\n")
+	altered, _, whole := strings.Cut(rest, "== end\n")
 	if !whole || !strings.Contains(qdiscs, "qdisc ") || processes == "" {
 		return NetState{}, fmt.Errorf("the answer is cut short: %q", out)
 	}
-	s := NetState{Qdiscs: lines(qdiscs), Programs: lines(programs), Processes: lines(processes)}
+	s := NetState{Qdiscs: lines(qdiscs), Programs: lines(programs), Processes: lines(processes), Altered: slices.Compact(lines(altered))}
 	for line := range strings.Lines(filters) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-A CHAOS-") {
 			s.Rules = append(s.Rules, line)
@@ -106,7 +139,7 @@ func lines(text string) (all []string) {
 // plainQdisc is what the devices of every pod have, one that has come since too.
 const plainQdisc = "qdisc noqueue 0: "
 
-// Residue tells what faults left in the pods: any rule, any qdisc or program that was not
+// Residue tells what faults left in the pods: any rule, any qdisc, program, file on FUSE or fake clock that was not
 // there before, and any process of a kind that no pod had.
 func Residue(before, after map[string]NetState) []string {
 	var left, kinds []string
@@ -123,8 +156,8 @@ func Residue(before, after map[string]NetState) []string {
 			}
 		}
 		b, seen := before[pod]
-		known := slices.Concat(b.Qdiscs, b.Programs)
-		for _, x := range slices.Concat(a.Qdiscs, a.Programs) {
+		known := slices.Concat(b.Qdiscs, b.Programs, b.Altered)
+		for _, x := range slices.Concat(a.Qdiscs, a.Programs, a.Altered) {
 			if !seen && strings.HasPrefix(x, plainQdisc) {
 				continue
 			}

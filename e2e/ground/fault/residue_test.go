@@ -20,6 +20,7 @@ qdisc noqueue 0: dev eth0 root refcnt 2
 == processes
 pause
 meshnode
+== files and clocks
 == end
 `
 
@@ -55,8 +56,12 @@ func TestResidue(t *testing.T) {
 			out:  strings.Replace(clean, "== processes", "tcx egress program held by meshnode\n== processes", 1),
 			want: []string{"a-0: tcx egress program held by meshnode"},
 		},
+		"a file system, a file and a clock": {
+			out:  strings.Replace(clean, "== end", "meshnode sees fuse.iofault at /data\nmeshnode has a file on FUSE: /data/records.db\nmeshnode has a fake clock\n== end", 1),
+			want: []string{"a-0: meshnode has a fake clock", "a-0: meshnode has a file on FUSE: /data/records.db", "a-0: meshnode sees fuse.iofault at /data"},
+		},
 		"a stressor": {
-			out:  strings.Replace(clean, "== end", "stress-ng\n== end", 1),
+			out:  strings.Replace(clean, "== files", "stress-ng\n== files", 1),
 			want: []string{"a-0: process stress-ng"},
 		},
 	}

@@ -65,6 +65,13 @@ func Snapshot(ctx context.Context, c client.Client, namespace string) (map[strin
 	for i := range network.Items {
 		objects = append(objects, &network.Items[i])
 	}
+	var disks v1alpha1.PodIOChaosList
+	if err := c.List(ctx, &disks, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("list PodIOChaos: %w", err)
+	}
+	for i := range disks.Items {
+		objects = append(objects, &disks.Items[i])
+	}
 	files := map[string][]byte{}
 	for _, o := range objects {
 		o.SetManagedFields(nil)

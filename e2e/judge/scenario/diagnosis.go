@@ -58,6 +58,10 @@ func (s *Stress) diagnosis() Diagnosis {
 	return s.may(metric.ResourceExhaustion, metric.LatencySLO).only(s.Victim)
 }
 
+func (s *Storage) diagnosis() Diagnosis { return s.may(metric.StorageFault).only(s.Victim) }
+
+func (s *Skew) diagnosis() Diagnosis { return s.may(metric.ClockSkew).only(s.Victims...) }
+
 // besideDelay reports whether the network was delayed while the partition was there.
 func (p *Partition) besideDelay() bool {
 	return slices.ContainsFunc(p.run.faults, func(f disturbed) bool {

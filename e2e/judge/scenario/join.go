@@ -126,6 +126,8 @@ func (r *Run) injectors() map[string]func(context.Context, string) (*Episode, er
 		"forge":       episodeOf(r.Inject),
 		"corrupt":     episodeOf(r.Corrupt),
 		"replay":      episodeOf(r.Replay),
+		"disk":        episodeOf(r.Storage),
+		"clock":       episodeOf(r.SkewClocks),
 	}
 }
 

@@ -55,6 +55,14 @@ const (
 	// BarPreferred is how long others' routes may lead through a slow node (S4.3).
 	BarPreferred = 10 * time.Second
 
+	// BarStorage is how long after a fault of its disk met a write a node may take to
+	// recognise it (S6.1).
+	BarStorage = 3 * time.Second
+	// BarStorageBack is how long after the fault it may take to be well (S6.4).
+	BarStorageBack = 20 * time.Second
+	// BarSkew is how long after a clock was set the others may take to name it (S7.3).
+	BarSkew = 5 * time.Second
+
 	// BarScaledUp is how long after the stress bites the autoscaler may take to want
 	// more replicas (S5.1).
 	BarScaledUp = 60 * time.Second

@@ -88,12 +88,21 @@ func Check(all []*Scenario) error {
 	return nil
 }
 
-// Index is the scenarios as a table in Markdown, as the README has it.
+// Index is the scenarios in Markdown, as the README has them: a table, and the names of those
+// that run only when they are named.
 func Index(all []*Scenario) string {
 	var b strings.Builder
+	var nightly []string
 	b.WriteString("| scenario | what it is | criteria |\n| --- | --- | --- |\n")
 	for _, s := range all {
+		if s.Is(Nightly) {
+			nightly = append(nightly, "`"+s.Name+"`")
+			continue
+		}
 		fmt.Fprintf(&b, "| %s | %s | %d |\n", s.heading(), s.Title, len(s.Criteria))
+	}
+	if len(nightly) > 0 {
+		fmt.Fprintf(&b, "\nThese run at night, or when they are named:\n%s.\n", strings.Join(nightly, ", "))
 	}
 	return b.String()
 }

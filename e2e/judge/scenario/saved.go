@@ -97,6 +97,8 @@ var kinds = map[string]func() disturbed{
 	"stress":    func() disturbed { return &Stress{} },
 	"failure":   func() disturbed { return &Failure{} },
 	"replay":    func() disturbed { return &Replay{} },
+	"storage":   func() disturbed { return &Storage{} },
+	"skew":      func() disturbed { return &Skew{} },
 }
 
 // kindOf is the name of a fault's type.
