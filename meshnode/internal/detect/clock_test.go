@@ -33,7 +33,8 @@ func TestEchoTellsTheClock(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := a.Links()[0].Clock
-			if c.Error != (out+back)/2 || !c.At.Equal(now) || (c.Offset-ahead).Abs() > c.Error || out == back && c.Offset != ahead {
+			offset := c.Shows.Sub(now)
+			if c.Error != (out+back)/2 || !c.At.Equal(now) || (offset-ahead).Abs() > c.Error || out == back && offset != ahead {
 				t.Errorf("ahead by %v, %v out and %v back: %+v", ahead, out, back, c)
 			}
 		}

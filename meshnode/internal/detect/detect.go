@@ -169,10 +169,9 @@ type Link struct {
 
 // Clock is what an echo says of a peer's clock.
 type Clock struct {
-	Offset time.Duration // by which it is ahead of this node's
-	Error  time.Duration // that may be too much or too little
-	At     time.Time     // when the echo came; zero: there was none
-	Shows  time.Time     // what it showed then, by the wall
+	Shows time.Time     // what it showed when the echo came
+	Error time.Duration // that may be too much or too little
+	At    time.Time     // when that was; zero: there was none
 }
 
 // Detector watches peers. It is not safe for concurrent use.

@@ -135,8 +135,7 @@ func (d *Detector) echo(now time.Time, p *peer, h echo, out *Output) {
 	rtt := now.Sub(p.sent[i])
 	p.lastRTT = rtt
 	// The echo was under way for half of the time, give or take that half (RFC 5905, section 8).
-	shows := h.clock.Add(rtt / 2)
-	p.clock = Clock{Offset: shows.Sub(d.cfg.Clock()), Error: rtt / 2, At: now, Shows: shows}
+	p.clock = Clock{Shows: h.clock.Add(rtt / 2), Error: rtt / 2, At: now}
 	if p.rtt == 0 {
 		p.rtt = rtt
 	} else {

@@ -227,17 +227,23 @@ func (c *boastful) WriteTo(b []byte, to netip.AddrPort) error {
 	return err
 }
 
+func (w *mesh) startBoastful(name Peer) (*node, *boastful) {
+	w.t.Helper()
+	var c *boastful
+	n := w.start(name, netip.AddrPort{}, func(cfg *Config) {
+		c = &boastful{Conn: cfg.Transport}
+		cfg.Transport = c
+	})
+	return n, c
+}
+
 // TestARefusedProbeIsAnAnswer: where probes do not even leave, sizes below are tried at the pace
 // of a search.
 func TestARefusedProbeIsAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
-		var c *boastful
-		a := w.start("a", netip.AddrPort{}, func(cfg *Config) {
-			c = &boastful{Conn: cfg.Transport}
-			cfg.Transport = c
-		})
+		a, c := w.startBoastful("a")
 		w.net.SetMTU(a.addr.Addr(), 1350)
 		b := w.start("b", netip.AddrPort{})
 		w.connectAll()
@@ -257,11 +263,7 @@ func TestAPeerCannotDriveTheSearch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
-		var c *boastful
-		a := w.start("a", netip.AddrPort{}, func(cfg *Config) {
-			c = &boastful{Conn: cfg.Transport}
-			cfg.Transport = c
-		})
+		a, c := w.startBoastful("a")
 		b := w.start("b", netip.AddrPort{})
 		w.connectAll()
 		w.pass(5 * time.Second)
