@@ -118,12 +118,28 @@ func single(s v1alpha1.PodSelector) bool {
 	return names == 1 || names == 0 && byLabel
 }
 
-func provablePod(s *v1alpha1.PodChaosSpec, at string, fail failure) error {
-	if !single(s.PodSelector) {
+// one wants a fault in one pod.
+func one(s v1alpha1.PodSelector, at string, fail failure) error {
+	if !single(s) {
 		return fail(at+".mode", "is %s: the criteria are about one victim", s.Mode)
 	}
-	if s.RemoteCluster != "" {
+	return nil
+}
+
+// inCluster wants a fault in this cluster.
+func inCluster(remote, at string, fail failure) error {
+	if remote != "" {
 		return fail(at+".remoteCluster", "nothing could be proven in another cluster")
+	}
+	return nil
+}
+
+func provablePod(s *v1alpha1.PodChaosSpec, at string, fail failure) error {
+	if err := one(s.PodSelector, at, fail); err != nil {
+		return err
+	}
+	if err := inCluster(s.RemoteCluster, at, fail); err != nil {
+		return err
 	}
 	switch s.Action {
 	case v1alpha1.PodKillAction: // its duration has no effect

@@ -34,11 +34,11 @@ const (
 
 // provableIO wants the disk of one node's store to be slow, or to fail, when it is written to.
 func provableIO(s *v1alpha1.IOChaosSpec, at string, fail failure) error {
-	if !single(s.PodSelector) {
-		return fail(at+".mode", "is %s: the criteria are about one victim", s.Mode)
+	if err := one(s.PodSelector, at, fail); err != nil {
+		return err
 	}
-	if s.RemoteCluster != "" {
-		return fail(at+".remoteCluster", "nothing could be proven in another cluster")
+	if err := inCluster(s.RemoteCluster, at, fail); err != nil {
+		return err
 	}
 	if err := lasting(s.Duration, Shortest, at+".duration", fail); err != nil {
 		return err
@@ -89,8 +89,8 @@ func provableIO(s *v1alpha1.IOChaosSpec, at string, fail failure) error {
 
 // provableTime wants clocks to be wrong by so much that it is one.
 func provableTime(s *v1alpha1.TimeChaosSpec, at string, fail failure) error {
-	if s.RemoteCluster != "" {
-		return fail(at+".remoteCluster", "nothing could be proven in another cluster")
+	if err := inCluster(s.RemoteCluster, at, fail); err != nil {
+		return err
 	}
 	if err := lasting(s.Duration, Shortest, at+".duration", fail); err != nil {
 		return err

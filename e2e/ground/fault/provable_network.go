@@ -8,8 +8,8 @@ import (
 )
 
 func provableNetwork(s *v1alpha1.NetworkChaosSpec, at string, fail failure) error {
-	if s.RemoteCluster != "" {
-		return fail(at+".remoteCluster", "nothing could be proven in another cluster")
+	if err := inCluster(s.RemoteCluster, at, fail); err != nil {
+		return err
 	}
 	if len(s.ExternalTargets) > 0 {
 		return fail(at+".externalTargets", "cuts or delays no pair of nodes, and can reach what observes them: name nodes as the target")

@@ -17,11 +17,11 @@ import (
 
 // provableStress wants one pod's CPU used up, and some of its memory.
 func provableStress(s *v1alpha1.StressChaosSpec, at string, fail failure) error {
-	if !single(s.PodSelector) {
-		return fail(at+".mode", "is %s: the criteria are about one victim", s.Mode)
+	if err := one(s.PodSelector, at, fail); err != nil {
+		return err
 	}
-	if s.RemoteCluster != "" {
-		return fail(at+".remoteCluster", "nothing could be proven in another cluster")
+	if err := inCluster(s.RemoteCluster, at, fail); err != nil {
+		return err
 	}
 	if err := lasting(s.Duration, ShortestStress, at+".duration", fail); err != nil {
 		return err
