@@ -89,10 +89,12 @@ func remove(ctx SpecContext, s *scenario.Run) (left []string, err error) {
 	if err != nil {
 		return left, err
 	}
-	err = phase(s.Name+": remove", func() error {
-		more, err := s.Remove(ctx)
-		left = append(left, more...)
-		return err
+	err = s.InTurn(ctx, func() error {
+		return phase(s.Name+": remove", func() error {
+			more, err := s.Remove(ctx)
+			left = append(left, more...)
+			return err
+		})
 	})
 	return left, err
 }

@@ -1,7 +1,7 @@
 // Package lane lets scenarios run side by side on one machine. Most of a scenario is
 // waiting, which they do together; what must be alone takes turns by a book that their
-// processes share: to make a mesh, to inject a fault, and the seconds in which a bar of
-// seconds is judged.
+// processes share: to make a mesh, to remove one, to inject a fault, and the seconds in which
+// a bar of seconds is judged.
 package lane
 
 import (
@@ -31,7 +31,12 @@ type Book struct {
 func Open(path string) *Book { return &Book{path: path, owner: rand.Text()} }
 
 // Span is a time to come, relative to the moment in which a turn begins.
-type Span struct{ From, To time.Duration }
+type Span struct {
+	From, To time.Duration
+	// Open is whether it goes on after To until Close gives it an end, or Done gives it back:
+	// on a busy machine work takes longer than was booked for it.
+	Open bool
+}
 
 // booking is a line of the book.
 type booking struct {
@@ -41,6 +46,15 @@ type booking struct {
 	What  string    `json:"what"`
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to"`
+	Open  bool      `json:"open,omitempty"`
+}
+
+// end is when a booking is over, seen from now.
+func (x booking) end(now time.Time) time.Time {
+	if least := now.Add(looksEvery); x.Open && x.To.Before(least) {
+		return least
+	}
+	return x.To
 }
 
 // Turn is what one has booked.
@@ -68,7 +82,7 @@ func (b *Book) Take(ctx context.Context, what string, spans ...Span) (*Turn, err
 				return all
 			}
 			for _, s := range spans {
-				all = append(all, booking{os.Getpid(), b.owner, t.id, what, now.Add(s.From), now.Add(s.To)})
+				all = append(all, booking{os.Getpid(), b.owner, t.id, what, now.Add(s.From), now.Add(s.To), s.Open})
 			}
 			return all
 		})
@@ -97,6 +111,21 @@ func (t *Turn) Done() error {
 	})
 }
 
+// Close lets the turn's open spans end so long from now.
+func (t *Turn) Close(in time.Duration) error {
+	if t == nil {
+		return nil
+	}
+	return t.book.edit(func(all []booking) []booking {
+		for i, x := range all {
+			if x.Owner == t.book.owner && x.Turn == t.id && x.Open {
+				all[i].To, all[i].Open = time.Now().Add(in), false
+			}
+		}
+		return all
+	})
+}
+
 // earliest returns the first moment from now on from which the spans are free, and what
 // is in the way until then.
 func (b *Book) earliest(all []booking, spans []Span, now time.Time) (begins time.Time, before string) {
@@ -105,8 +134,8 @@ func (b *Book) earliest(all []booking, spans []Span, now time.Time) (begins time
 		moved = false
 		for _, s := range spans {
 			for _, x := range all {
-				if x.Owner != b.owner && begins.Add(s.From).Before(x.To) && x.From.Before(begins.Add(s.To)) {
-					begins, before, moved = x.To.Add(-s.From), x.What, true
+				if x.Owner != b.owner && begins.Add(s.From).Before(x.end(now)) && x.From.Before(begins.Add(s.To)) {
+					begins, before, moved = x.end(now).Add(-s.From), x.What, true
 				}
 			}
 		}
@@ -135,7 +164,7 @@ func (b *Book) edit(change func([]booking) []booking) (err error) {
 	}
 	now := time.Now()
 	all = change(slices.DeleteFunc(all, func(x booking) bool {
-		return !x.To.After(now) || errors.Is(unix.Kill(x.PID, 0), unix.ESRCH)
+		return !x.end(now).After(now) || errors.Is(unix.Kill(x.PID, 0), unix.ESRCH)
 	}))
 	if raw, err = json.Marshal(all); err != nil {
 		return err

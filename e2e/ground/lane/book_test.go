@@ -15,10 +15,10 @@ import (
 func TestEarliest(t *testing.T) {
 	now := time.Now()
 	at := func(what string, from, to int) booking {
-		return booking{1, "another", 1, what, now.Add(time.Duration(from) * time.Second), now.Add(time.Duration(to) * time.Second)}
+		return booking{1, "another", 1, what, now.Add(time.Duration(from) * time.Second), now.Add(time.Duration(to) * time.Second), false}
 	}
 	span := func(from, to int) Span {
-		return Span{time.Duration(from) * time.Second, time.Duration(to) * time.Second}
+		return Span{From: time.Duration(from) * time.Second, To: time.Duration(to) * time.Second}
 	}
 	for name, c := range map[string]struct {
 		all   []booking
@@ -52,7 +52,7 @@ func TestTurns(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			turn, err := Open(path).Take(t.Context(), fmt.Sprint("work ", i), Span{0, time.Hour})
+			turn, err := Open(path).Take(t.Context(), fmt.Sprint("work ", i), Span{To: time.Hour})
 			if err != nil {
 				t.Error(err)
 				return
@@ -75,22 +75,57 @@ func TestTurns(t *testing.T) {
 	wg.Wait()
 
 	one, b := Open(path), Open(path)
-	if _, err := one.Take(t.Context(), "heal", Span{0, time.Millisecond}, Span{time.Hour, 2 * time.Hour}); err != nil {
+	if _, err := one.Take(t.Context(), "heal", Span{To: time.Millisecond}, Span{From: time.Hour, To: 2 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if own, err := one.Take(t.Context(), "inject", Span{0, 90 * time.Minute}); err != nil {
+	if own, err := one.Take(t.Context(), "inject", Span{To: 90 * time.Minute}); err != nil {
 		t.Errorf("in one's own turn: %v", err)
 	} else if err := own.Done(); err != nil {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := b.Take(ctx, "make", Span{30 * time.Minute, 90 * time.Minute})
+	_, err := b.Take(ctx, "make", Span{From: 30 * time.Minute, To: 90 * time.Minute})
 	if err == nil || !strings.Contains(err.Error(), "a turn to make, after heal") {
 		t.Errorf("a turn in another one's: %v", err)
 	}
-	if _, err := b.Take(t.Context(), "make", Span{30 * time.Minute, 50 * time.Minute}); err != nil {
+	if _, err := b.Take(t.Context(), "make", Span{From: 30 * time.Minute, To: 50 * time.Minute}); err != nil {
 		t.Errorf("between: %v", err)
+	}
+}
+
+// TestAnOpenSpanLastsUntilItIsClosed: work that takes longer than was booked for it is not disturbed, and
+// what comes after it is.
+func TestAnOpenSpanLastsUntilItIsClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "turns")
+	one, b := Open(path), Open(path)
+	refused := func(when string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*looksEvery)
+		defer cancel()
+		if _, err := b.Take(ctx, "make", Span{To: time.Second}); err == nil || !strings.Contains(err.Error(), "after inject") {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	turn, err := one.Take(t.Context(), "inject", Span{To: time.Millisecond, Open: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Millisecond)
+	refused("after its time, as it is open")
+	if err := turn.Close(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	refused("in the end that was given")
+	if err := turn.Close(0); err != nil {
+		t.Fatal(err)
+	}
+	refused("the end is given once")
+	if err := turn.Done(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Take(t.Context(), "make", Span{To: time.Second}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -109,7 +144,7 @@ func TestTheDeadBookNothing(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		turn, err := Open(path).Take(t.Context(), "go on", Span{0, time.Minute})
+		turn, err := Open(path).Take(t.Context(), "go on", Span{To: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +155,7 @@ func TestTheDeadBookNothing(t *testing.T) {
 }
 
 func TestOneLaneIsAlone(t *testing.T) {
-	turn, err := (*Book)(nil).Take(t.Context(), "make", Span{0, time.Hour})
+	turn, err := (*Book)(nil).Take(t.Context(), "make", Span{To: time.Hour})
 	if err != nil || turn.Done() != nil {
 		t.Error(err)
 	}

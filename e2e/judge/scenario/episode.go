@@ -136,12 +136,13 @@ func (r *Run) begin(o fault.Object, lasts time.Duration) *Episode {
 }
 
 // apply begins the episode of a fault that is there.
-func (r *Run) apply(ctx context.Context, spans []lane.Span, o fault.Object, lasts, period time.Duration, prove func(*Episode) proof) (*Episode, error) {
+func (r *Run) apply(ctx context.Context, spans []lane.Span, o fault.Object, lasts, period time.Duration, prove func(*Episode) proof) (e *Episode, err error) {
 	turn, err := r.turn(ctx, "inject "+o.GetName(), spans...)
 	if err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	e := r.begin(o, lasts)
+	defer func() { err = errors.Join(err, verdict.Unproven(turn.Close(reacts))) }()
+	e = r.begin(o, lasts)
 	e.turn = turn
 	if e.injection, err = fault.Apply(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {
 		return nil, verdict.Unproven(err)

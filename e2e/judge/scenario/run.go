@@ -100,7 +100,7 @@ func New(env Env, s *Scenario) (*Run, error) {
 
 // Make makes the mesh as planned, and waits until it is well.
 func (r *Run) Make(ctx context.Context) (err error) {
-	turn, err := r.turn(ctx, "make the mesh", lane.Span{To: makes})
+	turn, err := r.turn(ctx, "make the mesh", lane.Span{To: makes, Open: true})
 	if err != nil {
 		return verdict.Unproven(err)
 	}

@@ -2,17 +2,21 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
+	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 )
 
-// How long a lane must be alone. Longer than it takes on a small machine.
+// How long a lane must be alone. Longer than it takes on a small machine that has nothing else to do; what
+// takes longer goes on being alone.
 const (
-	makes  = 15 * time.Second // from the first pod to the first whole mesh
-	reacts = 8 * time.Second  // an injection, and all that a bar of seconds is about
-	heals  = 6 * time.Second  // the same of a heal
+	makes   = 15 * time.Second // from the first pod to the first whole mesh
+	reacts  = 8 * time.Second  // an injection, and all that a bar of seconds is about
+	heals   = 6 * time.Second  // the same of a heal
+	removes = 6 * time.Second  // until the pods are gone, and what they had
 	// early is how long before a heal it has to be quiet.
 	early = time.Second
 )
@@ -27,9 +31,19 @@ func (r *Run) turn(ctx context.Context, to string, spans ...lane.Span) (*lane.Tu
 // disturbance are the spans of a fault that lasts so long: its beginning, and its end
 // where that comes by itself.
 func disturbance(lasts time.Duration) []lane.Span {
-	spans := []lane.Span{{To: reacts}}
+	spans := []lane.Span{{To: reacts, Open: true}} // until it is proven
 	if lasts > 0 {
 		spans = append(spans, lane.Span{From: max(lasts-early, reacts), To: max(lasts, reacts) + heals})
 	}
 	return spans
+}
+
+// InTurn calls remove while no other lane is at what it must be alone for. Where others leave no moment
+// it does not wait for ever: to remove comes first then.
+func (r *Run) InTurn(ctx context.Context, remove func() error) error {
+	turn, err := r.turn(ctx, "remove the mesh", lane.Span{To: removes, Open: true})
+	if err != nil && ctx.Err() != nil {
+		return verdict.Unproven(err)
+	}
+	return errors.Join(remove(), verdict.Unproven(turn.Done()))
 }
