@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -281,11 +282,28 @@ func parseListen(s string) (netip.AddrPort, error) {
 	return a, nil
 }
 
-// readToken returns a function that reads a token file.
+// tokenKept is how long a token counts after it was read.
+const tokenKept = time.Second
+
+// readToken returns a function that tells the token of a file. Every request asks, so it reads the file only if it has not for
+// tokenKept; one that cannot be read is read each time.
 func readToken(file string) func() (string, error) {
+	var mu sync.Mutex
+	var token string
+	var read time.Time
 	return func() (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !read.IsZero() && time.Since(read) < tokenKept {
+			return token, nil
+		}
 		b, err := os.ReadFile(file)
-		return strings.TrimSpace(string(b)), err
+		if err != nil {
+			read = time.Time{}
+			return "", err
+		}
+		token, read = strings.TrimSpace(string(b)), time.Now()
+		return token, nil
 	}
 }
 

@@ -24,7 +24,7 @@ type UDP struct {
 	index  int        // of the interface that it is bound to
 	stray  error      // why it is not bound to the one of that name now
 	closed bool
-	socket atomic.Pointer[net.UDPConn]
+	socket atomic.Pointer[datagrams]
 }
 
 // receiveBuffer is the size in bytes asked for the socket's receive buffer: a
@@ -54,7 +54,7 @@ func ListenUDP(addr netip.AddrPort, iface string) (*UDP, error) {
 }
 
 // open makes a socket and returns the index of the interface that it is bound to.
-func (u *UDP) open() (c *net.UDPConn, index int, err error) {
+func (u *UDP) open() (d *datagrams, index int, err error) {
 	if u.iface != "" {
 		iface, err := net.InterfaceByName(u.iface)
 		if err != nil {
@@ -73,13 +73,16 @@ func (u *UDP) open() (c *net.UDPConn, index int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	c = p.(*net.UDPConn)
+	c := p.(*net.UDPConn)
 	// The kernel caps the size at net.core.rmem_max; a smaller buffer costs
 	// frames under bursts and nothing else.
 	if err := c.SetReadBuffer(receiveBuffer); err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("receive buffer: %w", err), c.Close())
 	}
-	return c, index, nil
+	if d, err = newDatagrams(c); err != nil {
+		return nil, 0, errors.Join(err, c.Close())
+	}
+	return d, index, nil
 }
 
 // configure sets a socket's options before it is bound. Don't-fragment is set on all
@@ -144,7 +147,7 @@ func (u *UDP) Rebind() error {
 		return u.stray
 	}
 	u.index, u.stray = index, nil
-	return u.socket.Swap(c).Close()
+	return u.socket.Swap(c).conn.Close()
 }
 
 // Bound returns why the last Rebind did not bind the socket to its interface.
@@ -158,7 +161,7 @@ func (u *UDP) Bound() error {
 func (u *UDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	for {
 		c := u.socket.Load()
-		n, from, err := c.ReadFromUDPAddrPort(b)
+		n, from, err := c.read(b)
 		if errors.Is(err, net.ErrClosed) && c != u.socket.Load() {
 			continue // replaced
 		}
@@ -168,8 +171,7 @@ func (u *UDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 
 // WriteTo implements Conn.
 func (u *UDP) WriteTo(b []byte, to netip.AddrPort) error {
-	_, err := u.socket.Load().WriteToUDPAddrPort(b, to)
-	return err
+	return u.socket.Load().write(b, to)
 }
 
 // Largest implements Conn.
@@ -185,7 +187,7 @@ func (u *UDP) Largest(to netip.Addr) int {
 
 // LocalAddr implements Conn.
 func (u *UDP) LocalAddr() netip.AddrPort {
-	a, ok := u.socket.Load().LocalAddr().(*net.UDPAddr)
+	a, ok := u.socket.Load().conn.LocalAddr().(*net.UDPAddr)
 	if !ok {
 		return netip.AddrPort{}
 	}
@@ -197,5 +199,5 @@ func (u *UDP) Close() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.closed = true
-	return u.socket.Load().Close()
+	return u.socket.Load().conn.Close()
 }
