@@ -83,9 +83,11 @@ type asked struct {
 
 func (a asked) due(now time.Time) bool { return now.Sub(a.at) >= a.wait }
 
-// again is what holds after it was sent once more.
-func (a asked) again(now time.Time) asked {
-	return asked{now, min(max(resend, 2*a.wait), resendMax)}
+// again is what holds after it was sent once more. An answer that cannot have come yet is not missing: to
+// send again before it can would double what goes over a slow link, which makes it slower.
+func (a asked) again(now time.Time, answer time.Duration) asked {
+	least := max(resend, answer+answer/4)
+	return asked{now, min(max(least, 2*a.wait), max(resendMax, least))}
 }
 
 var errMessage = errors.New("home: malformed message")

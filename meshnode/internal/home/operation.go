@@ -126,7 +126,7 @@ func (t *Table) step(now time.Time, o *operation, out *Output) {
 		if o.sentTo != home {
 			o.sentTo, o.sent = home, asked{}
 		}
-		o.sent = o.sent.again(now)
+		o.sent = o.sent.again(now, 2*t.view.RTT[home]) // the home asks others first, which are as far
 		m := &message{Kind: request, ID: o.ID, Ticket: o.ticket, Op: o.Op, Body: o.Body, Match: o.Match}
 		if e := t.entries[o.ID]; e != nil {
 			m.Ballot = e.promised
@@ -144,7 +144,7 @@ func (t *Table) search(now time.Time, o *operation, out *Output) {
 	if !o.sent.due(now) {
 		return
 	}
-	o.sent = o.sent.again(now)
+	o.sent = o.sent.again(now, t.farthest())
 	if o.none == nil {
 		o.none = map[string]bool{}
 	}

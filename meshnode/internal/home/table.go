@@ -52,6 +52,8 @@ type View struct {
 	Known   bool     // discovery has answered
 	Members []string // all
 	Live    []string // those that data reaches now
+	// RTT is how long peers take to answer, as far as that is known.
+	RTT map[string]time.Duration
 }
 
 // Outgoing is a message to a peer.
@@ -161,6 +163,14 @@ func (t *Table) SetView(now time.Time, v View) Output {
 	t.recover(now, &out)
 	t.Advance(now, &out)
 	return out
+}
+
+// farthest is how long the slowest of the live peers takes to answer.
+func (t *Table) farthest() (longest time.Duration) {
+	for p := range t.live {
+		longest = max(longest, t.view.RTT[p])
+	}
+	return longest
 }
 
 // Advance moves on what does not wait for a message.

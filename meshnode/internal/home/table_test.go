@@ -206,20 +206,52 @@ func TestOperationWaitsForTheNextHome(t *testing.T) {
 	}
 }
 
-// What is not answered is sent again ever more seldom.
+// What is not answered is sent again ever more seldom, and not before an answer can have come.
 func TestRepetitionsBackOff(t *testing.T) {
-	now := time.Unix(0, 0)
-	var a asked
-	var waits []time.Duration
-	for range 4 {
-		a = a.again(now)
-		if a.due(now.Add(a.wait-1)) || !a.due(now.Add(a.wait)) {
-			t.Errorf("due at another time than after %v", a.wait)
+	for answer, want := range map[time.Duration][]time.Duration{
+		0:                      {resend, 2 * resend, resendMax, resendMax},
+		80 * time.Millisecond:  {resend, 2 * resend, resendMax, resendMax},
+		160 * time.Millisecond: {200 * time.Millisecond, resendMax, resendMax, resendMax},
+		800 * time.Millisecond: {time.Second, time.Second, time.Second, time.Second},
+	} {
+		now := time.Unix(0, 0)
+		var a asked
+		var waits []time.Duration
+		for range 4 {
+			a = a.again(now, answer)
+			if a.due(now.Add(a.wait-1)) || !a.due(now.Add(a.wait)) {
+				t.Errorf("due at another time than after %v", a.wait)
+			}
+			waits = append(waits, a.wait)
 		}
-		waits = append(waits, a.wait)
+		if !slices.Equal(waits, want) {
+			t.Errorf("an answer within %v: %v, want %v", answer, waits, want)
+		}
 	}
-	if want := []time.Duration{resend, 2 * resend, resendMax, resendMax}; !slices.Equal(waits, want) {
-		t.Errorf("%v, want %v", waits, want)
+}
+
+// TestFarPeersAreAskedOnce: while a peer's answer is still on its way nothing is sent to it again.
+func TestFarPeersAreAskedOnce(t *testing.T) {
+	s := mesh(t, true)
+	n := s.nodes["a"]
+	far := n.view
+	far.RTT = map[string]time.Duration{}
+	for _, p := range far.Members {
+		far.RTT[p] = 400 * time.Millisecond
+	}
+	n.SetView(s.now, far)
+	_, out := n.Do(s.now, Request{Op: Create, ID: id(homedAt("a"))})
+	if len(out.Send) != 4 {
+		t.Fatalf("%d proposals", len(out.Send))
+	}
+	for after := Tick; after <= 600*time.Millisecond; after += Tick {
+		want := 0
+		if after == 500*time.Millisecond {
+			want = 4
+		}
+		if sent := len(n.Tick(s.now.Add(after)).Send); sent != want {
+			t.Errorf("after %v: %d messages, want %d", after, sent, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/home"
@@ -15,13 +16,14 @@ import (
 // but they count where a majority is asked for.
 func (n *Node) publishView() {
 	verified := n.verified()
-	v := home.View{Known: n.listed != nil, Members: slices.Clone(n.listed)}
+	v := home.View{Known: n.listed != nil, Members: slices.Clone(n.listed), RTT: map[string]time.Duration{}}
 	for _, l := range n.detect.Links() {
 		if !slices.Contains(v.Members, l.Peer) {
 			v.Members = append(v.Members, l.Peer)
 		}
 		if verified[l.Peer] && (l.Status == detect.Reachable || l.Status == detect.Suspect) {
 			v.Live = append(v.Live, l.Peer)
+			v.RTT[l.Peer] = l.RTT
 		}
 	}
 	n.clients.SetView(v)
