@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,7 @@ import (
 )
 
 func main() {
+	runtime.GOMAXPROCS(1) // it does a little many times a second: another processor would only be woken in vain
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	told := make(chan os.Signal, 1)

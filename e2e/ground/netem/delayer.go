@@ -47,31 +47,30 @@ func newDelayer(name string, o Options) (_ *delayer, err error) {
 
 // run holds packets until stop can be read from or the device is gone, as a
 // qdisc goes with its device. Then it releases what it holds.
-func (d *delayer) run(stop int) error {
-	events := []unix.PollFd{
-		{Fd: int32(stop), Events: unix.POLLIN},
-		{Fd: int32(d.links.fd), Events: unix.POLLIN},
-		{Fd: int32(d.queue.fd), Events: unix.POLLIN},
+func (d *delayer) run(stop int) (err error) {
+	w, err := newWaiter(stop, d.links.fd, d.queue.fd)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, w.close()) }()
 	for {
 		if err := d.release(d.now()); err != nil {
 			return err
 		}
-		var timeout *unix.Timespec
+		timeout := time.Duration(-1)
 		if due, ok := d.line.next(); ok {
-			ts := unix.NsecToTimespec(int64(max(0, due-d.now())))
-			timeout = &ts
+			timeout = max(0, due-d.now())
 		}
-		if _, err := unix.Ppoll(events, timeout, nil); err != nil && err != unix.EINTR {
-			return fmt.Errorf("wait for packets: %w", err)
+		if err := w.wait(timeout); err != nil {
+			return err
 		}
-		if events[0].Revents != 0 {
+		if w.ready(stop) {
 			return d.drain()
 		}
-		if events[1].Revents != 0 && d.gone() {
+		if w.ready(d.links.fd) && d.gone() {
 			return nil // and the packets with it
 		}
-		if events[2].Revents != 0 {
+		if w.ready(d.queue.fd) {
 			if _, err := d.accept(readBurst); err != nil {
 				return err
 			}

@@ -25,5 +25,6 @@
 //	rule, expression, message, queue
 //	                            nf_tables and the netfilter queue
 //	delayer, line, model        which packet is held for how long
+//	wait                        for packets, and until they are due
 //	server                      who serves a device: the kernel, or this
 package netem

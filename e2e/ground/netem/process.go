@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -81,9 +82,8 @@ func serve(i invocation) int {
 
 // serveDevice serves until it is told to end; it calls started when packets are held.
 func serveDevice(i invocation, started func() error) (err error) {
-	runtime.LockOSThread()
-	// The kernel's netem runs before any process. Without the privilege it stays as it is.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
+	hurry()
+	runtime.GOMAXPROCS(1) // one loop does it all: another processor would only be woken in vain
 	options, err := ParseOptions(i.netem)
 	if err != nil {
 		return err
@@ -127,6 +127,20 @@ func serveDevice(i invocation, started func() error) (err error) {
 		return err
 	}
 	return d.run(int(stopRead.Fd()))
+}
+
+// hurry lets this process run before others, as the kernel's netem does. To Linux a priority is that of a thread, and of those
+// that it begins (sched(7)). Without the privilege it stays as it is.
+func hurry() {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return
+	}
+	for _, t := range threads {
+		if id, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, id, -20)
+		}
+	}
 }
 
 // onSignal returns a pipe that can be read from once a signal to end has come.

@@ -108,10 +108,7 @@ func (q *queue) configure(number uint16, fill func(*attributes)) error {
 // next returns the identity of the next packet. The error is EAGAIN if none is there.
 func (q *queue) next() (uint32, error) {
 	for {
-		n, err := unix.Read(q.fd, q.in)
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := rawRead(q.fd, q.in)
 		if err != nil {
 			return 0, err
 		}
@@ -142,7 +139,7 @@ func (q *queue) flush() error {
 	if q.waiting == 0 {
 		return nil
 	}
-	_, err := unix.Write(q.fd, q.verdicts)
+	_, err := rawWrite(q.fd, q.verdicts)
 	q.verdicts, q.waiting = q.verdicts[:0], 0
 	if err != nil {
 		return fmt.Errorf("send verdicts: %w", err)
