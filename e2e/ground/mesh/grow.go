@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,47 +14,59 @@ import (
 
 // A mesh begins with one node of each set, and WaitReady adds one at a time: a node that starts
 // takes more of a machine than ten that run, and on a small one those of other meshes are kept
-// from running meanwhile, for longer than it takes to call them unreachable.
+// from running meanwhile, for longer than it takes to call them unreachable. Clients come last: a session's home is a
+// node that was there when it began, and every node is to be some session's.
 
-// begin makes the sets of nodes small, and returns how large each is to become.
-func begin(objects []*unstructured.Unstructured) (map[string]int32, error) {
-	sizes := map[string]int32{}
+// sizes are how many replicas each set of nodes, and each Deployment of clients, is to have in the end.
+type sizes struct{ nodes, clients map[string]int32 }
+
+// begin makes the sets of nodes small and leaves clients away, and returns how large each is to become.
+func begin(objects []*unstructured.Unstructured) (sizes, error) {
+	s := sizes{map[string]int32{}, map[string]int32{}}
 	for _, o := range objects {
-		if o.GetKind() != "StatefulSet" {
+		n, found, err := unstructured.NestedInt64(o.Object, "spec", "replicas")
+		if err == nil && !found {
+			n = 1
+		}
+		app, _, labelErr := unstructured.NestedString(o.Object, "spec", "template", "metadata", "labels", "app")
+		switch {
+		case o.GetKind() == "StatefulSet" && n > 1:
+			s.nodes[o.GetName()] = int32(n)
+			err = errors.Join(err, unstructured.SetNestedField(o.Object, int64(1), "spec", "replicas"))
+		case o.GetKind() == "Deployment" && app == ClientApp && n > 0:
+			s.clients[o.GetName()] = int32(n)
+			err = errors.Join(err, unstructured.SetNestedField(o.Object, int64(0), "spec", "replicas"))
+		case o.GetKind() != "StatefulSet" && o.GetKind() != "Deployment":
 			continue
 		}
-		n, found, err := unstructured.NestedInt64(o.Object, "spec", "replicas")
-		if err != nil {
-			return nil, fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
-		}
-		if found && n > 1 {
-			sizes[o.GetName()] = int32(n)
-			if err := unstructured.SetNestedField(o.Object, int64(1), "spec", "replicas"); err != nil {
-				return nil, fmt.Errorf("StatefulSet %s: %w", o.GetName(), err)
-			}
+		if err := errors.Join(err, labelErr); err != nil {
+			return s, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
-	return sizes, nil
+	return s, nil
 }
 
 // grow gives each set of nodes that is not as large as it is to be one more, if all that it has
-// run. It returns what is still to come.
+// run, and brings clients when all nodes are ready. It returns what is still to come.
 func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
-	if len(m.sizes) == 0 {
+	if len(m.sizes.nodes)+len(m.sizes.clients) == 0 {
 		return nil, nil
 	}
 	pods, err := m.Pods(ctx, NodeApp)
 	if err != nil {
 		return nil, err
 	}
-	for name, size := range m.sizes {
+	if len(m.sizes.nodes) == 0 {
+		return m.bringClients(ctx, pods)
+	}
+	for name, size := range m.sizes.nodes {
 		s := &appsv1.StatefulSet{}
 		if err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: name}, s); err != nil {
 			return nil, err
 		}
 		has := replicas(s.Spec.Replicas)
 		if has >= size {
-			delete(m.sizes, name)
+			delete(m.sizes.nodes, name)
 			continue
 		}
 		missing = append(missing, fmt.Sprintf("StatefulSet %s: %d of %d begun", name, has, size))
@@ -66,7 +79,34 @@ func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
 			return missing, fmt.Errorf("add a node to StatefulSet %s: %w", name, err)
 		}
 	}
+	for name := range m.sizes.clients {
+		missing = append(missing, fmt.Sprintf("Deployment %s: not begun", name))
+	}
 	return missing, nil
+}
+
+// bringClients lets the clients begin, if all nodes are ready.
+func (m *Mesh) bringClients(ctx context.Context, nodes []corev1.Pod) (missing []string, err error) {
+	for _, p := range nodes {
+		if why := Ailing(p); why != "" {
+			return []string{"clients wait for " + why}, nil
+		}
+	}
+	for name, size := range m.sizes.clients {
+		d := &appsv1.Deployment{}
+		if err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: name}, d); err != nil {
+			return nil, err
+		}
+		if replicas(d.Spec.Replicas) < size {
+			before := client.MergeFrom(d.DeepCopy())
+			d.Spec.Replicas = &size
+			if err := m.client.Patch(ctx, d, before); err != nil {
+				return nil, fmt.Errorf("bring the clients of Deployment %s: %w", name, err)
+			}
+		}
+		delete(m.sizes.clients, name)
+	}
+	return nil, nil
 }
 
 // running counts the pods of a set whose containers have all begun.

@@ -12,6 +12,17 @@ import (
 	crfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
 
+const clients = `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: mesh-client
+  namespace: x0tta6bl4
+spec:
+  template:
+    metadata:
+      labels: {app: mesh-client}
+`
+
 const threeNodes = `apiVersion: apps/v1
 kind: StatefulSet
 metadata:
@@ -26,7 +37,7 @@ spec:
 func TestAMeshGrows(t *testing.T) {
 	ctx, c, k := t.Context(), crfake.NewClientBuilder().Build(), fake.NewClientset()
 	m := New(nil, k, c, "s1")
-	if err := m.Deploy(ctx, fstest.MapFS{"mesh.yaml": {Data: []byte(threeNodes)}}); err != nil {
+	if err := m.Deploy(ctx, fstest.MapFS{"mesh.yaml": {Data: []byte(threeNodes)}, "client.yaml": {Data: []byte(clients)}}); err != nil {
 		t.Fatal(err)
 	}
 	size := func() int32 {
@@ -47,9 +58,34 @@ func TestAMeshGrows(t *testing.T) {
 			},
 			Status: corev1.PodStatus{Phase: phase},
 		}
+		if phase == corev1.PodRunning {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		}
 		if _, err := k.CoreV1().Pods("s1").Create(ctx, p, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	unready := func(yes bool) {
+		t.Helper()
+		p, err := k.CoreV1().Pods("s1").Get(ctx, "mesh-node-b-0", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Status.Conditions[0].Status = corev1.ConditionTrue
+		if yes {
+			p.Status.Conditions[0].Status = corev1.ConditionFalse
+		}
+		if _, err := k.CoreV1().Pods("s1").UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clients := func() int32 {
+		t.Helper()
+		var d appsv1.Deployment
+		if err := c.Get(ctx, client.ObjectKey{Namespace: "s1", Name: "mesh-client"}, &d); err != nil {
+			t.Fatal(err)
+		}
+		return *d.Spec.Replicas
 	}
 	steps := []struct {
 		begins func()
@@ -67,7 +103,9 @@ func TestAMeshGrows(t *testing.T) {
 		}, 2, false},
 		{func() {}, 2, false},
 		{func() { pod("mesh-node-a-1", corev1.PodRunning) }, 3, false},
-		{func() {}, 3, true},
+		{func() {}, 3, false}, // all sets are as they are to be; clients come with the next look
+		{func() { unready(true) }, 3, false},
+		{func() { unready(false) }, 3, true},
 		{func() { pod("mesh-node-a-2", corev1.PodRunning) }, 3, true}, // and no further
 	}
 	for i, s := range steps {
@@ -75,6 +113,9 @@ func TestAMeshGrows(t *testing.T) {
 		missing, err := m.grow(ctx)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if s.ready != (clients() == 1) {
+			t.Errorf("%d: %d clients", i, clients())
 		}
 		if n := size(); n != s.size || (len(missing) == 0) != s.ready {
 			t.Errorf("%d: %d nodes, and %v is to come; wanted %d, all there: %v", i, n, missing, s.size, s.ready)

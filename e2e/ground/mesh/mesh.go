@@ -50,10 +50,22 @@ type Mesh struct {
 	kube   kubernetes.Interface
 	client client.Client
 
-	sizes map[string]int32 // to which the sets of nodes are to grow that Deploy has begun to make
+	sizes sizes // to which what Deploy has begun to make is to grow
 
 	mu    sync.Mutex
 	token string // of the client API, once it was read
+}
+
+// SecurityLevel is the label of the level that a namespace's pods are held to, and Privileged the only level that
+// admits the verifier's capabilities (Kubernetes' pod security standards).
+const (
+	SecurityLevel = "pod-security.kubernetes.io/enforce"
+	Privileged    = "privileged"
+)
+
+// Labels are those of a mesh's namespace.
+func Labels(namespace string) map[string]string {
+	return map[string]string{OwnerLabel: namespace, SecurityLevel: Privileged}
 }
 
 // New returns a handle on the mesh of a namespace; Deploy makes it.
@@ -88,8 +100,7 @@ func (m *Mesh) deploy(ctx context.Context, manifests fs.FS, nodeArgs []string, c
 	if m.sizes, err = begin(objects); err != nil {
 		return err
 	}
-	labels := map[string]string{OwnerLabel: m.Namespace}
-	setUp := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace, Labels: labels}}}
+	setUp := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace, Labels: Labels(m.Namespace)}}}
 	for _, o := range objects {
 		setUp = append(setUp, o)
 	}
