@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -239,5 +240,45 @@ func TestDump(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestDumpInParts: the server is never asked for more than it can hold, every moment of the run is in one part, and a
+// sample that two parts have is there once.
+func TestDumpInParts(t *testing.T) {
+	start := time.Unix(1_000, 0)
+	next := start // where the next part is to begin
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		var ms int64
+		if _, err := fmt.Sscanf(r.Form.Get("query")[strings.LastIndex(r.Form.Get("query"), "["):], "[%dms]", &ms); err != nil {
+			t.Error(err)
+		}
+		to, err := strconv.ParseFloat(r.Form.Get("time"), 64)
+		if err != nil {
+			t.Error(err)
+		}
+		from := time.UnixMilli(int64(to*1e3) - ms)
+		if ms > dumpStep.Milliseconds() || from.After(next) || from.Before(next.Add(-2*time.Millisecond)) {
+			t.Errorf("asked for %d ms from %v on, want at most %v from %v on", ms, from, dumpStep, next)
+		}
+		next = from.Add(time.Duration(ms) * time.Millisecond)
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[%d,"1"],[%d,"1"]]}]}}`,
+			from.Unix(), next.Unix())
+	}))
+	defer h.Close()
+	c, err := New(&rest.Config{Host: h.URL}, "monitoring/prometheus:9090")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := start.Add(2*dumpStep + 10*time.Second)
+	series, err := c.all(t.Context(), start, until)
+	if err != nil || !next.Equal(until) {
+		t.Fatalf("asked up to %v: %v", next, err)
+	}
+	if len(series) != 1 || len(series[0].Values) != 4 {
+		t.Errorf("%v, want one series of 4 samples", series)
 	}
 }
