@@ -38,10 +38,14 @@ func disturbance(lasts time.Duration) []lane.Span {
 	return spans
 }
 
-// InTurn calls remove while no other lane is at what it must be alone for. Where others leave no moment
-// it does not wait for ever: to remove comes first then.
+// yields is how long a removal waits for others. Not for ever: a mesh that is being made may need the place.
+const yields = 20 * time.Second
+
+// InTurn calls remove while no other lane is at what it must be alone for, or when it has waited long enough.
 func (r *Run) InTurn(ctx context.Context, remove func() error) error {
-	turn, err := r.turn(ctx, "remove the mesh", lane.Span{To: removes, Open: true})
+	waited, cancel := context.WithTimeoutCause(ctx, yields, fmt.Errorf("others leave no moment within %v", yields))
+	turn, err := r.turn(waited, "remove the mesh", lane.Span{To: removes, Open: true})
+	cancel()
 	if err != nil && ctx.Err() != nil {
 		return verdict.Unproven(err)
 	}
