@@ -158,6 +158,10 @@ deps: runner ## install what is missing from the distribution (Debian and Ubuntu
 images: runner ## pull or build every image
 	@.bin/e2e images
 
+.PHONY: doctor
+doctor: runner ## say what keeps the suite from running in a cluster, and what mends it (KUBECONFIG=file; or that of cluster-up)
+	@.bin/e2e doctor $(if $(KUBECONFIG),-kubeconfig '$(KUBECONFIG)')
+
 .PHONY: cluster-up
 cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-server, and leave it
 	@.bin/e2e up $(NETWORK)

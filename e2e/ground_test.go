@@ -21,6 +21,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/judge/report/page"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/doctor"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
@@ -71,6 +72,12 @@ func newGround(ctx context.Context) (*ground, error) {
 	if g.prom, err = prom.New(c.Config, c.Prometheus); err != nil {
 		return g, err
 	}
+	if !c.Created && inLane() == "" {
+		if err := examine(ctx, g); err != nil {
+			suite.usage = err
+			return g, err
+		}
+	}
 	if err := g.prom.Ready(ctx); err != nil || inLane() != "" { // who has made the lanes has done the rest
 		return g, err
 	}
@@ -91,6 +98,18 @@ func newGround(ctx context.Context) (*ground, error) {
 	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: report.FirstSpec, Seconds: ready.Seconds()})
 	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
 	return g, nil
+}
+
+// examine has a cluster that was there looked at before anything is deployed in it.
+func examine(ctx context.Context, g *ground) error {
+	found := doctor.Examine(ctx, doctor.New(g.cluster, g.prom.Unrecorded(), suite.options.manifests))
+	for _, f := range found {
+		fmt.Fprintln(os.Stderr, f)
+	}
+	if doctor.Fatal(found) {
+		return fmt.Errorf("%w: the cluster of %s is not as the suite needs it", cluster.ErrUsage, suite.options.kubeconfig)
+	}
+	return nil
 }
 
 func (g *ground) env() scenario.Env {

@@ -15,6 +15,11 @@ var System embed.FS
 //go:embed mesh/*.yaml
 var Mesh embed.FS
 
+// Access is the ClusterRole of who runs the suite in a cluster that is not theirs.
+//
+//go:embed access/role.yaml
+var Access []byte
+
 // Dashboard is the Grafana dashboard, as Grafana imports it.
 //
 //go:embed grafana/mesh.json

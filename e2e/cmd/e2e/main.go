@@ -38,6 +38,7 @@ func init() {
 		"mutants":     {"run scenarios with defects on purpose in the node: e2e mutants [-only names]", mutants},
 		"run":         {"run the suite: e2e run [-dry] [-profile full|quick] [suite flags]; -dry only says what would run", runSuite},
 		"up":          {"create the cluster and leave it running", up},
+		"doctor":      {"see whether a cluster, or this machine, is as the suite needs it: e2e doctor [-kubeconfig FILE]", examine},
 		"down":        {"remove the cluster of up", down},
 		"clean":       {"remove what any earlier run left", clean},
 		"report":      {"make the HTML report of a run again: e2e report [DIRECTORY]", writeReport},

@@ -73,7 +73,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		if o.Network != (Network{}) {
 			return nil, usage(errors.New("family and MTU are those of the cluster that the kubeconfig is of: leave them out"))
 		}
-		return existing(ctx, o.Kubeconfig)
+		return existing(o.Kubeconfig)
 	}
 	if o.Name == "" {
 		o.Name = remains.Run()
@@ -205,20 +205,15 @@ func (c *Cluster) Leave() error {
 	return lock.Release()
 }
 
-// existing opens the cluster of a kubeconfig, which has Chaos Mesh and Prometheus of its own.
-func existing(ctx context.Context, path string) (*Cluster, error) {
+// existing opens the cluster of a kubeconfig, which is to have Chaos Mesh and Prometheus of its own. Whether it has is
+// for package doctor to say.
+func existing(path string) (*Cluster, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
 		return nil, usage(fmt.Errorf("kubeconfig %s: %w", path, err))
 	}
 	c := &Cluster{Config: config, Prometheus: prometheus, PauseImage: image.Pause, Kubeconfig: path}
-	if err := c.connect(); err != nil {
-		return nil, err
-	}
-	if err := c.checkSystem(ctx); err != nil {
-		return nil, usage(fmt.Errorf("cluster of %s: %w", path, err))
-	}
-	return c, nil
+	return c, c.connect()
 }
 
 // connect makes the clients of c.Config.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/e2e-framework/klient/k8s"
 	"sigs.k8s.io/e2e-framework/klient/wait"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/manifests"
 )
 
@@ -105,30 +105,8 @@ func (c *Cluster) daemons(ctx context.Context) (bool, error) {
 
 // webhooks reports whether Chaos Mesh admits an object, without making one.
 func (c *Cluster) webhooks(ctx context.Context) (bool, error) {
-	probe := &v1alpha1.PodChaos{
-		ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: "default"},
-		Spec: v1alpha1.PodChaosSpec{
-			Action: v1alpha1.PodKillAction,
-			ContainerSelector: v1alpha1.ContainerSelector{PodSelector: v1alpha1.PodSelector{
-				Mode:     v1alpha1.AllMode,
-				Selector: v1alpha1.PodSelectorSpec{GenericSelectorSpec: v1alpha1.GenericSelectorSpec{Namespaces: []string{"default"}}},
-			}},
-		},
-	}
-	err := c.Client.Resources().Create(ctx, probe, func(o *metav1.CreateOptions) { o.DryRun = []string{metav1.DryRunAll} })
+	err := fault.Admitted(ctx, c.Client.Resources().GetControllerRuntimeClient())
 	return err == nil, err
-}
-
-// checkSystem makes sure that an existing cluster has what the suite relies on.
-func (c *Cluster) checkSystem(ctx context.Context) error {
-	if _, err := c.webhooks(ctx); err != nil {
-		return fmt.Errorf("no object is admitted by Chaos Mesh: %w", err)
-	}
-	service := &corev1.Service{}
-	if err := c.Client.Resources().Get(ctx, "prometheus", "monitoring", service); err != nil {
-		return fmt.Errorf("the Service monitoring/prometheus is expected: %w", err)
-	}
-	return nil
 }
 
 // fill puts the certificates into the chart's Secrets and webhooks.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,6 +55,21 @@ func DryRun(ctx context.Context, c client.Client, namespace string, fixtures map
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// Admitted has the API server, and with it Chaos Mesh's webhooks, look at an object of theirs, of which nothing is kept. Its
+// error says why they do not take it.
+func Admitted(ctx context.Context, c client.Client) error {
+	return c.Create(ctx, &v1alpha1.PodChaos{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: metav1.NamespaceDefault},
+		Spec: v1alpha1.PodChaosSpec{
+			Action: v1alpha1.PodKillAction,
+			ContainerSelector: v1alpha1.ContainerSelector{PodSelector: v1alpha1.PodSelector{
+				Mode:     v1alpha1.AllMode,
+				Selector: v1alpha1.PodSelectorSpec{GenericSelectorSpec: v1alpha1.GenericSelectorSpec{Namespaces: []string{metav1.NamespaceDefault}}},
+			}},
+		},
+	}, client.DryRunAll)
 }
 
 // rehearsed returns what a dry run makes in place of an object.

@@ -20,15 +20,24 @@ func CheckKernel() error {
 }
 
 func checkKernel(release, btf string) error {
+	if err := CheckRelease(release); err != nil {
+		return err
+	}
+	if _, err := os.Stat(btf); err != nil {
+		return fmt.Errorf("%w: the eBPF verifier needs a kernel with type information (CONFIG_DEBUG_INFO_BTF): %s is not there", ErrMissing, btf)
+	}
+	return nil
+}
+
+// CheckRelease returns an error that wraps ErrMissing if a kernel of this release, as uname(2) has it, is too old for the
+// eBPF verifier.
+func CheckRelease(release string) error {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
 		return fmt.Errorf("kernel release %q: %w", release, err)
 	}
 	if major < minKernel[0] || major == minKernel[0] && minor < minKernel[1] {
 		return fmt.Errorf("%w: the eBPF verifier needs Linux %d.%d or later, this is %s", ErrMissing, minKernel[0], minKernel[1], release)
-	}
-	if _, err := os.Stat(btf); err != nil {
-		return fmt.Errorf("%w: the eBPF verifier needs a kernel with type information (CONFIG_DEBUG_INFO_BTF): %s is not there", ErrMissing, btf)
 	}
 	return nil
 }
