@@ -13,7 +13,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -76,8 +75,6 @@ func kinds(ctx context.Context, c *Cluster) (found []Finding, absent int, err er
 		case apierrors.IsNotFound(err):
 			missing = append(missing, kind)
 			continue
-		case apierrors.IsForbidden(err):
-			return nil, 0, nil // the rights say so
 		case err != nil:
 			return nil, 0, err
 		}
@@ -249,9 +246,6 @@ func aggregated(ctx context.Context, c *Cluster) ([]Finding, error) {
 	l := &unstructured.UnstructuredList{}
 	l.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiregistration.k8s.io", Version: "v1", Kind: "APIServiceList"})
 	err := c.Client.List(ctx, l)
-	if apierrors.IsForbidden(err) || meta.IsNoMatchError(err) {
-		return nil, nil // the rights say so, or nothing is aggregated
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -76,7 +77,6 @@ type check struct {
 }
 
 var checks = []check{
-	{"what this user may do", rights},
 	{"Chaos Mesh", chaosMesh},
 	{"Prometheus", prometheus},
 	{"aggregated APIs", aggregated},
@@ -90,17 +90,25 @@ func Fatal(all []Finding) bool {
 	return slices.ContainsFunc(all, func(f Finding) bool { return f.Fatal })
 }
 
-// Examine looks at all of it. What cannot be looked at is a finding, too, and a fatal one.
+// Examine looks at all of it, if the user may. What cannot be looked at is a finding, too, and a fatal one.
 func Examine(ctx context.Context, c *Cluster) []Finding {
-	var all []Finding
+	all := check{"what this user may do", rights}.find(ctx, c)
+	if len(all) > 0 {
+		return all
+	}
 	for _, k := range checks {
-		within, cancel := context.WithTimeout(ctx, lookWithin+c.Wait)
-		found, err := k.look(within, c)
-		cancel()
-		all = append(all, found...)
-		if err != nil {
-			all = append(all, fatal("see that the API server and the cluster's network work, then try again", "%s cannot be looked at: %v", k.what, err))
-		}
+		all = append(all, k.find(ctx, c)...)
 	}
 	return all
+}
+
+func (k check) find(ctx context.Context, c *Cluster) []Finding {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookWithin+c.Wait, fmt.Errorf("no answer within %v", lookWithin+c.Wait))
+	defer cancel()
+	found, err := k.look(ctx, c)
+	if err != nil {
+		what := strings.Join(strings.Fields(err.Error()), " ") // in one line
+		found = append(found, fatal("see that the API server and the cluster's network work, then try again", "%s cannot be looked at: %s", k.what, what))
+	}
+	return found
 }

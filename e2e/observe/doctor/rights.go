@@ -46,12 +46,12 @@ func rights(ctx context.Context, c *Cluster) ([]Finding, error) {
 	user := who.Status.UserInfo.Username
 	mend := fmt.Sprintf("as an administrator, kubectl apply -f manifests/access && kubectl create clusterrolebinding %s --clusterrole=%[1]s --user=%s",
 		role.Name, cmp.Or(user, "NAME"))
-	var found []Finding
+	var lacks []string
 	for what, verbs := range denied {
-		found = append(found, fatal(mend, "%s may not %s %s", cmp.Or(user, "this user"), strings.Join(verbs, ", "), what))
+		lacks = append(lacks, strings.Join(verbs, ", ")+" "+what)
 	}
-	slices.SortFunc(found, func(a, b Finding) int { return strings.Compare(a.What, b.What) })
-	return found, nil
+	slices.Sort(lacks)
+	return []Finding{fatal(mend, "%s may not %s", cmp.Or(user, "this user"), strings.Join(lacks, "; "))}, nil
 }
 
 // asked lists each single right of a rule, in every namespace.
