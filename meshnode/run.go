@@ -286,7 +286,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 const tokenKept = time.Second
 
 // readToken returns a function that tells the token of a file. Every request asks, so it reads the file only if it has not for
-// tokenKept; one that cannot be read is read each time.
+// tokenKept; one that cannot be read, or is empty as while it is written, is read each time.
 func readToken(file string) func() (string, error) {
 	var mu sync.Mutex
 	var token string
@@ -294,16 +294,12 @@ func readToken(file string) func() (string, error) {
 	return func() (string, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if !read.IsZero() && time.Since(read) < tokenKept {
+		if age := time.Since(read); token != "" && age >= 0 && age < tokenKept {
 			return token, nil
 		}
 		b, err := os.ReadFile(file)
-		if err != nil {
-			read = time.Time{}
-			return "", err
-		}
 		token, read = strings.TrimSpace(string(b)), time.Now()
-		return token, nil
+		return token, err
 	}
 }
 

@@ -115,7 +115,7 @@ func (t *Table) startClaims(now time.Time, out *Output) {
 
 // reclaim asks the peers that have not answered a claim.
 func (t *Table) reclaim(now time.Time, e *entry, out *Output) {
-	if farthest := t.farthest(); now.Sub(e.claim.asked) < max(resend, farthest+farthest/4) {
+	if now.Sub(e.claim.asked) < patience(t.farthest()) {
 		return
 	}
 	e.claim.asked = now

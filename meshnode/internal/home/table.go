@@ -30,6 +30,8 @@ const (
 	// up to resendMax. Who does not answer in time may be busy with what it was sent.
 	resend    = 100 * time.Millisecond
 	resendMax = 400 * time.Millisecond
+	// resendFar bounds the first wait where answers take long.
+	resendFar = 600 * time.Millisecond
 	// repair is the time after which a peer that lacks a state gets it again.
 	repair = 500 * time.Millisecond
 	// resume is how long after a peer came within reach a node waits before it

@@ -212,7 +212,8 @@ func TestRepetitionsBackOff(t *testing.T) {
 		0:                      {resend, 2 * resend, resendMax, resendMax},
 		80 * time.Millisecond:  {resend, 2 * resend, resendMax, resendMax},
 		160 * time.Millisecond: {200 * time.Millisecond, resendMax, resendMax, resendMax},
-		800 * time.Millisecond: {time.Second, time.Second, time.Second, time.Second},
+		440 * time.Millisecond: {550 * time.Millisecond, 550 * time.Millisecond, 550 * time.Millisecond, 550 * time.Millisecond},
+		time.Hour:              {resendFar, resendFar, resendFar, resendFar}, // whatever a peer's echoes say
 	} {
 		now := time.Unix(0, 0)
 		var a asked

@@ -23,7 +23,7 @@ func (n *Node) publishView() {
 		}
 		if verified[l.Peer] && (l.Status == detect.Reachable || l.Status == detect.Suspect) {
 			v.Live = append(v.Live, l.Peer)
-			v.RTT[l.Peer] = l.RTT
+			v.RTT[l.Peer] = min(l.RTT, l.Last) // the newest is right soon after a stall
 		}
 	}
 	n.clients.SetView(v)

@@ -61,12 +61,16 @@ func (o *operation) once(fd uintptr) bool {
 	if len(o.b) > 0 {
 		first = &o.b[0]
 	}
-	size := uintptr(o.size)
-	if o.call == unix.SYS_RECVFROM {
-		size = uintptr(unsafe.Pointer(&o.size))
-	}
 	for {
-		n, _, errno := unix.RawSyscall6(o.call, fd, uintptr(unsafe.Pointer(first)), uintptr(len(o.b)), unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&o.address)), size)
+		var n uintptr
+		var errno syscall.Errno
+		if o.call == unix.SYS_RECVFROM {
+			n, _, errno = unix.RawSyscall6(o.call, fd, uintptr(unsafe.Pointer(first)), uintptr(len(o.b)), unix.MSG_DONTWAIT,
+				uintptr(unsafe.Pointer(&o.address)), uintptr(unsafe.Pointer(&o.size)))
+		} else {
+			n, _, errno = unix.RawSyscall6(o.call, fd, uintptr(unsafe.Pointer(first)), uintptr(len(o.b)), unix.MSG_DONTWAIT,
+				uintptr(unsafe.Pointer(&o.address)), uintptr(o.size))
+		}
 		switch errno {
 		case unix.EAGAIN:
 			return false
@@ -105,11 +109,17 @@ func (d *datagrams) read(b []byte) (int, netip.AddrPort, error) {
 	return o.n, netip.AddrPortFrom(netip.AddrFrom16([16]byte(o.address[8:24])), port), nil
 }
 
-// errFamily is that of an IPv6 address at a socket of IPv4.
-var errFamily = errors.New("an IPv6 address on a host without IPv6")
+var (
+	// errFamily is that of an IPv6 address at a socket of IPv4.
+	errFamily  = errors.New("an IPv6 address on a host without IPv6")
+	errAddress = errors.New("no address to send to")
+)
 
 // write sends a datagram.
 func (d *datagrams) write(b []byte, to netip.AddrPort) error {
+	if !to.IsValid() {
+		return errAddress
+	}
 	o := d.ops.Get().(*operation)
 	defer d.ops.Put(o)
 	clear(o.address[:])
