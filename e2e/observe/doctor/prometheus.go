@@ -22,7 +22,7 @@ import (
 const (
 	asksForScrapes = "__meta_kubernetes_pod_annotation_prometheus_io_scrape"
 
-	installPrometheus = "kubectl apply -f manifests/prometheus"
+	installPrometheus = "where namespace monitoring is yours already, make a Service prometheus with port 9090 there; only where it is not, kubectl apply -f manifests/prometheus"
 	jobOfManifests    = "take the job `pods` of manifests/prometheus/config.yaml, and no other for the same pods"
 )
 
