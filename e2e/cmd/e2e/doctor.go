@@ -38,11 +38,7 @@ func examine(ctx context.Context, args []string) (int, error) {
 	if file, err = filepath.Abs(file); err != nil {
 		return exitFailed, err
 	}
-	binary := filepath.Join(s.project, ".bin", "doctor")
-	if err := s.build(ctx, "build", binary, "./e2e/cmd/doctor"); err != nil {
-		return exitFailed, err
-	}
-	return s.child(ctx, binary, file)
+	return s.tool(ctx, "doctor", file)
 }
 
 // machine says what this machine lacks for a run.

@@ -86,11 +86,16 @@ func inMesh(ctx context.Context, args ...string) (int, error) {
 
 // mesh runs the mesh command in the cluster that stays.
 func (s *session) mesh(ctx context.Context, args ...string) (int, error) {
-	binary := filepath.Join(s.project, ".bin", "mesh")
-	if err := s.build(ctx, "build", binary, "./e2e/cmd/mesh"); err != nil {
+	return s.tool(ctx, "mesh", append([]string{"-kubeconfig", s.kubeconfig()}, args...)...)
+}
+
+// tool builds a command of e2e/cmd and runs it.
+func (s *session) tool(ctx context.Context, name string, args ...string) (int, error) {
+	binary := filepath.Join(s.project, ".bin", name)
+	if err := s.build(ctx, "build", binary, "./e2e/cmd/"+name); err != nil {
 		return exitFailed, err
 	}
-	return s.child(ctx, binary, append([]string{"-kubeconfig", s.kubeconfig()}, args...)...)
+	return s.child(ctx, binary, args...)
 }
 
 // faultByHand injects a fault in the mesh of mesh-up: the suite knows how.

@@ -56,14 +56,14 @@ func (p *pods) injected(e experiment) bool {
 // injected either, and AllRecovered is true then. A kill never gets so far.
 func (p *pods) recovered(e experiment) bool {
 	if e.IsOneShot() {
-		return p.injected(e) && p.every(e, func(before, now corev1.Pod) bool { return restarted(before, now) && ready(now) })
+		return p.injected(e) && p.every(e, func(before, now corev1.Pod) bool { return restarted(before, now) && Ready(now) })
 	}
 	if condition(e, v1alpha1.ConditionAllRecovered) != corev1.ConditionTrue ||
 		e.GetStatus().Experiment.DesiredPhase != v1alpha1.StoppedPhase {
 		return false
 	}
 	if _, ok := e.(*v1alpha1.PodChaos); ok {
-		return p.every(e, func(_, now corev1.Pod) bool { return ready(now) })
+		return p.every(e, func(_, now corev1.Pod) bool { return Ready(now) })
 	}
 	return true
 }
@@ -91,7 +91,8 @@ func restarted(before, now corev1.Pod) bool {
 		func(s corev1.ContainerStatus) bool { return s.State.Running == nil || was[s.ContainerID] })
 }
 
-func ready(p corev1.Pod) bool {
+// Ready tells whether a pod is, and is not to go.
+func Ready(p corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})

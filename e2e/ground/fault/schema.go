@@ -35,18 +35,31 @@ var (
 	// generator indents it.
 	crdKind = regexp.MustCompile(`(?m)^    kind: (\w+)$`)
 
-	// schemas holds the schema of each of Chaos Mesh's kinds, by the CRDs that are deployed. To
+	// Definitions holds the CRDs that are deployed, in YAML, by the kinds that they define. To
 	// read one of them takes a hundredth of a second to a tenth.
-	schemas = sync.OnceValues(func() (map[string]func() (*crdSchema, error), error) {
+	Definitions = sync.OnceValues(func() (map[string][]byte, error) {
 		all, err := fs.ReadFile(manifests.System, "chaos-mesh/crds.yaml")
 		if err != nil {
 			return nil, err
 		}
-		byKind := map[string]func() (*crdSchema, error){}
+		byKind := map[string][]byte{}
 		for doc := range bytes.SplitSeq(all, []byte("\n---\n")) {
 			if m := crdKind.FindSubmatch(doc); m != nil {
-				byKind[string(m[1])] = sync.OnceValues(func() (*crdSchema, error) { return compile(doc) })
+				byKind[string(m[1])] = doc
 			}
+		}
+		return byKind, nil
+	})
+
+	// schemas holds what each of them says.
+	schemas = sync.OnceValues(func() (map[string]func() (*crdSchema, error), error) {
+		definitions, err := Definitions()
+		if err != nil {
+			return nil, err
+		}
+		byKind := map[string]func() (*crdSchema, error){}
+		for kind, doc := range definitions {
+			byKind[kind] = sync.OnceValues(func() (*crdSchema, error) { return compile(doc) })
 		}
 		return byKind, nil
 	})

@@ -24,26 +24,33 @@ type sizes struct{ nodes, clients map[string]int32 }
 func begin(objects []*unstructured.Unstructured) (sizes, error) {
 	s := sizes{map[string]int32{}, map[string]int32{}}
 	for _, o := range objects {
-		n, found, err := unstructured.NestedInt64(o.Object, "spec", "replicas")
-		if err == nil && !found {
-			n = 1
-		}
-		app, _, labelErr := unstructured.NestedString(o.Object, "spec", "template", "metadata", "labels", "app")
+		app, _, err := unstructured.NestedString(o.Object, "spec", "template", "metadata", "labels", "app")
 		switch {
-		case o.GetKind() == "StatefulSet" && n > 1:
-			s.nodes[o.GetName()] = int32(n)
-			err = errors.Join(err, unstructured.SetNestedField(o.Object, int64(1), "spec", "replicas"))
-		case o.GetKind() == "Deployment" && app == ClientApp && n > 0:
-			s.clients[o.GetName()] = int32(n)
-			err = errors.Join(err, unstructured.SetNestedField(o.Object, int64(0), "spec", "replicas"))
-		case o.GetKind() != "StatefulSet" && o.GetKind() != "Deployment":
+		case o.GetKind() == "StatefulSet":
+			err = errors.Join(err, beginWith(1, o, s.nodes))
+		case o.GetKind() == "Deployment" && app == ClientApp:
+			err = errors.Join(err, beginWith(0, o, s.clients))
+		case o.GetKind() != "Deployment":
 			continue
 		}
-		if err := errors.Join(err, labelErr); err != nil {
+		if err != nil {
 			return s, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
 	return s, nil
+}
+
+// beginWith gives a workload that is to have more replicas so many, and notes how many it is to have.
+func beginWith(few int64, o *unstructured.Unstructured, sizes map[string]int32) error {
+	n, found, err := unstructured.NestedInt64(o.Object, "spec", "replicas")
+	if err == nil && !found {
+		n = 1
+	}
+	if err != nil || n <= few {
+		return err
+	}
+	sizes[o.GetName()] = int32(n)
+	return unstructured.SetNestedField(o.Object, few, "spec", "replicas")
 }
 
 // grow gives each set of nodes that is not as large as it is to be one more, if all that it has
@@ -64,7 +71,7 @@ func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
 		if err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: name}, s); err != nil {
 			return nil, err
 		}
-		has := replicas(s.Spec.Replicas)
+		has := Replicas(s.Spec.Replicas)
 		if has >= size {
 			delete(m.sizes.nodes, name)
 			continue
@@ -97,7 +104,7 @@ func (m *Mesh) bringClients(ctx context.Context, nodes []corev1.Pod) (missing []
 		if err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: name}, d); err != nil {
 			return nil, err
 		}
-		if replicas(d.Spec.Replicas) < size {
+		if Replicas(d.Spec.Replicas) < size {
 			before := client.MergeFrom(d.DeepCopy())
 			d.Spec.Replicas = &size
 			if err := m.client.Patch(ctx, d, before); err != nil {

@@ -197,10 +197,10 @@ func (m *Mesh) notReady(ctx context.Context) ([]string, error) {
 		}
 	}
 	for _, s := range sets.Items {
-		lacks("StatefulSet", s.Name, replicas(s.Spec.Replicas), s.Status.ReadyReplicas)
+		lacks("StatefulSet", s.Name, Replicas(s.Spec.Replicas), s.Status.ReadyReplicas)
 	}
 	for _, d := range deployments.Items {
-		lacks("Deployment", d.Name, replicas(d.Spec.Replicas), d.Status.ReadyReplicas)
+		lacks("Deployment", d.Name, Replicas(d.Spec.Replicas), d.Status.ReadyReplicas)
 	}
 	if len(sets.Items) == 0 {
 		missing = append(missing, "no StatefulSet")
@@ -209,8 +209,8 @@ func (m *Mesh) notReady(ctx context.Context) ([]string, error) {
 	return append(missing, ailing...), err
 }
 
-// replicas is how many pods a workload is to have: one where it does not say.
-func replicas(said *int32) int32 {
+// Replicas is how many pods a workload is to have: one where it does not say.
+func Replicas(said *int32) int32 {
 	if said == nil {
 		return 1
 	}

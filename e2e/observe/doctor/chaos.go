@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -20,11 +19,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
-	"github.com/x0tta6bl4/mesh/manifests"
+	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 )
 
 // needed are Chaos Mesh's kinds that fixtures are of, or that the suite reads.
-var needed = []string{"networkchaos", "podchaos", "stresschaos", "iochaos", "timechaos", "schedules", "podnetworkchaos", "podiochaos"}
+var needed = []string{"NetworkChaos", "PodChaos", "StressChaos", "IOChaos", "TimeChaos", "Schedule", "PodNetworkChaos", "PodIOChaos"}
 
 const (
 	componentLabel = "app.kubernetes.io/component"
@@ -61,29 +60,28 @@ func chaosMesh(ctx context.Context, c *Cluster) ([]Finding, error) {
 
 // kinds compares the cluster's definitions of Chaos Mesh's kinds with those that the suite is made for.
 func kinds(ctx context.Context, c *Cluster) (found []Finding, absent int, err error) {
-	pinned, err := pinnedSchemas()
+	pinned, err := pinnedKinds()
 	if err != nil {
 		return nil, 0, err
 	}
 	var missing, other []string
-	for _, kind := range needed {
-		name := kind + ".chaos-mesh.org"
+	for _, p := range pinned {
 		crd := &unstructured.Unstructured{}
 		crd.SetGroupVersionKind(crdKind)
-		err := c.Client.Get(ctx, client.ObjectKey{Name: name}, crd)
+		err := c.Client.Get(ctx, client.ObjectKey{Name: p.name}, crd)
 		switch {
 		case apierrors.IsNotFound(err):
-			missing = append(missing, kind)
+			missing = append(missing, p.plural())
 			continue
 		case err != nil:
 			return nil, 0, err
 		}
 		served, err := schemaOf(crd.Object)
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", name, err)
+			return nil, 0, fmt.Errorf("%s: %w", p.name, err)
 		}
-		if !bytes.Equal(served, pinned[name]) {
-			other = append(other, kind)
+		if !bytes.Equal(served, p.schema) {
+			other = append(other, p.plural())
 		}
 	}
 	switch {
@@ -98,31 +96,34 @@ func kinds(ctx context.Context, c *Cluster) (found []Finding, absent int, err er
 	return found, len(missing), nil
 }
 
-// pinnedSchemas returns the schemas of the needed kinds by their definitions' names. To read them takes a second.
-var pinnedSchemas = sync.OnceValues(func() (map[string][]byte, error) {
-	all, err := fs.ReadFile(manifests.System, "chaos-mesh/crds.yaml")
+// pinned is a definition that the suite is made for.
+type pinned struct {
+	name   string // networkchaos.chaos-mesh.org
+	schema []byte
+}
+
+// plural is how people call the kind.
+func (p pinned) plural() string { return strings.TrimSuffix(p.name, ".chaos-mesh.org") }
+
+// pinnedKinds returns the definitions of the needed kinds, in their order. To read them takes a second.
+var pinnedKinds = sync.OnceValues(func() ([]pinned, error) {
+	definitions, err := fault.Definitions()
 	if err != nil {
 		return nil, err
 	}
-	schemas := map[string][]byte{}
-	for doc := range bytes.SplitSeq(all, []byte("\n---\n")) {
-		i := slices.IndexFunc(needed, func(kind string) bool { return bytes.Contains(doc, []byte("\n  name: "+kind+".chaos-mesh.org\n")) })
-		if i < 0 {
-			continue
+	var all []pinned
+	for _, kind := range needed {
+		crd := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(definitions[kind], &crd.Object); err != nil {
+			return nil, fmt.Errorf("the pinned CRD of %s: %w", kind, err)
 		}
-		var crd map[string]any
-		if err := yaml.Unmarshal(doc, &crd); err != nil {
-			return nil, fmt.Errorf("the pinned CRDs: %w", err)
+		schema, err := schemaOf(crd.Object)
+		if err != nil {
+			return nil, fmt.Errorf("the pinned CRD of %s: %w", kind, err)
 		}
-		name := needed[i] + ".chaos-mesh.org"
-		if schemas[name], err = schemaOf(crd); err != nil {
-			return nil, fmt.Errorf("the pinned CRD %s: %w", name, err)
-		}
+		all = append(all, pinned{crd.GetName(), schema})
 	}
-	if len(schemas) != len(needed) {
-		return nil, fmt.Errorf("the pinned CRDs have %d of the %d kinds %v", len(schemas), len(needed), needed)
-	}
-	return schemas, nil
+	return all, nil
 })
 
 // schemaOf is the schema of version v1alpha1 of a definition, without its words for people.
@@ -174,7 +175,7 @@ func controllersReady(ctx context.Context, c *Cluster) ([]Finding, error) {
 	for _, d := range l.Items {
 		where := fmt.Sprintf("-n %s deployment/%s", d.Namespace, d.Name)
 		if !available(d) {
-			found = append(found, fatal("kubectl describe "+where, "Chaos Mesh's controllers are not ready: %d of %d pods are", d.Status.AvailableReplicas, wanted(d)))
+			found = append(found, fatal("kubectl describe "+where, "Chaos Mesh's controllers are not ready: %d of %d pods are", d.Status.AvailableReplicas, mesh.Replicas(d.Spec.Replicas)))
 		}
 		if setting(d, "ENABLE_FILTER_NAMESPACE") == "true" {
 			found = append(found, fatal("kubectl set env "+where+" ENABLE_FILTER_NAMESPACE=false",
@@ -188,15 +189,8 @@ func controllersReady(ctx context.Context, c *Cluster) ([]Finding, error) {
 	return found, nil
 }
 
-func wanted(d appsv1.Deployment) int32 {
-	if d.Spec.Replicas == nil {
-		return 1
-	}
-	return *d.Spec.Replicas
-}
-
 func available(d appsv1.Deployment) bool {
-	return d.Status.ObservedGeneration >= d.Generation && d.Status.AvailableReplicas >= max(1, wanted(d))
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.AvailableReplicas >= max(1, mesh.Replicas(d.Spec.Replicas))
 }
 
 // setting is the value of an environment variable of a Deployment's first container.
@@ -217,13 +211,13 @@ func daemonsReady(ctx context.Context, c *Cluster) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	daemons, err := c.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: componentLabel + "=" + daemon})
+	served, err := readyDaemons(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	var without []string
 	for _, m := range usable {
-		if !slices.ContainsFunc(daemons.Items, func(p corev1.Pod) bool { return p.Spec.NodeName == m.Name && ready(p) }) {
+		if !served(m.Name) {
 			without = append(without, m.Name)
 		}
 	}
@@ -233,10 +227,15 @@ func daemonsReady(ctx context.Context, c *Cluster) ([]Finding, error) {
 	return []Finding{fatal("kubectl get pods -A -o wide -l "+componentLabel+"="+daemon, "no daemon of Chaos Mesh is ready on %s", strings.Join(without, ", "))}, nil
 }
 
-func ready(p corev1.Pod) bool {
-	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+// readyDaemons tells of a machine whether a daemon is ready there.
+func readyDaemons(ctx context.Context, c *Cluster) (func(machine string) bool, error) {
+	l, err := c.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: componentLabel + "=" + daemon})
+	if err != nil {
+		return nil, err
+	}
+	return func(machine string) bool {
+		return slices.ContainsFunc(l.Items, func(p corev1.Pod) bool { return p.Spec.NodeName == machine && fault.Ready(p) })
+	}, nil
 }
 
 // aggregated looks for APIs that other servers serve and that do not answer: metrics-server's, which autoscalers

@@ -42,7 +42,7 @@ const imagesWithin = time.Minute
 func New(c *cluster.Cluster, prometheus promv1.API, mesh fs.FS) *Cluster {
 	return &Cluster{
 		Kube: c.Kubernetes, Client: c.Client.Resources().GetControllerRuntimeClient(), Exec: c.Client.Resources(),
-		Prometheus: prometheus, Mesh: mesh, Images: []string{image.Mesh, image.Chaos, image.Probe}, Wait: imagesWithin,
+		Prometheus: prometheus, Mesh: mesh, Images: []string{image.Chaos, image.Probe}, Wait: imagesWithin,
 	}
 }
 

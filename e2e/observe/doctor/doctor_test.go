@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/yaml"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/manifests"
 )
 
@@ -59,26 +60,23 @@ users 0 0 4294967295
 mtu eth0 1500
 `
 
-// pinnedKinds are the definitions that the suite deploys, by kind. To read them takes a while.
-var pinnedKinds = sync.OnceValues(func() (map[string]*unstructured.Unstructured, error) {
-	all, err := fs.ReadFile(manifests.System, "chaos-mesh/crds.yaml")
+// definitions are those that the suite deploys, by the kinds' plurals. To read them takes a while.
+var definitions = sync.OnceValues(func() (map[string]*unstructured.Unstructured, error) {
+	all, err := fault.Definitions()
 	if err != nil {
 		return nil, err
 	}
 	kinds := map[string]*unstructured.Unstructured{}
-	for doc := range strings.SplitSeq(string(all), "\n---\n") {
-		for _, kind := range needed {
-			if strings.Contains(doc, "\n  name: "+kind+".chaos-mesh.org\n") {
-				j, err := yaml.YAMLToJSON([]byte(doc))
-				if err != nil {
-					return nil, err
-				}
-				kinds[kind] = &unstructured.Unstructured{}
-				if err := kinds[kind].UnmarshalJSON(j); err != nil {
-					return nil, err
-				}
-			}
+	for _, kind := range needed {
+		j, err := yaml.YAMLToJSON(all[kind])
+		if err != nil {
+			return nil, err
 		}
+		o := &unstructured.Unstructured{}
+		if err := o.UnmarshalJSON(j); err != nil {
+			return nil, err
+		}
+		kinds[strings.TrimSuffix(o.GetName(), ".chaos-mesh.org")] = o
 	}
 	return kinds, nil
 })
@@ -114,7 +112,7 @@ func sound(t *testing.T) *world {
 		{Name: "TARGET_NAMESPACE", Value: "chaos-mesh"}, {Name: "CLUSTER_SCOPED", Value: "true"}, {Name: "ENABLE_FILTER_NAMESPACE", Value: "false"},
 	}}}
 
-	all, err := pinnedKinds()
+	all, err := definitions()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,22 +28,15 @@ func images(ctx context.Context, c *Cluster) ([]Finding, error) {
 	var found []Finding
 	ctx, cancel := context.WithTimeout(ctx, max(c.Wait, time.Second))
 	defer cancel()
-	var last error
-	err = wait.PollUntilContextCancel(ctx, 2*time.Second, true, func(ctx context.Context) (bool, error) {
-		usable, err := usableMachines(ctx, c)
-		if err != nil {
-			last = err
+	// The time being up is no error: then what is missing still is.
+	_ = wait.PollUntilContextCancel(ctx, 2*time.Second, true, func(ctx context.Context) (bool, error) {
+		var usable []corev1.Node
+		if usable, err = usableMachines(ctx, c); err != nil {
 			return false, nil
 		}
-		found, last = missingImages(usable, needed), nil
+		found = missingImages(usable, needed)
 		return len(found) == 0, nil
 	})
-	if wait.Interrupted(err) {
-		err = nil
-	}
-	if last != nil {
-		err = last
-	}
 	return found, err
 }
 
