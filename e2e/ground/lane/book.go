@@ -34,7 +34,8 @@ func Open(path string) *Book { return &Book{path: path, owner: rand.Text()} }
 type Span struct {
 	From, To time.Duration
 	// Open is whether it goes on after To until Close gives it an end, or Done gives it back:
-	// on a busy machine work takes longer than was booked for it.
+	// on a busy machine work takes longer than was booked for it. Not longer than a minute:
+	// what takes that may wait for who waits for it.
 	Open bool
 }
 
@@ -52,10 +53,20 @@ type booking struct {
 // end is when a booking is over, seen from now.
 func (x booking) end(now time.Time) time.Time {
 	if least := now.Add(looksEvery); x.Open && x.To.Before(least) {
-		return least
+		x.To = earlier(least, x.To.Add(openFor))
 	}
 	return x.To
 }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// openFor is how long an open span goes on at most after its end.
+const openFor = time.Minute
 
 // Turn is what one has booked.
 type Turn struct {

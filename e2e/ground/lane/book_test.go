@@ -160,3 +160,20 @@ func TestOneLaneIsAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAnOpenSpanIsNotForEver: who waits for one that never ends, and is waited for by it, gets out of it.
+func TestAnOpenSpanIsNotForEver(t *testing.T) {
+	now := time.Now()
+	for ago, want := range map[time.Duration]time.Duration{
+		-time.Hour:              time.Hour,
+		0:                       looksEvery,
+		openFor - looksEvery:    looksEvery,
+		openFor:                 0,
+		openFor + 3*time.Second: -3 * time.Second,
+	} {
+		x := booking{To: now.Add(-ago), Open: true}
+		if got := x.end(now).Sub(now); got != want {
+			t.Errorf("%v after its time it has %v to go, want %v", ago, got, want)
+		}
+	}
+}

@@ -63,21 +63,18 @@ func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(m.sizes.nodes) == 0 {
-		return m.bringClients(ctx, pods)
-	}
 	for name, size := range m.sizes.nodes {
 		s := &appsv1.StatefulSet{}
 		if err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: name}, s); err != nil {
 			return nil, err
 		}
-		has := Replicas(s.Spec.Replicas)
-		if has >= size {
+		has, run := Replicas(s.Spec.Replicas), running(pods, name)
+		if has >= size && run >= size {
 			delete(m.sizes.nodes, name)
 			continue
 		}
-		missing = append(missing, fmt.Sprintf("StatefulSet %s: %d of %d begun", name, has, size))
-		if running(pods, name) < has {
+		missing = append(missing, fmt.Sprintf("StatefulSet %s: %d of %d run", name, run, size))
+		if has >= size || run < has {
 			continue
 		}
 		before, more := client.MergeFrom(s.DeepCopy()), has+1
@@ -85,6 +82,9 @@ func (m *Mesh) grow(ctx context.Context) (missing []string, err error) {
 		if err := m.client.Patch(ctx, s, before); err != nil {
 			return missing, fmt.Errorf("add a node to StatefulSet %s: %w", name, err)
 		}
+	}
+	if len(m.sizes.nodes) == 0 {
+		return m.bringClients(ctx, pods)
 	}
 	for name := range m.sizes.clients {
 		missing = append(missing, fmt.Sprintf("Deployment %s: not begun", name))

@@ -103,10 +103,11 @@ func TestAMeshGrows(t *testing.T) {
 		}, 2, false},
 		{func() {}, 2, false},
 		{func() { pod("mesh-node-a-1", corev1.PodRunning) }, 3, false},
-		{func() {}, 3, false}, // all sets are as they are to be; clients come with the next look
+		{func() {}, 3, false}, // the last one is not to be seen yet, and all that are run
 		{func() { unready(true) }, 3, false},
+		{func() { pod("mesh-node-a-2", corev1.PodRunning) }, 3, false}, // clients wait for every node
 		{func() { unready(false) }, 3, true},
-		{func() { pod("mesh-node-a-2", corev1.PodRunning) }, 3, true}, // and no further
+		{func() { pod("mesh-node-a-3", corev1.PodRunning) }, 3, true}, // and no further
 	}
 	for i, s := range steps {
 		s.begins()

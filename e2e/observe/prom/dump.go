@@ -85,12 +85,13 @@ func (c *Client) all(ctx context.Context, after, until time.Time) (model.Matrix,
 	const selector = `{__name__=~"x0tta6bl4_.+|ALERTS|ALERTS_FOR_STATE|chaos_.+|up"}`
 	known := map[model.Fingerprint]*model.SampleStream{}
 	var series model.Matrix
+	after, until = after.Truncate(time.Millisecond), until.Truncate(time.Millisecond) // finer, a query cannot say it
 	for from := after; from.Before(until); from = from.Add(dumpStep) {
 		to := from.Add(dumpStep)
 		if to.After(until) {
 			to = until
 		}
-		query := fmt.Sprintf("%s[%dms]", selector, max(to.Sub(from).Milliseconds(), 1))
+		query := fmt.Sprintf("%s[%dms]", selector, to.Sub(from).Milliseconds())
 		value, _, _, err := c.api.API.Query(ctx, query, to) // no criterion asks this
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", query, err)
