@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -245,6 +246,17 @@ func OneMore(rates map[string]float64, w prom.Window) map[string]float64 {
 		granted[pair] = r + 1/w.End.Sub(w.Start).Seconds()
 	}
 	return granted
+}
+
+// Usual caps each rate of a pair at what half of all pairs have: all verify as often, and in a short baseline one verification
+// that fell on this side of an edge by chance makes more of a rate than the bar leaves.
+func Usual(rates map[string]float64) map[string]float64 {
+	all := slices.Sorted(maps.Values(rates))
+	usual := map[string]float64{}
+	for pair, r := range rates {
+		usual[pair] = min(r, all[(len(all)-1)/2])
+	}
+	return usual
 }
 
 // ByNode adds up the rates of pairs, "a→b", by the node that verifies, a.
