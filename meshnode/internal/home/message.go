@@ -86,15 +86,21 @@ func (a asked) due(now time.Time) bool { return now.Sub(a.at) >= a.wait }
 // again is what holds after it was sent once more. An answer that cannot have come yet is not missing: to
 // send again before it can would double what goes over a slow link, which makes it slower.
 func (a asked) again(now time.Time, answer time.Duration) asked {
-	least := patience(answer)
+	return a.within(now, answer, resendFar)
+}
+
+// within is again with another bound on the first wait.
+func (a asked) within(now time.Time, answer, most time.Duration) asked {
+	least := min(expected(answer), most)
 	return asked{now, min(max(least, 2*a.wait), max(resendMax, least))}
 }
 
 // patience is how long an answer that is expected after some time is waited for. It is bounded: what a peer's echoes say
 // of the way to it may be a lie, or old, and a client's operation has to stand the loss of two messages.
-func patience(answer time.Duration) time.Duration {
-	return min(max(resend, answer+answer/4), resendFar)
-}
+func patience(answer time.Duration) time.Duration { return min(expected(answer), resendFar) }
+
+// expected is when an answer should have come that takes some time.
+func expected(answer time.Duration) time.Duration { return max(resend, answer+answer/4) }
 
 var errMessage = errors.New("home: malformed message")
 

@@ -126,7 +126,7 @@ func (t *Table) step(now time.Time, o *operation, out *Output) {
 		if o.sentTo != home {
 			o.sentTo, o.sent = home, asked{}
 		}
-		o.sent = o.sent.again(now, 2*t.view.RTT[home]) // the home asks others first, which are as far
+		o.sent = o.sent.within(now, 2*t.view.RTT[home], requestFar) // the home asks others first, which are as far
 		m := &message{Kind: request, ID: o.ID, Ticket: o.ticket, Op: o.Op, Body: o.Body, Match: o.Match}
 		if e := t.entries[o.ID]; e != nil {
 			m.Ballot = e.promised

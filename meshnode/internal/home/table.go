@@ -32,6 +32,8 @@ const (
 	resendMax = 400 * time.Millisecond
 	// resendFar bounds the first wait where answers take long.
 	resendFar = 600 * time.Millisecond
+	// requestFar is the same of a request to a home, which asks others before it answers: half of the time that there is.
+	requestFar = OpTimeout / 2
 	// repair is the time after which a peer that lacks a state gets it again.
 	repair = 500 * time.Millisecond
 	// resume is how long after a peer came within reach a node waits before it
@@ -100,7 +102,7 @@ type Table struct {
 	grown   time.Time // when a peer last came within reach
 	entries map[string]*entry
 	ops     map[uint64]*operation
-	tickets uint64
+	tickets uint64               // the last one; another life's are lower
 	moved   map[string]time.Time // homes that are lost, and since when
 	handed  map[string]handed    // sessions to claim
 	queue   []string             // ids to claim
@@ -124,7 +126,7 @@ func New(now time.Time, self string, l Limits) *Table {
 		l.Idle = 10 * time.Minute
 	}
 	return &Table{
-		self: self, limits: l, started: now, blank: true, live: map[string]bool{}, entries: map[string]*entry{},
+		self: self, limits: l, started: now, tickets: uint64(now.UnixNano()), blank: true, live: map[string]bool{}, entries: map[string]*entry{},
 		ops: map[uint64]*operation{}, moved: map[string]time.Time{}, handed: map[string]handed{}, recoveries: map[string]*recovery{},
 	}
 }

@@ -517,3 +517,139 @@ func TestYield(t *testing.T) {
 		}
 	}
 }
+
+// lead5 is a home a of a session that the other four hold, with round trips to them.
+func lead5(t *testing.T, rtt time.Duration) (s *sim, home *simNode, sid string) {
+	t.Helper()
+	s = mesh(t, true)
+	n := homedAt("a")
+	s.create(n)
+	home, sid = s.nodes["a"], id(n)
+	v := home.view
+	v.RTT = map[string]time.Duration{}
+	for _, p := range v.Members {
+		v.RTT[p] = rtt
+	}
+	home.SetView(s.now, v)
+	return s, home, sid
+}
+
+// take lets a node receive a message.
+func take(t *testing.T, n *simNode, now time.Time, from string, payload []byte) Output {
+	t.Helper()
+	out, err := n.Receive(now, from, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// acks are what peers answer to proposals.
+func acks(t *testing.T, sent []Outgoing) (answers []*message, from []string) {
+	t.Helper()
+	for _, o := range sent {
+		m, err := decode(o.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Kind == propose {
+			answers = append(answers, &message{Kind: accepted, ID: m.ID, Ballot: m.Ballot, Round: m.Round, Highest: m.Ballot})
+			from = append(from, o.To)
+		}
+	}
+	return answers, from
+}
+
+// TestAReadAsksAsManyAsItNeeds: two of four peers are asked whether the home is that still. Where one does not answer in time the
+// others are asked as well, and an update is told to all.
+func TestAReadAsksAsManyAsItNeeds(t *testing.T) {
+	s, home, id := lead5(t, 0)
+	_, out := home.Do(s.now, Request{Op: Read, ID: id})
+	answers, from := acks(t, out.Send)
+	if len(answers) != 2 {
+		t.Fatalf("asked %v", from)
+	}
+	if out := take(t, home, s.now.Add(time.Millisecond), from[0], answers[0].encode()); len(out.Done) > 0 {
+		t.Fatal("answered with two of five")
+	}
+	if out := home.Tick(s.now.Add(Tick)); len(out.Send) > 0 {
+		t.Errorf("%d messages before an answer can be missing", len(out.Send))
+	}
+	late := s.now.Add(2 * Tick)
+	answers, from = acks(t, home.Tick(late).Send)
+	if len(answers) != 3 {
+		t.Fatalf("then asked %v", from)
+	}
+	if out := take(t, home, late, from[2], answers[2].encode()); len(out.Done) != 1 || out.Done[0].Code != Done {
+		t.Errorf("with a majority: %+v", out.Done)
+	}
+	_, out = home.Do(late, Request{Op: Update, ID: id, Body: []byte("x")})
+	if _, told := acks(t, out.Send); len(told) != 4 {
+		t.Errorf("an update is told to %v", told)
+	}
+}
+
+// TestReadsAreSharedAmongPeers: those that are asked differ from session to session; one that is slow is asked by none.
+func TestReadsAreSharedAmongPeers(t *testing.T) {
+	s := mesh(t, true)
+	home := s.nodes["a"]
+	v := home.view
+	v.RTT = map[string]time.Duration{"c": 400 * time.Millisecond}
+	home.SetView(s.now, v)
+	asked := map[string]int{}
+	for n := range 60 {
+		for _, p := range home.nearest(id(n))[:2] {
+			asked[p]++
+		}
+	}
+	if asked["c"] > 0 || asked["b"] < 20 || asked["d"] < 20 || asked["e"] < 20 {
+		t.Errorf("asked %v", asked)
+	}
+}
+
+// TestARepeatedRequestIsAnsweredAgain: a request that comes once more after its answer left is answered from memory: peers are not
+// asked again, and what was read then is the answer. Later it is an operation like any other.
+func TestARepeatedRequestIsAnsweredAgain(t *testing.T) {
+	s, home, id := lead5(t, 400*time.Millisecond)
+	ask := (&message{Kind: request, ID: id, Ticket: 7, Op: Read}).encode()
+	answers, from := acks(t, take(t, home, s.now, "b", ask).Send)
+	var said []Outgoing
+	for i, a := range answers {
+		said = append(said, take(t, home, s.now.Add(time.Millisecond), from[i], a.encode()).Send...)
+	}
+	if len(said) != 1 || said[0].To != "b" {
+		t.Fatalf("answered %v", said)
+	}
+	again := take(t, home, s.now.Add(OpTimeout/2), "b", ask).Send
+	if len(again) != 1 || again[0].To != "b" || string(again[0].Payload) != string(said[0].Payload) {
+		t.Errorf("asked again it says %v, want %v", again, said)
+	}
+	if other := take(t, home, s.now.Add(OpTimeout/2), "c", ask).Send; len(other) != 2 {
+		t.Errorf("another node's request of that number: %d messages", len(other))
+	}
+	if late, _ := acks(t, take(t, home, s.now.Add(4*OpTimeout), "b", ask).Send); len(late) == 0 {
+		t.Error("remembered for ever")
+	}
+}
+
+// TestARequestToAFarHomeIsSentOnce: the home asks others, so an answer takes two round trips.
+func TestARequestToAFarHomeIsSentOnce(t *testing.T) {
+	s, _, id := lead5(t, 0)
+	b := s.nodes["b"]
+	v := b.view
+	v.RTT = map[string]time.Duration{"a": 350 * time.Millisecond}
+	b.SetView(s.now, v)
+	_, out := b.Do(s.now, Request{Op: Read, ID: id})
+	if len(out.Send) != 1 || out.Send[0].To != "a" {
+		t.Fatalf("sent %v", out.Send)
+	}
+	for after := Tick; after < OpTimeout; after += Tick {
+		want := 0
+		if after == 900*time.Millisecond { // 2.5 times the round trip is 875 ms
+			want = 1
+		}
+		if sent := len(b.Tick(s.now.Add(after)).Send); sent != want {
+			t.Errorf("after %v: %d messages, want %d", after, sent, want)
+		}
+	}
+}

@@ -34,7 +34,6 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies 
 	defer cancel()
 	check := time.NewTicker(checkPeers)
 	defer check.Stop()
-	var pushed time.Time
 	for {
 		reachable := r.peers.Reachable()
 		others, news := r.holders(w)
@@ -46,12 +45,10 @@ func (r *Replicator) Accept(ctx context.Context, id string, body []byte, copies 
 		if len(holders) >= need {
 			return rec, holders, nil
 		}
-		if now := time.Now(); now.Sub(pushed) >= pushAgain {
-			pushed = now
-			for _, p := range reachable {
-				if !slices.Contains(others, p) {
-					r.push(p, r.packed(p, rec), 0)
-				}
+		now := time.Now()
+		for _, p := range reachable {
+			if !slices.Contains(others, p) && r.due(now, p, pos) {
+				r.push(p, r.packed(p, rec), 0)
 			}
 		}
 		select {
@@ -102,9 +99,19 @@ func (r *Replicator) packed(peer string, rec Record) *Record {
 	return &rec
 }
 
+// due tells whether a record is to be sent to a peer.
+func (r *Replicator) due(now time.Time, peer string, p position) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.flights.due(now, peer, p)
+}
+
 // push sends a record to a peer. Sending may fail or be lost: what is pushed
 // and not confirmed is repaired by vectors.
 func (r *Replicator) push(peer string, rec *Record, flags byte) {
+	r.mu.Lock()
+	r.flights.left(time.Now(), peer, rec.position())
+	r.mu.Unlock()
 	messages, err := encodeRecord(rec, rand.Uint64(), flags)
 	if err != nil {
 		r.logger.Error("record cannot be sent", "error", err)

@@ -29,8 +29,7 @@ const (
 	// client's retry budget of 2 s, and between two looks at who is reachable, so that
 	// it is never open which of them comes first.
 	AcceptTimeout = 1790 * time.Millisecond
-	// pushAgain is the time after which a record that no one holds yet is sent
-	// again.
+	// pushAgain is the time after which a record that was not confirmed is sent again, where confirmations take less.
 	pushAgain = 250 * time.Millisecond
 	// checkPeers is how often Accept looks whether anyone is reachable.
 	checkPeers = 50 * time.Millisecond
@@ -80,6 +79,7 @@ type Replicator struct {
 	waits     map[position]*wait
 	has       map[string]certificateID // by peer: whose certificate it has, of the record that it confirmed last
 	lacks     map[string]*lack         // by peer
+	flights   flights
 	strangers strangers
 	draining  func(peer string, s *summary) // told what peers hold, while Drain waits
 }
@@ -103,7 +103,7 @@ func NewReplicator(s *Store, p Peers, replicated func(int), logger *slog.Logger)
 	return &Replicator{
 		store: s, peers: p, logger: logger, replicated: replicated, chance: rand.IntN,
 		inbox: make(chan inbound, inbox), sync: make(chan string, inbox), waits: make(map[position]*wait), lacks: make(map[string]*lack),
-		level: make(map[string]bool), has: make(map[string]certificateID),
+		level: make(map[string]bool), has: make(map[string]certificateID), flights: newFlights(),
 	}
 }
 
@@ -176,6 +176,9 @@ func (r *Replicator) Run(ctx context.Context) {
 			r.sendVector(p, r.question())
 		case <-every.C:
 			r.convict()
+			r.mu.Lock()
+			r.flights.forget(time.Now())
+			r.mu.Unlock()
 			peers := r.peers.Reachable()
 			switch {
 			case len(peers) > 0:
@@ -282,6 +285,7 @@ func (r *Replicator) confirm(peer string, p position, d digest) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.flights.landed(time.Now(), peer, p)
 	if err == nil {
 		r.has[peer] = signer
 	}
@@ -299,6 +303,7 @@ func (r *Replicator) answer(peer string, s *summary, flags byte, lacks bool) err
 	if err != nil {
 		return err
 	}
+	missing = r.withoutComing(peer, missing)
 	for i := range missing {
 		var f byte
 		if i == len(missing)-1 {
@@ -310,4 +315,12 @@ func (r *Replicator) answer(peer string, s *summary, flags byte, lacks bool) err
 		r.sendVector(peer, 0)
 	}
 	return nil
+}
+
+// withoutComing leaves out the records that are on their way to a peer.
+func (r *Replicator) withoutComing(peer string, records []Record) []Record {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(records, func(rec Record) bool { return r.flights.coming(now, peer, rec.position()) })
 }

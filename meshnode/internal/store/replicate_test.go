@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type web struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
 	loss  float64
+	delay time.Duration // of a message; 0: 1 ms
 	cut   map[[2]string]bool
 	nodes map[string]*Replicator
 	stop  map[string]func()
@@ -41,7 +43,7 @@ func (e end) Send(peer string, t frame.Type, payload []byte) error {
 		return nil
 	}
 	to, p := e.w.nodes[peer], slices.Clone(payload)
-	time.AfterFunc(time.Millisecond, func() { to.Receive(e.name, t, p) })
+	time.AfterFunc(cmp.Or(e.w.delay, time.Millisecond), func() { to.Receive(e.name, t, p) })
 	return nil
 }
 
