@@ -160,7 +160,7 @@ images: runner ## pull or build every image
 
 .PHONY: doctor
 doctor: runner ## say what keeps the suite from running in a cluster, and what mends it (KUBECONFIG=file; or that of cluster-up)
-	@.bin/e2e doctor $(if $(KUBECONFIG),-kubeconfig '$(KUBECONFIG)')
+	@.bin/e2e doctor $(if $(findstring command line,$(origin KUBECONFIG)),-kubeconfig '$(KUBECONFIG)')
 
 .PHONY: cluster-up
 cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-server, and leave it

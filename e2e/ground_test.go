@@ -61,6 +61,14 @@ func newGround(ctx context.Context) (*ground, error) {
 		suite.usage = err
 		return g, err
 	}
+	if err == nil {
+		g.prom, err = prom.New(c.Config, c.Prometheus)
+	}
+	if err == nil && !c.Created && inLane() == "" {
+		if suite.usage = examine(ctx, g); suite.usage != nil { // before a run leaves anything
+			return g, suite.usage
+		}
+	}
 	if suite.dir = inLane(); suite.dir == "" {
 		var dirErr error
 		suite.dir, dirErr = report.NewDir(suite.options.artifacts, suite.started)
@@ -68,15 +76,6 @@ func newGround(ctx context.Context) (*ground, error) {
 	}
 	if err != nil {
 		return g, err
-	}
-	if g.prom, err = prom.New(c.Config, c.Prometheus); err != nil {
-		return g, err
-	}
-	if !c.Created && inLane() == "" {
-		if err := examine(ctx, g); err != nil {
-			suite.usage = err
-			return g, err
-		}
 	}
 	if err := g.prom.Ready(ctx); err != nil || inLane() != "" { // who has made the lanes has done the rest
 		return g, err
@@ -102,7 +101,8 @@ func newGround(ctx context.Context) (*ground, error) {
 
 // examine has a cluster that was there looked at before anything is deployed in it.
 func examine(ctx context.Context, g *ground) error {
-	found := doctor.Examine(ctx, doctor.New(g.cluster, g.prom.Unrecorded(), suite.options.manifests))
+	say := func(line string) { fmt.Fprintln(os.Stderr, line) }
+	found := doctor.Await(ctx, doctor.New(g.cluster, g.prom.Unrecorded(), suite.options.manifests), say)
 	for _, f := range found {
 		fmt.Fprintln(os.Stderr, f)
 	}

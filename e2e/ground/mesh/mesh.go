@@ -15,7 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -344,8 +346,8 @@ func (m *Mesh) stop(ctx context.Context) error {
 func (m *Mesh) Delete(ctx context.Context) error {
 	owned := client.MatchingLabels{OwnerLabel: m.Namespace}
 	if err := errors.Join(
-		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRoleBinding{}, owned),
-		m.client.DeleteAllOf(ctx, &rbacv1.ClusterRole{}, owned),
+		m.deleteEach(ctx, &rbacv1.ClusterRoleBindingList{}, owned),
+		m.deleteEach(ctx, &rbacv1.ClusterRoleList{}, owned),
 		m.stop(ctx),
 	); err != nil {
 		return fmt.Errorf("delete the mesh in %s: %w", m.Namespace, err)
@@ -364,6 +366,20 @@ func (m *Mesh) Delete(ctx context.Context) error {
 		return fmt.Errorf("namespace %s does not go away: %s", m.Namespace, why)
 	}
 	return err
+}
+
+// deleteEach removes what has such labels by its names: who may remove a collection may remove those of others by a slip.
+func (m *Mesh) deleteEach(ctx context.Context, list client.ObjectList, owned client.MatchingLabels) error {
+	if err := m.client.List(ctx, list, owned); err != nil {
+		return err
+	}
+	return meta.EachListItem(list, func(o runtime.Object) error {
+		c, ok := o.(client.Object)
+		if !ok {
+			return fmt.Errorf("a %T in a %T", o, list)
+		}
+		return client.IgnoreNotFound(m.client.Delete(ctx, c))
+	})
 }
 
 // awaitNoPods gives pods a little time to go. Those that do not are left to the

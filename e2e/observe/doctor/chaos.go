@@ -42,18 +42,23 @@ func chaosMesh(ctx context.Context, c *Cluster) ([]Finding, error) {
 	if err != nil || absent == len(needed) {
 		return found, err
 	}
-	for _, look := range []func(context.Context, *Cluster) ([]Finding, error){controllersReady, daemonsReady} {
-		more, err := look(ctx, c)
-		found = append(found, more...)
-		if err != nil {
-			return found, err
-		}
+	deployments, err := controllersOf(ctx, c)
+	if err != nil {
+		return found, err
 	}
-	if len(found) > 0 {
-		return found, nil // who is not there admits nothing
+	if len(deployments) == 0 {
+		return append(found, fatal(installChaosMesh, "Chaos Mesh's kinds are here, but no Deployment of its controllers")), nil
+	}
+	for _, d := range deployments {
+		found = append(found, controllersReady(d)...)
+	}
+	more, err := daemonsReady(ctx, c)
+	if found = append(found, more...); err != nil || Fatal(found) {
+		return found, err // who is not there admits nothing
 	}
 	if err := fault.Admitted(ctx, c.Client); err != nil {
-		found = append(found, fatal("kubectl -n chaos-mesh logs deployment/chaos-controller-manager", "Chaos Mesh's webhooks admit no object: %v", err))
+		d := deployments[0]
+		found = append(found, passing(fmt.Sprintf("kubectl -n %s logs deployment/%s", d.Namespace, d.Name), "Chaos Mesh's webhooks admit no object: %v", err))
 	}
 	return found, nil
 }
@@ -162,40 +167,43 @@ func wordless(v any) any {
 	}
 }
 
-// controllersReady looks at Chaos Mesh's controllers, and at the namespaces that they are set to serve.
-func controllersReady(ctx context.Context, c *Cluster) ([]Finding, error) {
-	l, err := c.Kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/part-of=chaos-mesh," + componentLabel + "=" + controllers})
+// scopeVariable says whether controllers serve more than a namespace of their own. Chaos Mesh's chart always sets it.
+const scopeVariable = "CLUSTER_SCOPED"
+
+// controllersOf lists the Deployments of Chaos Mesh's controllers, whatever name its chart was given.
+func controllersOf(ctx context.Context, c *Cluster) ([]appsv1.Deployment, error) {
+	l, err := c.Kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{LabelSelector: componentLabel + "=" + controllers})
 	if err != nil {
 		return nil, err
 	}
-	if len(l.Items) == 0 {
-		return []Finding{fatal(installChaosMesh, "Chaos Mesh's kinds are here, but no Deployment of its controllers")}, nil
-	}
-	var found []Finding
-	for _, d := range l.Items {
-		where := fmt.Sprintf("-n %s deployment/%s", d.Namespace, d.Name)
-		if !available(d) {
-			found = append(found, fatal("kubectl describe "+where, "Chaos Mesh's controllers are not ready: %d of %d pods are", d.Status.AvailableReplicas, mesh.Replicas(d.Spec.Replicas)))
-		}
-		if setting(d, "ENABLE_FILTER_NAMESPACE") == "true" {
-			found = append(found, fatal("kubectl set env "+where+" ENABLE_FILTER_NAMESPACE=false",
-				"Chaos Mesh serves only namespaces that an annotation allows, and each scenario makes one of its own"))
-		}
-		if setting(d, "CLUSTER_SCOPED") == "false" {
-			found = append(found, fatal("helm upgrade chaos-mesh chaos-mesh/chaos-mesh --namespace "+d.Namespace+" --reuse-values --set clusterScoped=true",
-				"Chaos Mesh serves only namespace %s, and each scenario makes one of its own", setting(d, "TARGET_NAMESPACE")))
-		}
-	}
-	return found, nil
+	return slices.DeleteFunc(l.Items, func(d appsv1.Deployment) bool {
+		return d.Labels["app.kubernetes.io/part-of"] != "chaos-mesh" && setting(d, scopeVariable) == ""
+	}), nil
 }
 
-func available(d appsv1.Deployment) bool {
-	return d.Status.ObservedGeneration >= d.Generation && d.Status.AvailableReplicas >= max(1, mesh.Replicas(d.Spec.Replicas))
+// controllersReady looks at Chaos Mesh's controllers, and at the namespaces that they are set to serve.
+func controllersReady(d appsv1.Deployment) (found []Finding) {
+	where := fmt.Sprintf("-n %s deployment/%s", d.Namespace, d.Name)
+	switch has, wants := d.Status.AvailableReplicas, mesh.Replicas(d.Spec.Replicas); {
+	case has == 0:
+		found = append(found, passing("kubectl describe "+where, "Chaos Mesh's controllers are not ready: 0 of %d pods are", wants))
+	case has < wants:
+		found = append(found, note("kubectl describe "+where, "of Chaos Mesh's controllers %d of %d pods are ready", has, wants))
+	}
+	if setting(d, "ENABLE_FILTER_NAMESPACE") == "true" {
+		found = append(found, fatal("kubectl set env "+where+" ENABLE_FILTER_NAMESPACE=false",
+			"Chaos Mesh serves only namespaces that an annotation allows, and each scenario makes one of its own"))
+	}
+	if setting(d, scopeVariable) == "false" {
+		found = append(found, fatal("helm upgrade chaos-mesh chaos-mesh/chaos-mesh --namespace "+d.Namespace+" --reuse-values --set clusterScoped=true",
+			"Chaos Mesh serves only namespace %s, and each scenario makes one of its own", setting(d, "TARGET_NAMESPACE")))
+	}
+	return found
 }
 
-// setting is the value of an environment variable of a Deployment's first container.
+// setting is the value of an environment variable of a Deployment's pods.
 func setting(d appsv1.Deployment, name string) string {
-	for _, container := range d.Spec.Template.Spec.Containers[:min(1, len(d.Spec.Template.Spec.Containers))] {
+	for _, container := range d.Spec.Template.Spec.Containers {
 		for _, e := range container.Env {
 			if e.Name == name {
 				return e.Value
@@ -205,8 +213,9 @@ func setting(d appsv1.Deployment, name string) string {
 	return ""
 }
 
-// daemonsReady looks for a ready daemon on each machine that a node of the mesh may come to.
-func daemonsReady(ctx context.Context, c *Cluster) ([]Finding, error) {
+// daemonsReady looks for a ready daemon on each machine that a node of the mesh may come to, and whether it is set to the
+// container runtime there.
+func daemonsReady(ctx context.Context, c *Cluster) (found []Finding, err error) {
 	usable, err := usableMachines(ctx, c)
 	if err != nil {
 		return nil, err
@@ -217,24 +226,62 @@ func daemonsReady(ctx context.Context, c *Cluster) ([]Finding, error) {
 	}
 	var without []string
 	for _, m := range usable {
-		if !served(m.Name) {
+		d := served(m.Name)
+		if d == nil {
 			without = append(without, m.Name)
+			continue
+		}
+		set, runs := flagOf(*d, "--runtime"), runtimeOf(m)
+		if socket, known := sockets[runs]; known && set != "" && set != runs {
+			found = append(found, fatal(fmt.Sprintf("helm upgrade chaos-mesh chaos-mesh/chaos-mesh --namespace %s --reuse-values --set chaosDaemon.runtime=%s,chaosDaemon.socketPath=%s", d.Namespace, runs, socket),
+				"%s: containers are run by %s there, and the daemon of Chaos Mesh is set to %s: nothing can be injected", m.Name, runs, set))
 		}
 	}
-	if len(without) == 0 {
-		return nil, nil
+	if len(without) > 0 {
+		found = append(found, passing("kubectl get pods -A -o wide -l "+componentLabel+"="+daemon, "no daemon of Chaos Mesh is ready on %s", strings.Join(without, ", ")))
 	}
-	return []Finding{fatal("kubectl get pods -A -o wide -l "+componentLabel+"="+daemon, "no daemon of Chaos Mesh is ready on %s", strings.Join(without, ", "))}, nil
+	return found, nil
 }
 
-// readyDaemons tells of a machine whether a daemon is ready there.
-func readyDaemons(ctx context.Context, c *Cluster) (func(machine string) bool, error) {
+// sockets are where the runtimes listen that Chaos Mesh knows, by the names that it gives them.
+var sockets = map[string]string{
+	"containerd": "/run/containerd/containerd.sock", "docker": "/var/run/docker.sock", "crio": "/var/run/crio/crio.sock",
+}
+
+// runtimeOf is what runs the containers of a machine, as Chaos Mesh names it.
+func runtimeOf(m corev1.Node) string {
+	name, _, _ := strings.Cut(m.Status.NodeInfo.ContainerRuntimeVersion, "://")
+	return strings.ReplaceAll(name, "-", "") // cri-o
+}
+
+// flagOf is the value of a flag that a pod's first command is given; none where it is not.
+func flagOf(p corev1.Pod, flag string) string {
+	for _, container := range p.Spec.Containers {
+		words := slices.Concat(container.Command, container.Args)
+		for i, w := range words {
+			if value, ok := strings.CutPrefix(w, flag+"="); ok {
+				return value
+			}
+			if w == flag && i+1 < len(words) {
+				return words[i+1]
+			}
+		}
+	}
+	return ""
+}
+
+// readyDaemons tells which daemon of Chaos Mesh is ready on a machine.
+func readyDaemons(ctx context.Context, c *Cluster) (func(machine string) *corev1.Pod, error) {
 	l, err := c.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: componentLabel + "=" + daemon})
 	if err != nil {
 		return nil, err
 	}
-	return func(machine string) bool {
-		return slices.ContainsFunc(l.Items, func(p corev1.Pod) bool { return p.Spec.NodeName == machine && fault.Ready(p) })
+	return func(machine string) *corev1.Pod {
+		i := slices.IndexFunc(l.Items, func(p corev1.Pod) bool { return p.Spec.NodeName == machine && fault.Ready(p) })
+		if i < 0 {
+			return nil
+		}
+		return &l.Items[i]
 	}, nil
 }
 
@@ -258,7 +305,7 @@ func aggregated(ctx context.Context, c *Cluster) ([]Finding, error) {
 		}
 		for _, v := range conditions {
 			if v, ok := v.(map[string]any); ok && v["type"] == "Available" && v["status"] != "True" {
-				found = append(found, fatal("kubectl describe apiservice "+s.GetName(),
+				found = append(found, passing("kubectl describe apiservice "+s.GetName(),
 					"the aggregated API %s does not answer (%v), and no namespace can be removed until it does", s.GetName(), v["reason"]))
 			}
 		}

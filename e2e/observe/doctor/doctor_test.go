@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
@@ -49,9 +52,10 @@ type world struct {
 	denied      string                                // a right, as verb resource
 	admits      error
 	level       string // what new namespaces get; empty: what they ask for
+	refuses     error  // pods
 	config      string // of Prometheus; empty: there is none
-	targets     []string
 	alerts      []string
+	evaluated   float64 // seconds between two looks at them
 }
 
 const container = `types
@@ -84,18 +88,22 @@ var definitions = sync.OnceValues(func() (map[string]*unstructured.Unstructured,
 // sound is a world without a defect.
 func sound(t *testing.T) *world {
 	t.Helper()
-	w := &world{says: container, targets: []string{"http://10.0.0.1/metrics", "http://10.0.0.2/metrics"}}
+	w := &world{says: container, evaluated: 1}
 	yes := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
 	for _, name := range []string{"one", "two"} {
 		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		n.Status.NodeInfo.KernelVersion = "6.1.0-44-amd64"
+		n.Status.NodeInfo = corev1.NodeSystemInfo{
+			KernelVersion: "6.1.0-44-amd64", OperatingSystem: "linux", Architecture: goruntime.GOARCH, ContainerRuntimeVersion: "containerd://2.1.4",
+		}
 		for _, i := range []string{"meshnode", "meshchaos", "probe"} {
 			n.Status.Images = append(n.Status.Images, corev1.ContainerImage{Names: []string{"docker.io/x0tta6bl4/" + i + ":dev"}})
 		}
 		w.machines = append(w.machines, n)
 		w.daemons = append(w.daemons, corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "chaos-daemon-" + name, Namespace: "chaos-mesh", Labels: map[string]string{componentLabel: daemon}},
-			Spec:       corev1.PodSpec{NodeName: name, Containers: []corev1.Container{{Name: daemon}}}, Status: yes,
+			Spec: corev1.PodSpec{NodeName: name, Containers: []corev1.Container{
+				{Name: daemon, Command: []string{"chaos-daemon", "--runtime", "containerd", "--http-port", "31766"}},
+			}}, Status: yes,
 		})
 	}
 	control := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "control-plane"}}
@@ -205,6 +213,9 @@ func (w *world) cluster(t *testing.T) *Cluster {
 		}
 		return true, n, nil
 	})
+	kube.PrependReactor("create", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
+		return true, &corev1.Pod{}, w.refuses
+	})
 	return &Cluster{
 		Kube: kube, Client: c, Exec: w, Prometheus: w.prometheus(t), Mesh: must(fs.Sub(manifests.Mesh, "mesh")),
 		Images: []string{"x0tta6bl4/probe:dev"},
@@ -230,19 +241,13 @@ func (w *world) prometheus(t *testing.T) promv1.API {
 			data = map[string]string{"version": "3"}
 		case strings.HasSuffix(r.URL.Path, "/status/config"):
 			data = map[string]string{"yaml": w.config}
-		case strings.HasSuffix(r.URL.Path, "/targets"):
-			var active []map[string]any
-			for _, u := range w.targets {
-				active = append(active, map[string]any{"scrapeUrl": u, "scrapePool": "pods", "labels": map[string]string{}, "health": "up", "lastScrape": time.Now()})
-			}
-			data = map[string]any{"activeTargets": active, "droppedTargets": []any{}}
 		case strings.HasSuffix(r.URL.Path, "/rules"):
 			var rules []map[string]any
 			for _, a := range w.alerts {
 				rules = append(rules, map[string]any{"type": "alerting", "name": a, "query": "vector(1)", "health": "ok", "state": "inactive",
 					"duration": 0, "labels": map[string]string{}, "annotations": map[string]string{}, "alerts": []any{}, "lastEvaluation": time.Now()})
 			}
-			data = map[string]any{"groups": []any{map[string]any{"name": "mesh", "file": "rules.yml", "interval": 1, "rules": rules}}}
+			data = map[string]any{"groups": []any{map[string]any{"name": "mesh", "file": "rules.yml", "interval": w.evaluated, "rules": rules}}}
 		}
 		if err := json.NewEncoder(rw).Encode(map[string]any{"status": "success", "data": data}); err != nil {
 			t.Error(err)
@@ -290,6 +295,7 @@ func TestEachDefectIsFound(t *testing.T) {
 			}
 		}
 	}
+	of := regexp.MustCompile(`^(one|two): |(StatefulSet|Deployment) \S+|clock [0-9.]+`)
 	for name, c := range map[string]struct {
 		spoil func(*world)
 		fatal bool
@@ -299,11 +305,21 @@ func TestEachDefectIsFound(t *testing.T) {
 		"sound": {func(*world) {}, false, "", ""},
 		"Chaos Mesh is absent": {func(w *world) { w.kinds, w.daemons, w.controllers.Labels = nil, nil, nil },
 			true, "Chaos Mesh is not installed", "helm install"},
-		"a kind is absent":              {func(w *world) { delete(w.kinds, "iochaos") }, true, "has no iochaos", "crds.yaml"},
-		"another definition of a kind":  {anotherSchema("timechaos", map[string]any{"minProperties": int64(1)}), false, "timechaos differ", "crds.yaml"},
-		"only other words":              {anotherSchema("timechaos", map[string]any{"description": "other words"}), false, "", ""},
-		"a namespace filter":            {func(w *world) { w.controllers.Spec.Template.Spec.Containers[0].Env[2].Value = "true" }, true, "an annotation allows", "ENABLE_FILTER_NAMESPACE=false"},
-		"one namespace only":            {func(w *world) { w.controllers.Spec.Template.Spec.Containers[0].Env[1].Value = "false" }, true, "serves only namespace chaos-mesh", "clusterScoped=true"},
+		"a kind is absent":             {func(w *world) { delete(w.kinds, "iochaos") }, true, "has no iochaos", "crds.yaml"},
+		"another definition of a kind": {anotherSchema("timechaos", map[string]any{"minProperties": int64(1)}), false, "timechaos differ", "crds.yaml"},
+		"only other words":             {anotherSchema("timechaos", map[string]any{"description": "other words"}), false, "", ""},
+		"a namespace filter":           {func(w *world) { w.controllers.Spec.Template.Spec.Containers[0].Env[2].Value = "true" }, true, "an annotation allows", "ENABLE_FILTER_NAMESPACE=false"},
+		"one namespace only":           {func(w *world) { w.controllers.Spec.Template.Spec.Containers[0].Env[1].Value = "false" }, true, "serves only namespace chaos-mesh", "clusterScoped=true"},
+		"one controller of three":      {func(w *world) { three := int32(3); w.controllers.Spec.Replicas = &three }, false, "1 of 3 pods are ready", "kubectl describe"},
+		"another name for the chart":   {func(w *world) { w.controllers.Labels["app.kubernetes.io/part-of"] = "storm" }, false, "", ""},
+		"controllers of something else": {func(w *world) {
+			w.controllers.Labels["app.kubernetes.io/part-of"], w.controllers.Spec.Template.Spec.Containers[0].Env = "storm", nil
+		}, true, "no Deployment of its controllers", "helm install"},
+		"a daemon for another runtime": {func(w *world) { w.daemons[1].Spec.Containers[0].Command = []string{"chaos-daemon", "--runtime=docker"} }, true,
+			"two: containers are run by containerd there, and the daemon of Chaos Mesh is set to docker", "chaosDaemon.socketPath=/run/containerd/containerd.sock"},
+		"a runtime that is written otherwise": {func(w *world) {
+			w.machines[1].Status.NodeInfo.ContainerRuntimeVersion, w.daemons[1].Spec.Containers[0].Command[2] = "cri-o://1.34.0", "crio"
+		}, false, "", ""},
 		"controllers are not ready":     {func(w *world) { w.controllers.Status.AvailableReplicas = 0 }, true, "0 of 1 pods are", "kubectl describe -n chaos-mesh deployment/chaos-controller-manager"},
 		"a daemon is not ready":         {func(w *world) { w.daemons[1].Status.Conditions = nil }, true, "is ready on two", "kubectl get pods"},
 		"a machine without a daemon":    {func(w *world) { w.daemons = w.daemons[:1] }, true, "is ready on two", "kubectl get pods"},
@@ -313,19 +329,46 @@ func TestEachDefectIsFound(t *testing.T) {
 		"a job that scrapes too rarely": {sub("- job_name: pods\n", "- job_name: pods\n    scrape_interval: 30s\n"), true, "job pods scrapes every 30s", "scrape_interval: 1s"},
 		"Prometheus' default interval":  {sub("scrape_interval: 1s", "query_log_file: x"), true, "scrapes every 1m0s", "scrape_interval: 1s"},
 		"no job for pods":               {sub("_io_scrape]", "_io_probe]"), true, "no job of Prometheus", "job `pods`"},
-		"a job of another namespace":    {sub("- role: pod\n", "- role: pod\n        namespaces: {names: [x]}\n"), true, "no job of Prometheus", "job `pods`"},
-		"no label pod":                  {sub("target_label: pod", "target_label: name"), true, "no label pod", "job `pods`"},
+		"a job by the pods' labels":     {sub("_annotation_prometheus_io_scrape]\n        regex: \"true\"", "_label_app]\n        regex: mesh-.*"), false, "", ""},
+		"a job by other labels":         {sub("_annotation_prometheus_io_scrape]\n        regex: \"true\"", "_label_app]\n        regex: web"), true, "no job of Prometheus", "job `pods`"},
+		"a job that takes all pods":     {sub("regex: \"true\"", "regex: .*"), false, "", ""},
+		"labels by a map": {sub("- source_labels: [__meta_kubernetes_namespace]\n        target_label: namespace",
+			"- regex: __meta_kubernetes_(namespace)\n        action: labelmap"), false, "", ""},
+		"a label with another's value": {sub("[__meta_kubernetes_pod_name]", "[__meta_kubernetes_pod_ip]"), true, "no label pod", "job `pods`"},
+		"a job by every port": {func(w *world) {
+			w.config = strings.ReplaceAll(w.config, "target_label: __address__", "target_label: elsewhere")
+		},
+			false, "too, where there are no metrics", "job `pods`"},
+		"a job by another port":            {sub("$1:$2", "$1:9"), true, "scrapes the mesh's pods at port 9, and not", "job `pods`"},
+		"pods selected at the server":      {sub("- role: pod\n", "- role: pod\n        selectors: [{role: pod, label: app=web}]\n"), true, "no job of Prometheus", "job `pods`"},
+		"no classic histograms":            {sub("always_scrape_classic_histograms: true", "always_scrape_classic_histograms: false"), true, "leaves out the classic ones", "always_scrape"},
+		"no native histograms and classic": {sub("scrape_native_histograms: true\n  always_scrape_classic_histograms: true", "external_labels: {a: b}"), false, "", ""},
+		"a job without classic histograms": {sub("- job_name: pods\n", "- job_name: pods\n    always_scrape_classic_histograms: false\n"), true, "leaves out the classic ones", "always_scrape"},
+		"a job of another namespace":       {sub("- role: pod\n", "- role: pod\n        namespaces: {names: [x]}\n"), true, "no job of Prometheus", "job `pods`"},
+		"no label pod":                     {sub("target_label: pod", "target_label: name"), true, "no label pod", "job `pods`"},
 		"scraping twice by annotation": {func(w *world) {
 			_, job, _ := strings.Cut(w.config, "- job_name: pods")
 			job, _, _ = strings.Cut(job, "- job_name: chaos-mesh")
 			w.config = strings.TrimRight(w.config, "\n") + "\n  - job_name: kubernetes-pods" + strings.TrimRight(job, " ")
 		}, true, "twice, by its jobs pods, kubernetes-pods", "no other"},
-		"scraping twice":           {func(w *world) { w.targets = append(w.targets, w.targets[1]) }, true, "scrapes http://10.0.0.2/metrics 2 times", "no other"},
-		"rules are not seen":       {func(w *world) { w.alerts = w.alerts[1:] }, true, "does not have the alerts PQCVerificationFailureSpike", "rules.yaml"},
-		"metrics-server is absent": {func(w *world) { delete(w.services, "v1beta1.metrics.k8s.io") }, false, "there is no metrics-server", "manifests/metrics-server"},
+		"another job that scrapes other pods twice": {sub("- job_name: pods\n", `- job_name: web
+    kubernetes_sd_configs: [{role: pod}, {role: pod}]
+    relabel_configs: [{source_labels: [__meta_kubernetes_pod_label_app], regex: web, action: keep}]
+  - job_name: pods
+`), false, "", ""},
+		"alerts that are looked at rarely": {func(w *world) { w.evaluated = 30 }, true, "PQCVerificationFailureSpike (every 30s)", "interval: 1s"},
+		"rules are not seen":               {func(w *world) { w.alerts = w.alerts[1:] }, true, "does not have the alerts PQCVerificationFailureSpike", "rules.yaml"},
+		"metrics-server is absent":         {func(w *world) { delete(w.services, "v1beta1.metrics.k8s.io") }, false, "there is no metrics-server", "manifests/metrics-server"},
 		"an aggregated API is down": {func(w *world) {
 			w.services["v1.apps"].Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "False", "reason": "MissingEndpoints"}}}
 		}, true, "v1.apps does not answer (MissingEndpoints)", "kubectl describe apiservice v1.apps"},
+		"pods are refused": {func(w *world) { w.refuses = errors.New("denied by policy:\n  no hostPath") }, false,
+			"would be refused in namespace default: denied by policy: no hostPath", "exception"},
+		"pods are refused in that namespace": {func(w *world) {
+			w.refuses = errors.New(`pods "x" is forbidden: violates PodSecurity "restricted:latest"`)
+		}, false, "", ""},
+		"Windows":                     {func(w *world) { w.machines[1].Status.NodeInfo.OperatingSystem = "windows" }, true, "two: nodes of the mesh may come there, and it runs windows", "kubectl taint node two"},
+		"another architecture":        {func(w *world) { w.machines[1].Status.NodeInfo.Architecture = "s390x" }, false, "two: it is s390x", "made for it"},
 		"pods' security":              {func(w *world) { w.level = "baseline" }, true, `set to "baseline"`, "exception"},
 		"an old kernel":               {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "5.10.0" }, true, "two: ", "newer kernel"},
 		"an old control plane":        {func(w *world) { w.machines[2].Status.NodeInfo.KernelVersion = "4.19.0" }, false, "", ""},
@@ -337,13 +380,14 @@ func TestEachDefectIsFound(t *testing.T) {
 		"the least MTU":               {says("1500", "1280"), false, "", ""},
 		"a clock that is ahead":       {func(w *world) { w.ahead = 3 * time.Second }, true, "3s ahead of", "time service"},
 		"a clock that is behind":      {func(w *world) { w.ahead = -time.Hour }, true, "1h0m0s behind", "time service"},
-		"an answer that is cut short": {says("mtu", "m"), true, "machines cannot be looked at: one: the answer is cut short", "try again"},
+		"an answer that is cut short": {says("mtu", "m"), true, "one: the machine cannot be looked at: the answer is cut short", "try again"},
 		"an image is missing":         {func(w *world) { w.machines[0].Status.Images = w.machines[0].Status.Images[1:] }, true, "one does not have x0tta6bl4/meshnode:dev", "kind load docker-image x0tta6bl4/meshnode:dev"},
 		"images that are not told of": {func(w *world) {
 			w.machines[0].Status.Images = make([]corev1.ContainerImage, told)
 		}, false, "", ""},
-		"no machine":        {func(w *world) { w.machines = w.machines[2:] }, true, "pods can come to no machine", "taints"},
-		"a right is denied": {func(w *world) { w.denied = "create pods/exec" }, true, "jane may not create pods/exec", "--user=jane"},
+		"no image is told of": {func(w *world) { w.machines[0].Status.Images = nil }, false, "", ""},
+		"no machine":          {func(w *world) { w.machines = w.machines[2:] }, true, "pods can come to no machine", "taints"},
+		"a right is denied":   {func(w *world) { w.denied = "create pods/exec" }, true, "jane may not create pods/exec", "--user=jane"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := sound(t)
@@ -355,11 +399,11 @@ func TestEachDefectIsFound(t *testing.T) {
 				}
 				return
 			}
-			about := map[string]bool{} // a defect of both machines is one
+			about := map[string]bool{} // a defect of both machines, or of all sets of pods, is one
 			for _, f := range found {
-				about[strings.NewReplacer("one: ", "", "two: ", "").Replace(f.What)] = true
+				about[of.ReplaceAllString(f.What, "")] = true
 			}
-			if len(about) == 0 || len(found) > 2 {
+			if len(about) != 1 {
 				t.Fatalf("found %d: %v", len(found), found)
 			}
 			f := found[0]
@@ -369,6 +413,79 @@ func TestEachDefectIsFound(t *testing.T) {
 			if strings.Contains(f.String(), "\n") {
 				t.Errorf("more than a line: %q", f)
 			}
+		})
+	}
+}
+
+// TestOneDefectHidesNoOther: what is found does not keep others from being found, and what a user may not look at is told once.
+func TestOneDefectHidesNoOther(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*world)
+		want  []string
+	}{
+		"a machine that cannot be looked at": {func(w *world) {
+			w.says, w.machines[1].Status.NodeInfo.KernelVersion = "", "5.10.0"
+		}, []string{"one: the machine cannot be looked at", "this is 5.10.0", "two: the machine cannot be looked at"}},
+		"a right, and another finding": {func(w *world) {
+			w.denied = "create pods/exec"
+			delete(w.services, "v1beta1.metrics.k8s.io")
+		}, []string{"jane may not create pods/exec", "no metrics-server"}},
+		"a kind that differs, and webhooks": {func(w *world) {
+			w.kinds["iochaos"].Object["spec"] = w.kinds["timechaos"].Object["spec"]
+			w.admits = errors.New("no endpoints available")
+		}, []string{"iochaos differ", "admit no object"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := sound(t)
+			c.spoil(w)
+			found := Examine(t.Context(), w.cluster(t))
+			for _, want := range c.want {
+				if !slices.ContainsFunc(found, func(f Finding) bool { return strings.Contains(f.What, want) }) {
+					t.Errorf("nothing says %q: %v", want, found)
+				}
+			}
+			if len(found) != len(c.want) {
+				t.Errorf("found %d, want %d: %v", len(found), len(c.want), found)
+			}
+		})
+	}
+}
+
+// TestWhatPassesIsWaitedFor: a cluster that is only just coming up is no wrong one; what would not pass is told of at once.
+func TestWhatPassesIsWaitedFor(t *testing.T) {
+	starting, wrong, hint := passing("wait", "no daemon is ready"), fatal("boot another", "an old kernel"), note("mend", "no metrics-server")
+	for name, c := range map[string]struct {
+		at    func(since time.Duration) []Finding
+		takes time.Duration
+		said  int
+		fatal bool
+	}{
+		"sound":             {func(time.Duration) []Finding { return nil }, 0, 0, false},
+		"a note":            {func(time.Duration) []Finding { return []Finding{hint} }, 0, 0, false},
+		"wrong":             {func(time.Duration) []Finding { return []Finding{starting, wrong} }, 0, 0, true},
+		"starting for ever": {func(time.Duration) []Finding { return []Finding{hint, starting} }, passesWithin + looksEvery, 1, true},
+		"started after 12 s": {func(d time.Duration) []Finding {
+			if d < 12*time.Second {
+				return []Finding{starting}
+			}
+			return nil
+		}, 15 * time.Second, 1, false},
+		"wrong after 12 s": {func(d time.Duration) []Finding {
+			if d < 12*time.Second {
+				return []Finding{starting}
+			}
+			return []Finding{wrong}
+		}, 15 * time.Second, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				var said []string
+				found := await(t.Context(), func() []Finding { return c.at(time.Since(begun)) }, func(line string) { said = append(said, line) })
+				if took := time.Since(begun); took != c.takes || Fatal(found) != c.fatal || len(said) != c.said {
+					t.Errorf("after %v %v, said %q; want %v, fatal %t, %d lines", took, found, said, c.takes, c.fatal, c.said)
+				}
+			})
 		})
 	}
 }

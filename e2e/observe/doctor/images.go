@@ -2,22 +2,22 @@ package doctor
 
 import (
 	"context"
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
-
-	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 )
 
 // told is how many images a kubelet tells of at most, unless it is set otherwise (nodeStatusMaxImages). Who tells of so
 // many may have more.
 const told = 50
+
+// own is what the images are called that are made here, and are in no registry.
+const own = "index.docker.io/x0tta6bl4/"
 
 // images looks for the images on each machine, as far as kubelets tell. They tell of a new one after up to a minute.
 func images(ctx context.Context, c *Cluster) ([]Finding, error) {
@@ -35,30 +35,38 @@ func images(ctx context.Context, c *Cluster) ([]Finding, error) {
 			return false, nil
 		}
 		found = missingImages(usable, needed)
-		return len(found) == 0, nil
+		return !Fatal(found), nil
 	})
 	return found, err
 }
 
-func missingImages(machines []corev1.Node, needed []string) (found []Finding) {
+// missingImages finds what machines do not have. An image that was made here is in no registry; another one may be pulled.
+func missingImages(machines []corev1.Node, needed map[string]corev1.PullPolicy) (found []Finding) {
 	for _, m := range machines {
-		if len(m.Status.Images) >= told {
+		if n := len(m.Status.Images); n == 0 || n >= told { // its kubelet tells of none, or not of all
 			continue
 		}
-		var has, lacks []string
+		var has, lacks, pulled []string
 		for _, i := range m.Status.Images {
 			for _, n := range i.Names {
 				has = append(has, whole(n))
 			}
 		}
-		for _, n := range needed {
-			if !slices.Contains(has, whole(n)) {
+		for _, n := range slices.Sorted(maps.Keys(needed)) {
+			switch {
+			case slices.Contains(has, whole(n)):
+			case strings.HasPrefix(whole(n), own) || needed[n] == corev1.PullNever:
 				lacks = append(lacks, n)
+			default:
+				pulled = append(pulled, n)
 			}
 		}
 		if len(lacks) > 0 {
-			found = append(found, fatal("make images, then bring them there: kind load docker-image "+strings.Join(lacks, " "),
+			found = append(found, fatal("make images, and load them there from the engine (in kind: kind load docker-image "+strings.Join(lacks, " ")+"), or push them to a registry and name that in -manifests",
 				"%s does not have %s", m.Name, strings.Join(lacks, ", ")))
+		}
+		if len(pulled) > 0 {
+			found = append(found, note("pull it there beforehand, or wait longer for the first scenario", "%s does not have %s yet", m.Name, strings.Join(pulled, ", ")))
 		}
 	}
 	return found
@@ -73,29 +81,19 @@ func whole(image string) string {
 }
 
 // neededImages are those of the mesh's pods, and further ones.
-func neededImages(ctx context.Context, c *Cluster) ([]string, error) {
-	objects, err := mesh.Load(ctx, c.Mesh, mesh.Documented)
+func neededImages(ctx context.Context, c *Cluster) (map[string]corev1.PullPolicy, error) {
+	all, _, err := workloads(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Clone(c.Images)
-	for _, o := range objects {
-		for _, kind := range []string{"containers", "initContainers"} {
-			list, _, err := unstructured.NestedSlice(o.Object, "spec", "template", "spec", kind)
-			if err != nil {
-				return nil, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
-			}
-			for _, v := range list {
-				if v, ok := v.(map[string]any); ok {
-					image, _, err := unstructured.NestedString(v, "image")
-					if err != nil {
-						return nil, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
-					}
-					all = append(all, image)
-				}
-			}
+	needed := map[string]corev1.PullPolicy{}
+	for _, i := range c.Images {
+		needed[i] = corev1.PullIfNotPresent
+	}
+	for _, w := range all {
+		for _, container := range slices.Concat(w.pod.Spec.InitContainers, w.pod.Spec.Containers) {
+			needed[container.Image] = container.ImagePullPolicy
 		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
+	return needed, nil
 }
