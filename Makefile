@@ -190,7 +190,7 @@ mesh-down: runner ## remove the mesh of mesh-up; the cluster stays until cluster
 generate: ## regenerate committed code: eBPF objects (needs clang), Chaos Mesh's manifests
 	$(GO) generate ./...
 
-# tools of lint that are Go programs: their versions stand in tools/go.mod
+# tools of lint that are Go programs: their versions stand in tools/go.mod, and in tools/actionlint/go.mod
 TOOL = $(GO) tool -modfile=tools/go.mod
 C_FILES = $(shell git ls-files '*.c' '*.h')
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
@@ -204,7 +204,7 @@ lint: ## format, static analysis, names, unchecked errors, dead code, C, scripts
 	@for tool in shellcheck clang-format-14; do command -v $$tool >/dev/null || { echo "$$tool is missing: make deps installs it" >&2; exit 1; }; done
 	shellcheck $(SCRIPTS)
 	clang-format-14 --dry-run --Werror $(C_FILES)
-	$(GO) tool actionlint
+	$(GO) tool -modfile=tools/actionlint/go.mod actionlint
 
 .PHONY: release
 release: ## build what a release publishes into .bin/release: VERSION=vX.Y.Z, which CHANGELOG.md has a section of
