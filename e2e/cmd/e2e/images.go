@@ -110,24 +110,24 @@ func (s *session) withEngine(ctx context.Context, f func(*engine.Engine) error) 
 }
 
 // ensureImages makes the whole set and says which image came from where.
-func (s *session) ensureImages(ctx context.Context, e *engine.Engine) error {
+func (s *session) ensureImages(ctx context.Context, e *engine.Engine) (image.Set, error) {
 	lock, err := engine.Acquire("images")
 	if err != nil {
-		return err
+		return image.Set{}, err
 	}
 	defer lock.Release()
 	store, err := image.Open(s.project, e, s.progress, s.log)
 	if err != nil {
-		return err
+		return image.Set{}, err
 	}
 	set, err := store.Ensure(ctx)
 	if err != nil {
-		return err
+		return set, err
 	}
 	for _, i := range set.Images {
 		s.progress.Printf("  %-8s %s", i.Source, i.Name)
 	}
-	return nil
+	return set, nil
 }
 
 func images(ctx context.Context, _ []string) (int, error) {
@@ -140,7 +140,7 @@ func images(ctx context.Context, _ []string) (int, error) {
 }
 
 // prepare checks and installs what is needed, makes the images, and calls then with the engine still up.
-func (s *session) prepare(ctx context.Context, then func(*engine.Engine) error) error {
+func (s *session) prepare(ctx context.Context, then func(*engine.Engine, image.Set) error) error {
 	if err := host.CheckKernel(); err != nil {
 		return err
 	}
@@ -156,9 +156,10 @@ func (s *session) prepare(ctx context.Context, then func(*engine.Engine) error) 
 		return err
 	}
 	return s.withEngine(ctx, func(e *engine.Engine) error {
-		if err := s.ensureImages(ctx, e); err != nil || then == nil {
+		set, err := s.ensureImages(ctx, e)
+		if err != nil || then == nil {
 			return err
 		}
-		return then(e)
+		return then(e, set)
 	})
 }

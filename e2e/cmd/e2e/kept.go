@@ -8,6 +8,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 )
 
 // makeKept makes the cluster of its own name, which outlives this process, and returns the
@@ -32,7 +33,7 @@ func (s *session) inKept(ctx context.Context, f func(e *engine.Engine, suite str
 	if err := step.End("", s.build(ctx, "test", suite, "-c", "./e2e")); err != nil {
 		return err
 	}
-	return s.prepare(ctx, func(e *engine.Engine) (err error) {
+	return s.prepare(ctx, func(e *engine.Engine, _ image.Set) (err error) {
 		nodes, err := remains.Nodes(ctx, e, remains.Kept())
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 )
 
 // errNoCluster is the error of what needs the cluster that stays.
@@ -27,7 +28,7 @@ func meshUp(ctx context.Context, args []string) (int, error) {
 	}
 	defer s.close()
 	code := 0
-	err = s.prepare(ctx, func(e *engine.Engine) error {
+	err = s.prepare(ctx, func(e *engine.Engine, set image.Set) error {
 		nodes, err := remains.Nodes(ctx, e, remains.Kept())
 		if err != nil {
 			return err
@@ -36,6 +37,8 @@ func meshUp(ctx context.Context, args []string) (int, error) {
 			if code, err = s.makeKept(ctx); err != nil || code != 0 {
 				return err
 			}
+		} else if err := set.Bring(ctx, e, nodes); err != nil { // what was built since it was made
+			return err
 		}
 		code, err = s.mesh(ctx, "up")
 		return err

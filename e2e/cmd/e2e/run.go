@@ -55,7 +55,7 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 		return code, err
 	}
 	code := 0
-	err = s.prepare(ctx, func(*engine.Engine) error {
+	err = s.prepare(ctx, func(*engine.Engine, image.Set) error {
 		code, err = s.test(ctx, binary, args)
 		fmt.Println(s.lastScore())
 		return err
@@ -149,7 +149,7 @@ func up(ctx context.Context, args []string) (int, error) {
 	}
 	defer s.close()
 	code := 0
-	err = s.prepare(ctx, func(*engine.Engine) error {
+	err = s.prepare(ctx, func(*engine.Engine, image.Set) error {
 		code, err = s.makeKept(ctx, args...)
 		return err
 	})
