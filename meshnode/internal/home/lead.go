@@ -1,7 +1,6 @@
 package home
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -12,7 +11,6 @@ type lead struct {
 	write uint64            // that brought the present state
 	acked map[string]uint64 // the last round that a peer answered
 	told  map[string]asked  // by peer: the last proposal
-	wide  time.Time         // when all were told last
 	waits []wait
 	done  []wait // for peers, until nobody waits for the answer any more
 	// from is the former home while the claim is not held by a majority yet.
@@ -42,7 +40,6 @@ func (t *Table) take(e *entry, from string) {
 // propose asks every peer to hold the present state.
 func (t *Table) propose(now time.Time, e *entry, out *Output) {
 	e.lead.round++
-	e.lead.wide = now
 	for _, p := range t.view.Members {
 		if t.live[p] {
 			e.lead.told[p] = asked{}
@@ -50,35 +47,6 @@ func (t *Table) propose(now time.Time, e *entry, out *Output) {
 		}
 	}
 	t.commit(now, e, out)
-}
-
-// confirm asks whether this node is home still: of a state that is held already only as many peers as a majority needs, and the
-// others when these have not answered in time. From time to time it tells all, or those who are not asked forget an idle session.
-func (t *Table) confirm(now time.Time, e *entry, out *Output) {
-	if now.Sub(e.lead.wide) >= t.limits.Idle/4 {
-		t.propose(now, e, out)
-		return
-	}
-	e.lead.round++
-	peers := t.nearest(e.id)
-	few := min(t.quorum()-1, len(peers))
-	for _, p := range peers[:few] {
-		e.lead.told[p] = asked{}
-		t.tell(now, e, p, out)
-	}
-	for _, p := range peers[few:] {
-		e.lead.told[p] = asked{}.again(now, t.view.RTT[peers[few-1]])
-	}
-	t.commit(now, e, out)
-}
-
-// nearest orders the live peers by how soon they answer. Among those that are as near each session has an order of its own, so
-// that they are asked as often.
-func (t *Table) nearest(id string) []string {
-	const near = 50 * time.Millisecond
-	peers := Rank(id, slices.DeleteFunc(slices.Clone(t.view.Members), func(p string) bool { return !t.live[p] }))
-	slices.SortStableFunc(peers, func(a, b string) int { return cmp.Compare(t.view.RTT[a]/near, t.view.RTT[b]/near) })
-	return peers
 }
 
 func (t *Table) tell(now time.Time, e *entry, peer string, out *Output) {
@@ -196,11 +164,7 @@ func (t *Table) serve(now time.Time, from string, m *message, out *Output) {
 	l := e.lead
 	w := wait{round: l.round + 1, answer: a, from: from, ticket: m.Ticket, deadline: now.Add(OpTimeout)}
 	l.waits = append(l.waits, w)
-	if m.Op == Read {
-		t.confirm(now, e, out)
-	} else {
-		t.propose(now, e, out)
-	}
+	t.propose(now, e, out)
 }
 
 // asked tells of an operation whether it is the one that a peer's request is about.

@@ -126,7 +126,8 @@ func (t *Table) step(now time.Time, o *operation, out *Output) {
 		if o.sentTo != home {
 			o.sentTo, o.sent = home, asked{}
 		}
-		o.sent = o.sent.within(now, 2*t.view.RTT[home], requestFar) // the home asks others first, which are as far
+		answer := 2 * t.view.RTT[home] // the home asks others first, which are as far
+		o.sent = o.sent.within(now, answer, max(resendFar, min(OpTimeout/2, OpTimeout-Tick-answer)))
 		m := &message{Kind: request, ID: o.ID, Ticket: o.ticket, Op: o.Op, Body: o.Body, Match: o.Match}
 		if e := t.entries[o.ID]; e != nil {
 			m.Ballot = e.promised
@@ -235,8 +236,11 @@ func (t *Table) conclude(now time.Time, o *operation, a answer, out *Output) {
 		t.depose(now, e, a.Ballot, out)
 	}
 	o.why = "its home is changing"
-	if e != nil && e.promised.Home != o.sentTo {
+	switch {
+	case e != nil && e.promised.Home != o.sentTo:
 		t.step(now, o, out)
+	default: // it is about to be home
+		o.sent = asked{now, resend}
 	}
 }
 

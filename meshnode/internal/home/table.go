@@ -32,8 +32,6 @@ const (
 	resendMax = 400 * time.Millisecond
 	// resendFar bounds the first wait where answers take long.
 	resendFar = 600 * time.Millisecond
-	// requestFar is the same of a request to a home, which asks others before it answers: half of the time that there is.
-	requestFar = OpTimeout / 2
 	// repair is the time after which a peer that lacks a state gets it again.
 	repair = 500 * time.Millisecond
 	// resume is how long after a peer came within reach a node waits before it

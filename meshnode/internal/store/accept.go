@@ -109,9 +109,6 @@ func (r *Replicator) due(now time.Time, peer string, p position) bool {
 // push sends a record to a peer. Sending may fail or be lost: what is pushed
 // and not confirmed is repaired by vectors.
 func (r *Replicator) push(peer string, rec *Record, flags byte) {
-	r.mu.Lock()
-	r.flights.left(time.Now(), peer, rec.position())
-	r.mu.Unlock()
 	messages, err := encodeRecord(rec, rand.Uint64(), flags)
 	if err != nil {
 		r.logger.Error("record cannot be sent", "error", err)
@@ -123,4 +120,7 @@ func (r *Replicator) push(peer string, rec *Record, flags byte) {
 			return
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flights.left(time.Now(), peer, rec.position())
 }

@@ -58,7 +58,8 @@ func (f flights) left(now time.Time, peer string, p position) {
 	f.sent[peer][p] = s
 }
 
-// landed notes a peer's confirmation. The time since the first push is at least that of the way.
+// landed notes a peer's confirmation. Of a record that was sent again it is not known which time counts: the first does, where it
+// was not long ago (compare Karn's algorithm, RFC 6298 section 3).
 func (f flights) landed(now time.Time, peer string, p position) {
 	s, under := f.sent[peer][p]
 	if !under || !s.landed.IsZero() {
@@ -66,7 +67,10 @@ func (f flights) landed(now time.Time, peer string, p position) {
 	}
 	s.landed = now
 	f.sent[peer][p] = s
-	took := now.Sub(s.first)
+	if s.last.Sub(s.first) >= pushFar {
+		return
+	}
+	took := min(now.Sub(s.first), pushFar)
 	if before, known := f.answer[peer]; known {
 		took = before + (took-before)/4 // RFC 6298 smooths by 1/8; there are fewer samples here
 	}

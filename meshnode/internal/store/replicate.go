@@ -285,11 +285,14 @@ func (r *Replicator) confirm(peer string, p position, d digest) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.flights.landed(time.Now(), peer, p)
 	if err == nil {
 		r.has[peer] = signer
 	}
-	if w := r.waits[p]; w != nil && w.digest == d && !slices.Contains(w.holders, peer) {
+	w := r.waits[p]
+	if w == nil || w.digest == d {
+		r.flights.landed(time.Now(), peer, p)
+	}
+	if w != nil && w.digest == d && !slices.Contains(w.holders, peer) {
 		w.holders = append(w.holders, peer)
 		close(w.news)
 		w.news = make(chan struct{})
