@@ -339,7 +339,19 @@ func TestEachDefectIsFound(t *testing.T) {
 			w.config = strings.ReplaceAll(w.config, "target_label: __address__", "target_label: elsewhere")
 		},
 			false, "too, where there are no metrics", "job `pods`"},
-		"a job by another port":            {sub("$1:$2", "$1:9"), true, "scrapes the mesh's pods at port 9, and not", "job `pods`"},
+		"a job by another port": {sub("$1:$2", "$1:9"), true, "scrapes the mesh's pods at port 9, and not", "job `pods`"},
+		"a job by protocol and machine": {sub("- job_name: pods\n    kubernetes_sd_configs:\n      - role: pod\n    relabel_configs:\n",
+			"- job_name: pods\n    kubernetes_sd_configs:\n      - role: pod\n    relabel_configs:\n      - {source_labels: [__meta_kubernetes_pod_container_port_protocol, __meta_kubernetes_pod_node_name], regex: TCP;.+, action: keep}\n"), false, "", ""},
+		"a job by Services, and clients have none":                  {sub("- role: pod\n", "- role: endpointslice\n"), true, "no job of Prometheus", "job `pods`"},
+		"a rule that the server prints with the default expression": {sub("    relabel_configs:\n", "    relabel_configs:\n      - {source_labels: [__meta_kubernetes_namespace], regex: (.*), target_label: __meta_kubernetes_namespace, action: keepequal}\n"), false, "", ""},
+		"jobs in other files": {func(w *world) {
+			w.config = strings.Replace(w.config, "_io_scrape]", "_io_probe]", 1) + "\nscrape_config_files: [jobs/*.yaml]\n"
+		}, false, "unless one of jobs/*.yaml does", "job `pods`"},
+		"relabelling says how often": {func(w *world) {
+			w.config = strings.Replace(w.config, "- job_name: pods\n", "- job_name: pods\n    scrape_interval: 30s\n", 1)
+			w.config = strings.Replace(w.config, "    relabel_configs:\n", "    relabel_configs:\n      - {target_label: __scrape_interval__, replacement: 1s}\n", 1)
+		}, false, "", ""},
+		"another path":                     {sub("- job_name: pods\n", "- job_name: pods\n    metrics_path: /federate\n"), true, "and not at http:…/metrics", "job `pods`"},
 		"pods selected at the server":      {sub("- role: pod\n", "- role: pod\n        selectors: [{role: pod, label: app=web}]\n"), true, "no job of Prometheus", "job `pods`"},
 		"no classic histograms":            {sub("always_scrape_classic_histograms: true", "always_scrape_classic_histograms: false"), true, "leaves out the classic ones", "always_scrape"},
 		"no native histograms and classic": {sub("scrape_native_histograms: true\n  always_scrape_classic_histograms: true", "external_labels: {a: b}"), false, "", ""},

@@ -55,7 +55,10 @@ func alerts(rules promv1.RulesResult) (found []Finding, err error) {
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {
 			if a, ok := r.(promv1.AlertingRule); ok {
-				every[a.Name] = time.Duration(g.Interval * float64(time.Second))
+				interval := time.Duration(g.Interval * float64(time.Second))
+				if least, twice := every[a.Name]; !twice || interval < least {
+					every[a.Name] = interval
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -22,6 +23,7 @@ import (
 type serverConfig struct {
 	Global scrapeSettings `yaml:"global"`
 	Jobs   []scrapeJob    `yaml:"scrape_configs"`
+	Files  []string       `yaml:"scrape_config_files"` // jobs that the server does not tell
 }
 
 // scrapeSettings are for all jobs, or for one.
@@ -75,10 +77,8 @@ func scraping(config string, all []workload, services []corev1.Service) ([]Findi
 		return nil, fmt.Errorf("its configuration: %w", err)
 	}
 	for _, j := range s.Jobs {
-		for _, r := range j.Relabel {
-			if err := r.Validate(model.UTF8Validation); err != nil {
-				return nil, fmt.Errorf("its configuration, job %s: %w", j.Name, err)
-			}
+		for _, r := range j.Relabel { // the server has validated it; what it prints would not always be valid again
+			r.NameValidationScheme = model.UTF8Validation
 		}
 	}
 	var found []Finding
@@ -106,7 +106,7 @@ func (s serverConfig) scrapes(p meshPod) (found []Finding) {
 	var names []string // a job that scrapes it twice is here twice
 	elsewhere := map[string]string{}
 	for _, j := range s.Jobs {
-		for _, t := range j.targets(p) {
+		for _, t := range j.targets(p, s.every(j)) {
 			if where := t.Get(model.AddressLabel); where != net.JoinHostPort(p.address, p.pod.Annotations[portAnnotation]) {
 				elsewhere[j.Name] = where[strings.LastIndex(where, ":")+1:]
 				continue
@@ -128,7 +128,11 @@ func (s serverConfig) scrapes(p meshPod) (found []Finding) {
 			found = append(found, note(jobOfManifests, "Prometheus' job %s scrapes the mesh's pods at port %s, too, where there are no metrics", job, elsewhere[job]))
 		}
 	}
-	if len(names)+len(elsewhere) == 0 {
+	switch {
+	case len(names)+len(elsewhere) > 0:
+	case len(s.Files) > 0:
+		found = append(found, note(jobOfManifests, "no job of Prometheus scrapes the mesh's pods, unless one of %s does", strings.Join(s.Files, ", ")))
+	default:
 		found = append(found, fatal(jobOfManifests, "no job of Prometheus scrapes the mesh's pods, which ask for it by their annotation"))
 	}
 	return found
@@ -136,16 +140,16 @@ func (s serverConfig) scrapes(p meshPod) (found []Finding) {
 
 // judge looks at how a job scrapes a target.
 func (s serverConfig) judge(j scrapeJob, p meshPod, t labels.Labels) (found []Finding) {
-	every := time.Minute // Prometheus' own default
-	switch {
-	case j.Interval > 0:
-		every = time.Duration(j.Interval)
-	case s.Global.Interval > 0:
-		every = time.Duration(s.Global.Interval)
+	every := s.every(j)
+	if set, err := model.ParseDuration(t.Get(model.ScrapeIntervalLabel)); err == nil { // relabelling may change it
+		every = time.Duration(set)
 	}
 	if every > prom.ScrapeInterval {
 		found = append(found, fatal(fmt.Sprintf("set scrape_interval: %v for it", model.Duration(prom.ScrapeInterval)),
 			"Prometheus' job %s scrapes every %v: bars of seconds cannot be read", j.Name, every))
+	}
+	if scheme, path := t.Get(model.SchemeLabel), t.Get(model.MetricsPathLabel); scheme != "http" || path != "/metrics" {
+		found = append(found, fatal(jobOfManifests, "Prometheus' job %s scrapes the mesh's pods at %s:…%s, and not at http:…/metrics", j.Name, scheme, path))
 	}
 	for _, l := range [][2]string{{"namespace", p.namespace}, {prom.LabelPod, p.name}} {
 		if t.Get(l[0]) != l[1] {
@@ -160,8 +164,13 @@ func (s serverConfig) judge(j scrapeJob, p meshPod, t labels.Labels) (found []Fi
 	return found
 }
 
-// targets are the labels under which a job scrapes a pod, once for each target.
-func (j scrapeJob) targets(p meshPod) []labels.Labels {
+// every is how often a job scrapes, if relabelling does not change it.
+func (s serverConfig) every(j scrapeJob) time.Duration {
+	return time.Duration(cmp.Or(j.Interval, s.Global.Interval, model.Duration(time.Minute))) // the last is Prometheus' own default
+}
+
+// targets are the labels under which a job that scrapes so often scrapes a pod, once for each target.
+func (j scrapeJob) targets(p meshPod, every time.Duration) []labels.Labels {
 	distinct := map[string]labels.Labels{}
 	for _, d := range j.Discovery {
 		if d.Namespaces.Own || len(d.Namespaces.Names) > 0 || !d.selects(p) {
@@ -169,7 +178,10 @@ func (j scrapeJob) targets(p meshPod) []labels.Labels {
 		}
 		for _, found := range p.discovered(d.Role) {
 			b := labels.NewBuilder(labels.FromMap(found))
-			for name, value := range map[string]string{model.JobLabel: j.Name, model.SchemeLabel: j.Scheme, model.MetricsPathLabel: j.Path} {
+			for name, value := range map[string]string{
+				model.JobLabel: j.Name, model.SchemeLabel: cmp.Or(j.Scheme, "http"), model.MetricsPathLabel: cmp.Or(j.Path, "/metrics"),
+				model.ScrapeIntervalLabel: model.Duration(every).String(),
+			} {
 				b.Set(name, value)
 			}
 			if !relabel.ProcessBuilder(b, j.Relabel...) {
@@ -219,6 +231,8 @@ func (p meshPod) discovered(role string) (all []map[string]string) {
 	maps.Copy(pod, map[string]string{
 		meta + "namespace": p.namespace, meta + "pod_name": p.name, meta + "pod_ip": p.address,
 		meta + "pod_ready": "true", meta + "pod_phase": string(corev1.PodRunning),
+		meta + "pod_node_name": "machine", meta + "pod_host_ip": "192.0.2.1", meta + "pod_uid": "00000000-0000-4000-8000-000000000000",
+		meta + "pod_controller_kind": "StatefulSet", meta + "pod_controller_name": "mesh",
 	})
 	for _, c := range p.pod.Spec.Containers {
 		for _, port := range c.Ports {
@@ -228,7 +242,7 @@ func (p meshPod) discovered(role string) (all []map[string]string) {
 				model.AddressLabel:          net.JoinHostPort(p.address, number),
 				meta + "pod_container_init": "false", meta + "pod_container_name": c.Name, meta + "pod_container_image": c.Image,
 				meta + "pod_container_port_name": port.Name, meta + "pod_container_port_number": number,
-				meta + "pod_container_port_protocol": string(port.Protocol),
+				meta + "pod_container_port_protocol": string(cmp.Or(port.Protocol, corev1.ProtocolTCP)),
 			})
 			switch role {
 			case "pod":
@@ -239,8 +253,15 @@ func (p meshPod) discovered(role string) (all []map[string]string) {
 					maps.Copy(e, of("service", s.Labels, s.Annotations))
 					maps.Copy(e, map[string]string{
 						meta + "service_name": s.Name, meta + role + "_name": s.Name,
-						meta + role + "_port_name": port.Name, meta + "endpoint_port_name": port.Name,
 					})
+					for _, of := range s.Spec.Ports { // of the pod's other ports the API server says nothing
+						if of.Port == port.ContainerPort || of.TargetPort.IntVal == port.ContainerPort || of.TargetPort.StrVal == port.Name {
+							maps.Copy(e, map[string]string{
+								meta + "endpointslice_port_name": of.Name, meta + "endpoint_port_name": of.Name,
+								meta + role + "_address_target_kind": "Pod", meta + role + "_address_target_name": p.name,
+							})
+						}
+					}
 					all = append(all, e)
 				}
 			}
