@@ -1,7 +1,3 @@
-// Package doctor examines a cluster before anything is deployed in it: what would keep a run of the suite from
-// proving anything, each with what mends it.
-//
-// It changes nothing: it reads, makes dry runs, and runs commands that only look in the pods of Chaos Mesh's daemon.
 package doctor
 
 import (
