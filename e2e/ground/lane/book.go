@@ -52,17 +52,10 @@ type booking struct {
 
 // end is when a booking is over, seen from now.
 func (x booking) end(now time.Time) time.Time {
-	if least := now.Add(looksEvery); x.Open && x.To.Before(least) {
-		x.To = earlier(least, x.To.Add(openFor))
+	if late := now.Add(looksEvery).Sub(x.To); x.Open && late > 0 {
+		return x.To.Add(min(late, openFor))
 	}
 	return x.To
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // openFor is how long an open span goes on at most after its end.

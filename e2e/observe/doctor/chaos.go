@@ -254,7 +254,7 @@ func runtimeOf(m corev1.Node) string {
 	return strings.ReplaceAll(name, "-", "") // cri-o
 }
 
-// flagOf is the value of a flag that a pod's first command is given; none where it is not.
+// flagOf is the value of a flag that a pod's commands are given; none where they are not.
 func flagOf(p corev1.Pod, flag string) string {
 	for _, container := range p.Spec.Containers {
 		words := slices.Concat(container.Command, container.Args)

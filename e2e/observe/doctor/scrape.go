@@ -112,9 +112,7 @@ func (s serverConfig) scrapes(p meshPod) (found []Finding) {
 				continue
 			}
 			names = append(names, j.Name)
-			if len(names) == 1 || names[len(names)-2] != j.Name {
-				found = append(found, s.judge(j, p, t)...)
-			}
+			found = append(found, s.judge(j, p, t)...)
 		}
 	}
 	if len(names) > 1 {

@@ -50,7 +50,7 @@ func (t *Table) propose(now time.Time, e *entry, out *Output) {
 }
 
 func (t *Table) tell(now time.Time, e *entry, peer string, out *Output) {
-	e.lead.told[peer] = e.lead.told[peer].again(now, t.view.RTT[peer])
+	e.lead.told[peer] = e.lead.told[peer].again(now, patience(t.view.RTT[peer]))
 	out.send(peer, &message{Kind: propose, ID: e.id, Ballot: e.promised, Round: e.lead.round, Copy: t.copyOf(now, e)})
 }
 

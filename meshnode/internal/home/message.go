@@ -83,15 +83,9 @@ type asked struct {
 
 func (a asked) due(now time.Time) bool { return now.Sub(a.at) >= a.wait }
 
-// again is what holds after it was sent once more. An answer that cannot have come yet is not missing: to
-// send again before it can would double what goes over a slow link, which makes it slower.
-func (a asked) again(now time.Time, answer time.Duration) asked {
-	return a.within(now, answer, resendFar)
-}
-
-// within is again with another bound on the first wait.
-func (a asked) within(now time.Time, answer, most time.Duration) asked {
-	least := min(expected(answer), most)
+// again is what holds after it was sent once more, and its answer is waited for so long at least. An answer that cannot
+// have come yet is not missing: to send again before it can would double what goes over a slow link, which makes it slower.
+func (a asked) again(now time.Time, least time.Duration) asked {
 	return asked{now, min(max(least, 2*a.wait), max(resendMax, least))}
 }
 

@@ -126,8 +126,9 @@ func (t *Table) step(now time.Time, o *operation, out *Output) {
 		if o.sentTo != home {
 			o.sentTo, o.sent = home, asked{}
 		}
-		answer := 2 * t.view.RTT[home] // the home asks others first, which are as far
-		o.sent = o.sent.within(now, answer, max(resendFar, min(OpTimeout/2, OpTimeout-Tick-answer)))
+		answer := 2 * t.view.RTT[home]                                  // the home asks others first, which are as far
+		most := max(resendFar, min(OpTimeout/2, OpTimeout-Tick-answer)) // so that a second answer comes in time
+		o.sent = o.sent.again(now, min(expected(answer), most))
 		m := &message{Kind: request, ID: o.ID, Ticket: o.ticket, Op: o.Op, Body: o.Body, Match: o.Match}
 		if e := t.entries[o.ID]; e != nil {
 			m.Ballot = e.promised
@@ -145,7 +146,7 @@ func (t *Table) search(now time.Time, o *operation, out *Output) {
 	if !o.sent.due(now) {
 		return
 	}
-	o.sent = o.sent.again(now, t.farthest())
+	o.sent = o.sent.again(now, patience(t.farthest()))
 	if o.none == nil {
 		o.none = map[string]bool{}
 	}
@@ -236,10 +237,9 @@ func (t *Table) conclude(now time.Time, o *operation, a answer, out *Output) {
 		t.depose(now, e, a.Ballot, out)
 	}
 	o.why = "its home is changing"
-	switch {
-	case e != nil && e.promised.Home != o.sentTo:
+	if e != nil && e.promised.Home != o.sentTo {
 		t.step(now, o, out)
-	default: // it is about to be home
+	} else { // who was asked is about to be home
 		o.sent = asked{now, resend}
 	}
 }

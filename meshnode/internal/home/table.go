@@ -100,7 +100,7 @@ type Table struct {
 	grown   time.Time // when a peer last came within reach
 	entries map[string]*entry
 	ops     map[uint64]*operation
-	tickets uint64               // the last one; another life's are lower
+	tickets uint64               // the last one; another life's are others
 	moved   map[string]time.Time // homes that are lost, and since when
 	handed  map[string]handed    // sessions to claim
 	queue   []string             // ids to claim

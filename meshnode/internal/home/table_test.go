@@ -219,7 +219,7 @@ func TestRepetitionsBackOff(t *testing.T) {
 		var a asked
 		var waits []time.Duration
 		for range 4 {
-			a = a.again(now, answer)
+			a = a.again(now, patience(answer))
 			if a.due(now.Add(a.wait-1)) || !a.due(now.Add(a.wait)) {
 				t.Errorf("due at another time than after %v", a.wait)
 			}
