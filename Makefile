@@ -70,7 +70,6 @@ e2e-%: runner
 test: ## run the tests that need no cluster, with the race detector where it works
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	$(GO) test -short ./e2e
-	$(GO) test -run BesideMemberlist ./meshnode/internal/detect
 
 .PHONY: test-long
 test-long: ## run the long tests: more seeds, more virtual time; without the race detector, which would see the same code

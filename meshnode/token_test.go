@@ -4,14 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestTokenIsReadAnew: a token that was replaced counts within a second, and one that is missing is not remembered.
 func TestTokenIsReadAnew(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		token := readToken(file)
 		want := func(want string) {
 			t.Helper()

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 func TestPlainLines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		r := newReporter(&out, false, func() int { return 80 })
 		build := r.Step("build")
@@ -33,7 +34,7 @@ func TestPlainLines(t *testing.T) {
 }
 
 func TestLiveLineFitsTheTerminal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		r := newReporter(&out, true, func() int { return 20 })
 		r.Step("a step with a long name").Detail("and a long detail")

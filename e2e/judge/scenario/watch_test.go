@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestWatchAborts sees that the first look that says so ends it, once, and that what cannot
 // be seen ends nothing.
 func TestWatchAborts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		looks, aborts := 0, 0
 		w := newWatch(func(context.Context, time.Time) (*report.Abort, error) {
 			switch looks++; looks {
@@ -33,7 +34,7 @@ func TestWatchAborts(t *testing.T) {
 
 // TestWatchKnowsFaults sees when there is none: from the end of the last one on.
 func TestWatchKnowsFaults(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var calm time.Time
 		w := newWatch(func(_ context.Context, c time.Time) (*report.Abort, error) {
 			calm = c

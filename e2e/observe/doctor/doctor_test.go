@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
@@ -38,6 +37,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/manifests"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // world is a cluster as an API server and a Prometheus tell of it.
@@ -490,7 +490,7 @@ func TestWhatPassesIsWaitedFor(t *testing.T) {
 		}, 15 * time.Second, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				begun := time.Now()
 				var said []string
 				found := await(t.Context(), func() []Finding { return c.at(time.Since(begun)) }, func(line string) { said = append(said, line) })

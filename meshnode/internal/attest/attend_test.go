@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // submits returns a handler of fragments that submits n jobs.
@@ -41,7 +43,7 @@ func TestAttendLeavesTheJob(t *testing.T) {
 	if critical, _ := p.Waiting(); ran != 0 || critical != 2 {
 		t.Errorf("with more to read: ran %d times, %d wait, want 0 and 2", ran, critical)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p, release := blocked(t, 1)
 		p.Attend(Fragment{}, submits(t, p, 1, func() { ran++ }))
 		if ran != 0 {
@@ -57,7 +59,7 @@ func TestAttendLeavesTheJob(t *testing.T) {
 
 // What the caller does not run itself, others' jobs included, wakes workers.
 func TestAttendWakesWorkers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := NewPool(2)
 		ctx, cancel := context.WithCancel(t.Context())
 		var workers sync.WaitGroup

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // blocked returns a running pool of n workers that are all busy until release.
@@ -29,7 +31,7 @@ func blocked(t *testing.T, n int) (p *Pool, release func()) {
 }
 
 func TestCriticalBeforeLow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p, release := blocked(t, 1)
 		var order []string
 		for _, j := range []struct {
@@ -53,7 +55,7 @@ func TestCriticalBeforeLow(t *testing.T) {
 
 func TestOnlyLowIsShed(t *testing.T) {
 	for _, shedding := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			p, release := blocked(t, 2)
 			p.SetShedding(shedding)
 			limit := QueueLow
@@ -83,7 +85,7 @@ func TestOnlyLowIsShed(t *testing.T) {
 }
 
 func TestAllWorkersWork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := NewPool(4)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

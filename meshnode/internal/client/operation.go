@@ -80,7 +80,7 @@ func (l *caller) try(ctx context.Context, r request) api.Operation {
 		}
 	}()
 	op, wait := r.op, retryWait
-	next := time.NewTimer(hedgeAfter) // never 0: golang/go#78156
+	next := time.NewTimer(hedgeAfter)
 	defer next.Stop()
 	start := func() {
 		if limit.Err() != nil {

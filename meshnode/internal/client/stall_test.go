@@ -2,10 +2,11 @@ package client
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestWitness: a look that comes late is a stall, one that comes a little late is none,
@@ -22,7 +23,7 @@ func TestWitness(t *testing.T) {
 	if n := stalls(t, reg); n != 2 {
 		t.Errorf("%d stalls, want 2", n)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		w := NewWitness(reg)
 		go w.Run(t.Context())

@@ -1,8 +1,3 @@
-//go:build !race
-
-// memberlist makes timers of no duration, and two of these in a synctest bubble crash
-// the race detector (golang/go#78156).
-
 package detect
 
 import (
@@ -15,10 +10,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // rivals is memberlist nodes in a bubble, over a network like that of mesh.
@@ -229,7 +225,7 @@ func TestFalseAlarmsBesideMemberlist(t *testing.T) {
 	for p := 0.1; p <= 1 && theirs < ours; p *= 1.15 {
 		var times []time.Duration
 		for seed := range uint64(3) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				r := newRivals(t, nodes, seed, p)
 				times = append(times, r.detectionTime())
 				r.stop(t)
@@ -252,7 +248,7 @@ func TestFalseAlarmsBesideMemberlist(t *testing.T) {
 		}
 		a := len(m.changes(Unreachable))
 		b := 0
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			r := newRivals(t, nodes, 1, pace)
 			r.take()
 			r.mu.Lock()

@@ -11,8 +11,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestFormerRoots: an authority that replaces another's trust bundle keeps the roots that
@@ -123,7 +124,7 @@ func TestFormerRootsAreBounded(t *testing.T) {
 // TestFormerRootTakenAway: who takes a root out of the bundle on disk takes it from the
 // nodes that run, without a new certificate for them; and who puts one in gives it to them.
 func TestFormerRootTakenAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a := testAuthority(t)
 		n, err := a.NewNode("mesh-node-a-0", "", time.Hour)
 		if err != nil {
@@ -163,7 +164,7 @@ func TestFormerRootTakenAway(t *testing.T) {
 // TestLastRoot: a bundle with a new root says whether the last one still counts; if it knows
 // of no former roots, the last one counts until no sound node signs under it.
 func TestLastRoot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for what, test := range map[string]struct {
 			former       []*PublicKey
 			before, then int
@@ -227,7 +228,7 @@ func TestManyFormerRoots(t *testing.T) {
 // TestScribe: for a while after a change of the root, what others keep is signed so that
 // those can check it who do not know the new root yet; renewals change the signer at once.
 func TestScribe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a, b := testAuthority(t), testAuthority(t)
 		node := func(a *Authority) *Node {
 			n, err := a.NewNode("mesh-node-a-0", "", time.Hour)

@@ -6,10 +6,10 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
@@ -33,7 +33,7 @@ func spoil(from, to netip.Addr) func(f, x netip.AddrPort, b []byte) []byte {
 func TestTheInnocentIsNotBlocked(t *testing.T) {
 	for name, further := range map[string]bool{"attestations": false, "proofs too": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, true)
 				m.configure = func(_ string, c *Config) { c.Policy.Strikes = 2 }
 				m.up()
@@ -85,7 +85,7 @@ func (l *liar) Sign(ctx identity.Context, msg []byte) []byte {
 // TestALiarIsBlocked: a member that signs with another key than its certificate's is
 // blocked for the policy's time, also over a restart, and nobody else is.
 func TestALiarIsBlocked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		victim, culprit := zoneNames[0], zoneNames[1]
 		var liar liar

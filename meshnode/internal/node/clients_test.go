@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/home"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -70,7 +70,7 @@ func (m *testMesh) migrated() float64 {
 }
 
 func TestSessionsOfADeadNodeAnswerElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -138,7 +138,7 @@ func TestSessionsOfADeadNodeAnswerElsewhere(t *testing.T) {
 // TestWithoutHealingSessionsStay is the control of the test above. When the dead
 // node is back, it takes up its own.
 func TestWithoutHealingSessionsStay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, false)
 		m.up()
 		defer m.down()
@@ -171,7 +171,7 @@ func TestWithoutHealingSessionsStay(t *testing.T) {
 // TestSessionsInAPartition: the majority goes on with every session, the
 // minority refuses, and after the heal nothing that was acknowledged is lost.
 func TestSessionsInAPartition(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -211,7 +211,7 @@ func TestSessionsInAPartition(t *testing.T) {
 }
 
 func TestDrainHandsSessionsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, false) // leaving is no healing
 		m.up()
 		defer m.down()

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -42,7 +42,7 @@ func TestClocks(t *testing.T) {
 		"5 % slow": drift(0.95), "5 % fast": drift(1.05),
 	} {
 		t.Run(what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, true)
 				wrong := zoneNames[2]
 				restarted := false
@@ -89,7 +89,7 @@ func TestClocks(t *testing.T) {
 // TestNeverAloneWhileVerified: a node that is verified with peers and hears no heartbeat of
 // theirs accepts nothing alone, and is an incident, isolated, until it hears them.
 func TestNeverAloneWhileVerified(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		deaf := zoneNames[0]
 		for _, name := range zoneNames[1:] {

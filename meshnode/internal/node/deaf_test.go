@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 )
 
@@ -46,7 +47,7 @@ func (c *certified) becomes(limit time.Duration, is func() bool) bool {
 // is lost. It hears of node 0 as soon as that goes by relay.
 func TestDeafPeerIsChallengedByRelay(t *testing.T) {
 	inMemory(t)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c, mute, _ := relayless(t)
 		defer c.down()
 		mute.Store(true)
@@ -69,7 +70,7 @@ func TestDeafPeerIsChallengedByRelay(t *testing.T) {
 // it does not wait for its next turn when that one is heard by relay.
 func TestFirstRelayedFrameIsAnswered(t *testing.T) {
 	inMemory(t)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c, mute, deaf := relayless(t)
 		defer c.down()
 		for range 5 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
@@ -66,7 +67,7 @@ func TestForgedRecords(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, true)
 				liar, victim := zoneNames[4], zoneNames[1]
 				h, heard := m.turn(liar), &records{}
@@ -107,7 +108,7 @@ func (outbox) Refused(string, error)                               {}
 // TestTwoRecordsUnderANumber: an origin has signed two records under one number. Who holds
 // one and gets the other, from whomever, refuses it and blames the origin.
 func TestTwoRecordsUnderANumber(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		liar, bearer, victim := zoneNames[4], zoneNames[3], zoneNames[1]
 		h := m.turn(bearer)
@@ -152,7 +153,7 @@ func TestTwoRecordsUnderANumber(t *testing.T) {
 // counted as one of a record, and one such message is enough.
 func TestWrongSignatureIsAnIncident(t *testing.T) {
 	for _, why := range []error{store.ErrForged, store.ErrTwice, store.ErrUnknownRoot} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			m := newTestMesh(t, true)
 			m.up()
 			defer m.down()
@@ -166,7 +167,7 @@ func TestWrongSignatureIsAnIncident(t *testing.T) {
 // the records that were signed under the former one; and writes go on while only some
 // nodes know the new root. With MESH_TEST_LONG also when the former credentials are out of use.
 func TestRecordsOutliveTheRoot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()

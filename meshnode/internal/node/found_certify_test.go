@@ -2,8 +2,9 @@ package node
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestRelayOverADeafLink: node 1 does not hear node 0 and may take node 2 for its relay,
@@ -15,7 +16,7 @@ func TestRelayOverADeafLink(t *testing.T) {
 	const size = 5
 	first := cuts(0).with(size, 0, 1)
 	both := first.with(size, 2, 0)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMeshOf(t, true, certifiedNames(size))
 		m.up()
 		defer m.down()

@@ -137,6 +137,7 @@ func (m *testMesh) start(name string) {
 	cfg := Config{
 		Identity: id, Transport: conn, Gate: gate, Dir: m.dirs[name], Discover: discover, Policy: mapek.DefaultPolicy(), Heal: m.heal,
 		Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Version: "test",
+		Limits: session.Limits{Workers: 2}, // as a small machine has, however many cores the test gets
 	}
 	if m.configure != nil {
 		m.configure(name, &cfg)

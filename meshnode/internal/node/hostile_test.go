@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -179,7 +179,7 @@ func (n *testNode) refused(peer string) map[string]float64 {
 // of it hostile: nobody ends, nobody but the liar suffers, it is counted by type and
 // becomes an incident, which ends after it has left.
 func TestEveryFieldHostile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		rng := rand.New(rand.NewPCG(1, 1))
 		liar := zoneNames[4]

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -106,7 +106,7 @@ func TestTheCauseIsWhatMostWasDroppedFor(t *testing.T) {
 // TestIsolatedSaysWhy: a node that reaches none of the members that it knows says so
 // after ten seconds, once, with the cause; and no more when it reaches one.
 func TestIsolatedSaysWhy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		defer m.down()
 		alone, log := zoneNames[0], new(lines)

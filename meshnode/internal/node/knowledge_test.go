@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -66,7 +66,7 @@ func (n *testNode) checkPhases(t *testing.T, id string, actions ...string) {
 
 // TestAPartitionIsKnown: every cell of the table's first row can be read.
 func TestAPartitionIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -124,7 +124,7 @@ func TestAPartitionIsKnown(t *testing.T) {
 
 // TestACrashIsKnown: the death and the failure of the session are one incident.
 func TestACrashIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -149,7 +149,7 @@ func TestACrashIsKnown(t *testing.T) {
 // TestLatencyIsKnown: which routes were concerned, how much more time challenges get, how
 // much less the link is preferred, and how slow it was.
 func TestLatencyIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -187,7 +187,7 @@ func TestLatencyIsKnown(t *testing.T) {
 
 // TestLossUnderLatencyIsNotForgiven: extended deadlines are no licence to lose.
 func TestLossUnderLatencyIsNotForgiven(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -209,7 +209,7 @@ func TestLossUnderLatencyIsNotForgiven(t *testing.T) {
 // that is starved and therefore slow has these two incidents, and the others at most
 // take it for slow.
 func TestExhaustionIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, c := loaded(t, true)
 		m.up()
 		defer m.down()
@@ -250,7 +250,7 @@ func TestExhaustionIsKnown(t *testing.T) {
 // TestALinkThatFailedIsPreferredLess: routes count with its weight, so that another relay
 // of the same quality is better, but its own peer is reached over it at once.
 func TestALinkThatFailedIsPreferredLess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -27,7 +27,7 @@ func (m *testMesh) delay(name string, c transport.Conditions) {
 // is slow, no one is lost, and nothing goes through it while there is another
 // way; afterwards all is as before.
 func TestLatencyIsRoutedAround(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -91,7 +91,7 @@ func TestLatencyIsRoutedAround(t *testing.T) {
 // TestLatencyThatGrows: a link that is only just slow at first is avoided when it
 // becomes slower, though the loop has acted by then.
 func TestLatencyThatGrows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -131,7 +131,7 @@ func timeouts(m *testMesh) float64 {
 // TestLatencyWithoutHealingTimesOut is the control: deadlines are tight, so that
 // without the loop the first challenges under a delay are lost.
 func TestLatencyWithoutHealingTimesOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, false)
 		m.up()
 		defer m.down()

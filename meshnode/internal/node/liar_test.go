@@ -7,10 +7,10 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -18,7 +18,7 @@ import (
 // TestLyingWitness: a member that claims to hear a node that has crashed delays what is to
 // be done, and does not prevent it: the sessions of the dead node's clients move.
 func TestLyingWitness(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		liar, dead := zoneNames[4], zoneNames[1]
 		h := m.turn(liar)
@@ -75,7 +75,7 @@ func TestLyingWitness(t *testing.T) {
 // TestForgedRoute: one message in which a member announces another node under a high
 // incarnation diverts nothing, and leaves nothing behind when the liar has left.
 func TestForgedRoute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		liar, victim, subject := zoneNames[4], zoneNames[0], zoneNames[1]
 		h := m.turn(liar)
@@ -146,7 +146,7 @@ func TestRandomLiar(t *testing.T) {
 		seeds = 10000
 	}
 	for seed := range seeds {
-		synctest.Test(t, func(t *testing.T) { randomLiar(t, seed) })
+		bubble.Test(t, func(t *testing.T) { randomLiar(t, seed) })
 		if t.Failed() {
 			return
 		}

@@ -9,10 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // failing is an address of a host whose addresses of IPv4 the name server fails to find.
@@ -171,7 +172,7 @@ func (m *moving) set(members []Member, err error) {
 }
 
 func TestMembersComeMoveAndGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		d := &moving{make(chan answer, 1)}
 		d.set(m.all, nil)

@@ -7,12 +7,12 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -49,7 +49,7 @@ func (m *testMesh) only(allowed ...string) error {
 func TestBadSignaturesAreNoSilence(t *testing.T) {
 	for _, reattest := range []time.Duration{0, 300 * time.Millisecond} {
 		t.Run(fmt.Sprintf("reattest %v", reattest), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, true)
 				m.configure = func(_ string, c *Config) {
 					c.Limits.Reattest = reattest
@@ -135,7 +135,7 @@ func (n *testNode) checkAttack(t *testing.T, culprit string, ended time.Time) {
 func TestADeathDuringAnAttackIsFound(t *testing.T) {
 	for _, after := range []time.Duration{3 * time.Second, 3500 * time.Millisecond, 4 * time.Second, 4500 * time.Millisecond} {
 		t.Run(after.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, true)
 				m.up()
 				defer m.down()

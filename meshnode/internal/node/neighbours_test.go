@@ -6,10 +6,10 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/home"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/route"
 )
@@ -52,7 +52,7 @@ func beyondFullMesh() (names []string) {
 // reach everyone; with one node less again all are neighbours as before.
 func TestMeshGrowsBeyondFullMesh(t *testing.T) {
 	names := beyondFullMesh()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMeshOf(t, true, names)
 		d := &moving{make(chan answer, 1)}
 		m.discover = d
@@ -104,7 +104,7 @@ func TestMeshGrowsBeyondFullMesh(t *testing.T) {
 // neighbours, in a partition only the side with most of the members serves
 // client sessions.
 func TestMajorityBeyondNeighbours(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMeshOf(t, true, beyondFullMesh())
 		defer m.down()
 		for _, member := range m.all {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -23,7 +24,7 @@ const (
 )
 
 func TestPartitionIsDetectedAndHealed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -121,7 +122,7 @@ func checkIncidentStory(t *testing.T, name string, n *testNode) {
 // TestWithoutHealingRecoveryIsSlow is the control of the test above: what heals
 // is Execute, not a habit of the layers below.
 func TestWithoutHealingRecoveryIsSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, false)
 		m.up()
 		defer m.down()
@@ -150,7 +151,7 @@ func TestWithoutHealingRecoveryIsSlow(t *testing.T) {
 }
 
 func TestLinkFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -181,7 +182,7 @@ func TestLinkFailure(t *testing.T) {
 }
 
 func TestNodeCrashAndReturn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -216,7 +217,7 @@ func TestNodeCrashAndReturn(t *testing.T) {
 // TestStaggeredPartition: the fault reaches pod after pod, a second apart, and
 // still every node recognises one partition.
 func TestStaggeredPartition(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -242,7 +243,7 @@ func TestStaggeredPartition(t *testing.T) {
 }
 
 func TestGoodbyeRaisesNoAlarm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -259,7 +260,7 @@ func TestGoodbyeRaisesNoAlarm(t *testing.T) {
 }
 
 func TestLossyMeshStaysCalm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()

@@ -3,9 +3,9 @@ package node
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
 )
@@ -14,7 +14,7 @@ import (
 // under a root that the mesh has had before, counts; and no longer once that root is taken
 // away.
 func TestSignaturesOutliveCertificates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		node := func(a *identity.Authority, name string) *identity.Node {
 			t.Helper()
 			n, err := a.NewNode(name, "", time.Hour)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/resource"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -98,7 +99,7 @@ const criticalLeast = 4 * (10 - 1)
 // home of its clients' sessions and asks for more nodes, until it has rested; the
 // others have nothing to do with it.
 func TestExhaustion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, c := loaded(t, true)
 		m.up()
 		defer m.down()
@@ -189,7 +190,7 @@ func (n *testNode) phases(t *testing.T, typ string) {
 // TestExhaustionIsOnlyWatched: without healing the incident is seen and nothing
 // is done.
 func TestExhaustionIsOnlyWatched(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, c := loaded(t, false)
 		m.up()
 		defer m.down()
@@ -210,7 +211,7 @@ func TestExhaustionIsOnlyWatched(t *testing.T) {
 // TestScaleUpIsDoneWhenANodeJoins: the request's effect is a new peer, while the
 // load goes on.
 func TestScaleUpIsDoneWhenANodeJoins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, c := loaded(t, true)
 		for _, name := range zoneNames[:4] {
 			m.start(name)

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 func TestRecordsConvergeAfterPartition(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -68,7 +68,7 @@ func TestRecordsConvergeAfterPartition(t *testing.T) {
 // TestNewNodeDoesNotAcceptAloneAtOnce: a node that has just started does not yet
 // know whether it is alone.
 func TestNewNodeDoesNotAcceptAloneAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		defer m.down()
 		m.start(zoneNames[0])
@@ -92,7 +92,7 @@ func TestNewNodeDoesNotAcceptAloneAtOnce(t *testing.T) {
 }
 
 func TestLostGateStopsDataUntilItIsBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -128,7 +128,7 @@ func TestLostGateStopsDataUntilItIsBack(t *testing.T) {
 }
 
 func TestKnowledgeSurvivesRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()

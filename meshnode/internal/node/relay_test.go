@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
@@ -71,7 +72,7 @@ func (m *testMesh) attested(a, b *testNode, d time.Duration) (gap time.Duration)
 // cut. What they say to each other goes on by relay, their session stays
 // verified and they count on each other; when the link is back, it is used.
 func TestCutLinkIsRelayed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -153,7 +154,7 @@ func TestCutLinkIsRelayed(t *testing.T) {
 
 // TestCutLinkWithoutHealing is the control of the test above.
 func TestCutLinkWithoutHealing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, false)
 		m.up()
 		defer m.down()
@@ -173,7 +174,7 @@ func TestCutLinkWithoutHealing(t *testing.T) {
 // TestLastRelayLost: a relay that is cut off is replaced by another; when none is
 // left, everything is as without relays.
 func TestLastRelayLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -256,7 +257,7 @@ func (c *watchedConn) WriteTo(b []byte, to netip.AddrPort) error {
 // TestWayIsPublishedBeforeItIsTold: a neighbour that hears of a way may send its
 // next frame by it, so what a node announces it has to honour already.
 func TestWayIsPublishedBeforeItIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		var up atomic.Bool
 		var told, changed atomic.Int64

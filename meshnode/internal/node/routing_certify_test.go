@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/certify"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -49,7 +50,7 @@ func (p *part) run(t *testing.T, digest hash.Hash) {
 		if done += len(batch); done%(16*perMesh) == 0 {
 			t.Logf("%s: at case %d of %d, %d wrong so far", p.name, done, len(p.cases), len(p.wrong))
 		}
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			start := time.Now()
 			m := newTestMeshOf(t, true, certifiedNames(p.size))
 			m.up()
@@ -252,7 +253,7 @@ func TestDiagnosis(t *testing.T) {
 func TestCutsAreNoticed(t *testing.T) {
 	inMemory(t)
 	link := cuts(0).both(4, 0, 1)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMeshOf(t, false, certifiedNames(4))
 		m.up()
 		defer m.down()
@@ -261,7 +262,7 @@ func TestCutsAreNoticed(t *testing.T) {
 			t.Errorf("without healing: %q", v.wrong)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMeshOf(t, true, certifiedNames(4))
 		m.up()
 		defer m.down()

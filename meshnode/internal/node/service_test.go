@@ -16,13 +16,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/x0tta6bl4/mesh/e2e/observe/verify"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/client"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/server"
 )
@@ -265,7 +265,7 @@ func (s *service) judge(ops []api.Operation) verify.Service {
 // TestRollingRestart restarts the nodes one after the other while a client works
 // through the Service: it does not notice, retries aside.
 func TestRollingRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()
@@ -303,7 +303,7 @@ func TestRollingRestart(t *testing.T) {
 func TestCrashBehindTheService(t *testing.T) {
 	for name, heal := range map[string]bool{"healing": true, "control": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, heal)
 				m.up()
 				defer m.down()

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
@@ -41,7 +41,7 @@ func TestAWrongClockIsNamed(t *testing.T) {
 		"a zone 50 min ahead": {50 * time.Minute, zoneNames[3:]},
 	} {
 		t.Run(what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m := newTestMesh(t, true)
 				step := setClocks(m, c.wrong...)
 				m.up()
@@ -125,7 +125,7 @@ func (m *testMesh) skewed(wrong []string) error {
 // TestASlowPathIsNoWrongClock: round trips of any length say nothing against a clock, also if they are slow in one
 // direction only, so that half of one is not how long an echo was under way.
 func TestASlowPathIsNoWrongClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.configure = func(_ string, c *Config) { c.Policy.Clock.Skew = mapek.Duration(200 * time.Millisecond) }
 		m.up()
@@ -176,7 +176,7 @@ func TestMajority(t *testing.T) {
 // TestWhoCannotTellKeepsWhatWasKnown: when so many are out of sight that no majority is left, a
 // clock that was wrong stays so, its node goes on to correct it, and nobody else is named.
 func TestWhoCannotTellKeepsWhatWasKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		wrong := zoneNames[2]
 		step := setClocks(m, wrong)

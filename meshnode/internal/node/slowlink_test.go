@@ -3,11 +3,11 @@ package node
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -17,7 +17,7 @@ import (
 // measure the link stay on it; when it is quick again, it is used again. Routes
 // do not swing meanwhile.
 func TestSlowLinkIsLeftAndTakenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.up()
 		defer m.down()

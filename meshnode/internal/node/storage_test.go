@@ -8,11 +8,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -103,7 +103,7 @@ func TestAFaultyDiskIsRecognised(t *testing.T) {
 		metric.FaultLatency: slowDisk, metric.FaultError: sickDisk(), metric.FaultFull: fullDisk,
 	} {
 		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, d := withDisk(t, true)
 				m.up()
 				defer m.down()
@@ -190,7 +190,7 @@ func TestAFaultyDiskIsRecognised(t *testing.T) {
 // TestAFailedStoreIsNotWrittenWithoutHealing: the control. Nobody makes the file anew, and nothing is
 // written to it; what is wrong is still recognised.
 func TestAFailedStoreIsNotWrittenWithoutHealing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, d := withDisk(t, false)
 		m.up()
 		defer m.down()
@@ -215,7 +215,7 @@ func TestAFailedStoreIsNotWrittenWithoutHealing(t *testing.T) {
 
 // TestAShortStallIsNoFault: one slow commit, and a disk that is only slower than usual, are none.
 func TestAShortStallIsNoFault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, d := withDisk(t, true)
 		m.up()
 		defer m.down()
@@ -251,7 +251,7 @@ func TestAShortStallIsNoFault(t *testing.T) {
 
 // TestTheQuotaIsAKindOfItsOwn: a store at its quota needs no recovery: reads, sessions and readiness go on.
 func TestTheQuotaIsAKindOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newTestMesh(t, true)
 		m.configure = func(name string, c *Config) {
 			if name == zoneNames[0] {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
 )
 
@@ -69,7 +70,7 @@ func (r *roomy) Accept(context.Context, string, []byte, int) (store.Record, []st
 // TestSlowClientsByTheThousand: while a thousand clients of each kind wait, every request of
 // others is answered at once, and after its time each of the slow ones is cut off.
 func TestSlowClientsByTheThousand(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ln := newPipes()
 		h := API(&roomy{}, func() (string, error) { return secret, nil }, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())

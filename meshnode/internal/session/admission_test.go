@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -115,7 +116,7 @@ func (g *guard) knows() (calls, peers int) {
 // for longer than secrets last; and nothing is left of what the kernel was told.
 func TestKernelLetsOnlyProofPass(t *testing.T) {
 	for family, addr := range map[string]netip.AddrPort{"IPv4": {}, "IPv6": netip.MustParseAddrPort("[fd00::b]:26970")} {
-		t.Run(family, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { onlyProofPasses(t, addr) }) })
+		t.Run(family, func(t *testing.T) { bubble.Test(t, func(t *testing.T) { onlyProofPasses(t, addr) }) })
 	}
 }
 
@@ -169,7 +170,7 @@ func onlyProofPasses(t *testing.T, addr netip.AddrPort) {
 // certificate, which he has seen, has chosen the call, and gets no answer to it. What he
 // knows opens nothing in the kernel; only the answer does, and only from that address.
 func TestCallProvesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		g := newGuard()
@@ -208,7 +209,7 @@ func TestCallProvesNothing(t *testing.T) {
 // TestCallThatMoves: the answers to a call that is repeated to another address are
 // expected from there.
 func TestCallThatMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		g := newGuard()
@@ -224,7 +225,7 @@ func TestCallThatMoves(t *testing.T) {
 // TestCookieNoLargerThanCall: of a node's own cookies, too, nobody gets more than was
 // sent in the name of his address.
 func TestCookieNoLargerThanCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a := w.start("a", netip.AddrPort{}, func(c *Config) { c.Limits.CookieAfter = 1 })
@@ -254,7 +255,7 @@ func TestCookieNoLargerThanCall(t *testing.T) {
 // TestCallsOfAFloodAreForgotten: half-open handshakes that give way to others, and those
 // that are never finished, leave nothing in the kernel.
 func TestCallsOfAFloodAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		g := newGuard()
@@ -280,7 +281,7 @@ func TestCallsOfAFloodAreForgotten(t *testing.T) {
 // TestAdmissionFails: what the kernel does not take costs nothing but its help, and is
 // tried again.
 func TestAdmissionFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		g := newGuard()
@@ -307,7 +308,7 @@ func TestAdmissionFails(t *testing.T) {
 
 // A cookie that comes again, as an answer to each transmission of a call, counts once.
 func TestCookieAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.start("a", netip.AddrPort{}), w.start("b", netip.AddrPort{})

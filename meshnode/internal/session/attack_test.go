@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -33,7 +34,7 @@ func (w *mesh) tap() *[]datagram {
 }
 
 func TestForeignRootIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a := w.start("a", netip.AddrPort{})
@@ -81,7 +82,7 @@ func certificateTimes(t *testing.T, peer string) {
 		{"not yet valid", 61 * time.Minute, 3 * time.Hour, false},
 	} {
 		t.Run(peer+" "+test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newMesh(t)
 				defer w.stopAll()
 				age := max(-test.from, 0) // of the certificate when the other node starts
@@ -107,7 +108,7 @@ func certificateTimes(t *testing.T, peer string) {
 }
 
 func TestReplayedFrames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		seen := w.tap()
@@ -158,7 +159,7 @@ func TestReplayedFrames(t *testing.T) {
 // Replaying a whole handshake against a node that has forgotten everything does
 // not make a session either: its nonce and KEM values are others.
 func TestReplayAfterRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		seen := w.tap()
@@ -182,7 +183,7 @@ func TestReplayAfterRestart(t *testing.T) {
 }
 
 func TestCorruptedAttestations(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -215,7 +216,7 @@ func TestCorruptedAttestations(t *testing.T) {
 // Somebody who knows the session id and can send from the peer's address, but
 // does not know the header key, changes nothing.
 func TestForgedFramesWithoutTheHeaderKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -241,7 +242,7 @@ func TestForgedFramesWithoutTheHeaderKey(t *testing.T) {
 
 // A peer that answers what was never asked is reported.
 func TestUnsolicitedAttestation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -263,7 +264,7 @@ func TestUnsolicitedAttestation(t *testing.T) {
 // A flood of calls from forged addresses is answered with cookies, memory stays
 // bounded, and a real peer still gets in.
 func TestHandshakeFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.start("a", netip.AddrPort{}), w.start("b", netip.AddrPort{})
@@ -318,7 +319,7 @@ func TestHandshakeFlood(t *testing.T) {
 // A message whose hash is not its id, as after a change of one fragment under
 // way, is not even looked at.
 func TestMessageIDIsItsHash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, c := w.start("a", netip.AddrPort{}), w.start("c", netip.AddrPort{})
@@ -341,7 +342,7 @@ func TestMessageIDIsItsHash(t *testing.T) {
 // Userspace holds data back as well while the sender is not verified; what keeps
 // the session going still passes.
 func TestDataNeedsAVerifiedSender(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -366,7 +367,7 @@ func TestDataNeedsAVerifiedSender(t *testing.T) {
 
 // Callers that do own their addresses cannot hold more than their share either.
 func TestHalfOpenIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a := w.start("a", netip.AddrPort{}, func(c *Config) { c.Limits.HalfOpen, c.Limits.CookieAfter = 4, 1000 })
@@ -388,7 +389,7 @@ func TestHalfOpenIsBounded(t *testing.T) {
 }
 
 func TestChangeOnThePath(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		random := rand.New(rand.NewPCG(3, 4))

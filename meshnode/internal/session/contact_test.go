@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
@@ -106,7 +107,7 @@ func (w *mesh) serves(a, peer *node) {
 func TestObservedCertificateHoldsNoPlaces(t *testing.T) {
 	for _, addresses := range []int{1, 500} {
 		t.Run(fmt.Sprint(addresses), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newMesh(t)
 				defer w.stopAll()
 				a, c := w.pair()
@@ -148,7 +149,7 @@ func TestObservedCertificateHoldsNoPlaces(t *testing.T) {
 // TestDirectFloodLeavesRelaysAlone: first parts of calls arrive from everywhere, and
 // two nodes that reach each other by relay make new sessions as ever.
 func TestDirectFloodLeavesRelaysAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		f := &flood{w: w.mesh, to: w.b, cookies: map[netip.AddrPort]messageID{}}
@@ -175,7 +176,7 @@ func TestDirectFloodLeavesRelaysAlone(t *testing.T) {
 // call, sends the first part of ever new ones, as many as the kernel lets through. A peer
 // gets a new session within 2 s all the same, and a new member its first within 5 s.
 func TestPartsOfOwnersGiveWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, c := w.pair()

@@ -4,10 +4,10 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // patient is a pair of nodes of which a gives every overdue challenge a second more; what
@@ -41,7 +41,7 @@ func patient(t *testing.T, w *mesh) (a, b *node, lose *atomic.Bool, lost *atomic
 // TestNoChallengeIsExtendedForEver: whoever extends deadlines at every turn sees the
 // timeouts of a link that loses everything all the same, each sent again before.
 func TestNoChallengeIsExtendedForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, _, lose, lost := patient(t, w)
@@ -65,7 +65,7 @@ func TestNoChallengeIsExtendedForEver(t *testing.T) {
 // TestALostChallengeIsSentAgain: what is lost for a moment is verified by a repetition,
 // whose latency says nothing about the path.
 func TestALostChallengeIsSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b, lose, lost := patient(t, w)
@@ -87,7 +87,7 @@ func TestALostChallengeIsSentAgain(t *testing.T) {
 // TestASuspendedSessionIsUnverified: at once, also for the kernel, until the peer has
 // proven itself again.
 func TestASuspendedSessionIsUnverified(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -113,7 +113,7 @@ func TestASuspendedSessionIsUnverified(t *testing.T) {
 }
 
 func TestAllowance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()

@@ -2,14 +2,15 @@ package session
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // Two processes under one name: the one with the newer certificate is the
 // node, and the older one can neither keep its session nor make another.
 func TestTheNewerProcessIsTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHandshake(t)
 		e := &peer{name: "a", addr: transportAddr("a")}
 		h.b.peers["a"] = e

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
@@ -16,7 +17,7 @@ import (
 // never finish a message and callers with bad certificates, many more than there is
 // room for; what a node keeps of them stays below 16 MiB.
 func TestFloodTakesBoundedMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a := w.start("a", netip.AddrPort{})

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 var handshakeTypes = []frame.Type{frame.HandshakeInit, frame.HandshakeReply, frame.HandshakeFinish}
@@ -22,7 +22,7 @@ func fragmentOf(p []byte) (index, count int) { return int(p[6]), int(p[7]) }
 func TestEachLostFragmentIsMadeUpFor(t *testing.T) {
 	for _, typ := range handshakeTypes {
 		for index, count := 0, 1; index < count; index++ {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newMesh(t)
 				defer w.stopAll()
 				a, b := w.start("a", netip.AddrPort{}), w.start("b", netip.AddrPort{})
@@ -57,7 +57,7 @@ func TestEachLostFragmentIsMadeUpFor(t *testing.T) {
 
 // TestFragmentsInReverse delivers every burst of handshake frames backwards.
 func TestFragmentsInReverse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.start("a", netip.AddrPort{}), w.start("b", netip.AddrPort{})

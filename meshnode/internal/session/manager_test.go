@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
 func TestFiveNodesVerifyEachOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		for _, name := range []Peer{"a-0", "a-1", "a-2", "b-0", "b-1"} {
@@ -48,7 +49,7 @@ func TestFiveNodesVerifyEachOther(t *testing.T) {
 }
 
 func TestSendSmallAndFragmented(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -75,7 +76,7 @@ func TestSendSmallAndFragmented(t *testing.T) {
 // alone is slow and Reverify is fast. That difference is what healing proves.
 func TestPartitionAndHeal(t *testing.T) {
 	for _, reverify := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newMesh(t)
 			defer w.stopAll()
 			for _, name := range []Peer{"a-0", "a-1", "a-2", "b-0", "b-1"} {
@@ -128,7 +129,7 @@ func TestPartitionAndHeal(t *testing.T) {
 }
 
 func TestReverifyAfterThePeerRestarted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -142,7 +143,7 @@ func TestReverifyAfterThePeerRestarted(t *testing.T) {
 }
 
 func TestRestartWithAnotherAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -156,7 +157,7 @@ func TestRestartWithAnotherAddress(t *testing.T) {
 }
 
 func TestRotationLosesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -203,7 +204,7 @@ func TestRotationLosesNothing(t *testing.T) {
 // TestRotationAskedForAgain: a second wish comes while the reply to the first is
 // being verified. The race detector watches.
 func TestRotationAskedForAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -222,7 +223,7 @@ func TestRotationAskedForAgain(t *testing.T) {
 // TestChallengesLostTogetherAreOneFailure: after a short cut the next challenge comes
 // soon, however many were under way, and before the session lapses.
 func TestChallengesLostTogetherAreOneFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -245,7 +246,7 @@ func TestChallengesLostTogetherAreOneFailure(t *testing.T) {
 // the other one does not know, and hears nothing by which to notice that the link is back;
 // and what is late is forgiven, as it is to a peer that is out of reach.
 func TestSessionThatOneSideHasNotTakenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -277,7 +278,7 @@ func TestSessionThatOneSideHasNotTakenUp(t *testing.T) {
 func TestRepeat(t *testing.T) {
 	for name, lasts := range map[string]bool{"lost once": false, "lost again": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newMesh(t)
 				defer w.stopAll()
 				a, b := w.pair()
@@ -325,7 +326,7 @@ func TestRepeat(t *testing.T) {
 // TestStalledOwnerGivesTime: while the owner of the sessions cannot extend deadlines,
 // nothing times out.
 func TestStalledOwnerGivesTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -345,7 +346,7 @@ func TestStalledOwnerGivesTime(t *testing.T) {
 }
 
 func TestInvalidateRevokesUntilRotate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()
@@ -380,7 +381,7 @@ func TestInvalidateRevokesUntilRotate(t *testing.T) {
 }
 
 func TestRekeyBeforeExpiry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair(func(c *Config) { c.Limits.TTL = time.Minute })
@@ -401,7 +402,7 @@ func TestRekeyBeforeExpiry(t *testing.T) {
 }
 
 func TestRekeyBeforeTheSequenceRunsOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair(func(c *Config) { c.Limits.SequenceLimit = 300 })
@@ -421,7 +422,7 @@ func TestRekeyBeforeTheSequenceRunsOut(t *testing.T) {
 }
 
 func TestForgetAndBlock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()

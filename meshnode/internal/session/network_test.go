@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -14,7 +15,7 @@ import (
 // The session ends with the certificates it was made with, and a renewed
 // certificate carries it over without a gap.
 func TestRenewalCarriesSessionsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		life := 10 * time.Minute // and an hour of allowance
@@ -53,7 +54,7 @@ func TestRenewalCarriesSessionsOver(t *testing.T) {
 }
 
 func TestAddressOfAnotherNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, c := w.start("a", netip.AddrPort{}), w.start("c", netip.AddrPort{})
@@ -76,7 +77,7 @@ func TestAddressOfAnotherNode(t *testing.T) {
 
 func TestLossyNetwork(t *testing.T) {
 	for seed := range uint64(5) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newMesh(t)
 			w.net = transport.NewNetwork(seed)
 			defer w.stopAll()
@@ -96,7 +97,7 @@ func TestLossyNetwork(t *testing.T) {
 
 func TestSimultaneousOpen(t *testing.T) {
 	for _, latency := range []time.Duration{0, time.Millisecond, 80 * time.Millisecond, 400 * time.Millisecond} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newMesh(t)
 			defer w.stopAll()
 			w.net.SetConditions(transport.Conditions{Latency: latency})
@@ -130,7 +131,7 @@ func TestSimultaneousOpen(t *testing.T) {
 // Of two calls that of the lesser name stands. When the other one comes, it is repeated
 // at once, although its own pauses have grown while nothing got through.
 func TestStandingCallIsRepeatedWhenTheOtherComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.start("a", netip.AddrPort{}), w.start("b", netip.AddrPort{})
@@ -152,7 +153,7 @@ func TestStandingCallIsRepeatedWhenTheOtherComes(t *testing.T) {
 
 func TestLatencyShiftIsNotATimeoutWhenExtended(t *testing.T) {
 	for _, extend := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newMesh(t)
 			defer w.stopAll()
 			var a, b *node
@@ -186,7 +187,7 @@ func TestLatencyShiftIsNotATimeoutWhenExtended(t *testing.T) {
 // A peer is where its newest frame came from, not where an older one did that
 // was under way for longer.
 func TestPeerMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()

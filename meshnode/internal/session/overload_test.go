@@ -3,9 +3,9 @@ package session
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 )
 
@@ -26,7 +26,7 @@ func TestReattestationIsExtra(t *testing.T) {
 		period   time.Duration
 		min, max int
 	}{{0, 0, 0}, {100 * time.Millisecond, 570, 630}, {10 * time.Second, 5, 9}} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newMesh(t)
 			defer w.stopAll()
 			a, _ := w.pair(reattested(c.period))
@@ -47,7 +47,7 @@ func TestReattestationIsExtra(t *testing.T) {
 // A node that sheds asks for nothing of low priority and answers little of it,
 // and what keeps its sessions verified goes on at the same rate.
 func TestSheddingRelieves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair(reattested(20 * time.Millisecond))
@@ -80,7 +80,7 @@ func TestSheddingRelieves(t *testing.T) {
 // While the verification pool is overloaded, sessions stay verified by what is
 // critical, and nothing of it looks like a failure or a timeout of the peer.
 func TestOverloadKeepsSessionsVerified(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair(reattested(20 * time.Millisecond))
@@ -124,7 +124,7 @@ func TestOverloadKeepsSessionsVerified(t *testing.T) {
 }
 
 func TestMalformedChallengesAreNotAnswered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, b := w.pair()

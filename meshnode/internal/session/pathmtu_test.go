@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -58,7 +59,7 @@ func TestFramesFitThePath(t *testing.T) {
 			{1280, 1280}, {1420, 1420}, {1450, 1450}, {1500, 1500}, {9000, 9000}, {1500, 1450}, {1500, 1280}, {9000, 1500}, {9000, 1420},
 		} {
 			t.Run(fmt.Sprintf(family+" %d over %d", 1, mtu.interfaces, mtu.link), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					w := newMesh(t)
 					defer w.stopAll()
 					var sent tap
@@ -114,7 +115,7 @@ func TestPathBecomesNarrower(t *testing.T) {
 		"interface":  func(w *mesh, a, b *node) { w.net.SetMTU(a.addr.Addr(), 1350); w.net.SetMTU(b.addr.Addr(), 1350) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newMesh(t)
 				defer w.stopAll()
 				a, b := w.pair()
@@ -160,7 +161,7 @@ func TestRelayedFramesFitThePath(t *testing.T) {
 		first, other int // MTU of the links of a and of b with the relay
 	}{{"equal", 1500, 1500}, {"narrow behind", 1500, 1280}, {"narrow before", 1280, 1500}, {"narrow", 1280, 1280}} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newTriangle(t)
 				defer w.stopAll()
 				w.narrowest(w.a, w.c, test.first)
@@ -240,7 +241,7 @@ func (w *mesh) startBoastful(name Peer) (*node, *boastful) {
 // TestARefusedProbeIsAnAnswer: where probes do not even leave, sizes below are tried at the pace
 // of a search.
 func TestARefusedProbeIsAnAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, c := w.startBoastful("a")
@@ -260,7 +261,7 @@ func TestARefusedProbeIsAnAnswer(t *testing.T) {
 // TestAPeerCannotDriveTheSearch: who asks for small frames, or answers probes that nobody
 // sent, again and again, gets a search every second and no more.
 func TestAPeerCannotDriveTheSearch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newMesh(t)
 		defer w.stopAll()
 		a, c := w.startBoastful("a")

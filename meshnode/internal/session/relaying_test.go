@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -106,7 +107,7 @@ func (w *triangle) renewed(limit time.Duration, what string, old frame.SessionID
 // Perhaps that one has no verified session with the peer either: the call for a new
 // session gets through all the same.
 func TestCallGetsPastARelayThatRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		old := w.a.info(w.b).ID
@@ -128,7 +129,7 @@ func TestCallGetsPastARelayThatRefuses(t *testing.T) {
 // Over a link that is cut in one direction the call comes straight, and its answer by
 // relay.
 func TestCallOverALinkCutInOneDirection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		old := w.a.info(w.b).ID
@@ -148,7 +149,7 @@ func TestCallOverALinkCutInOneDirection(t *testing.T) {
 // handshakes go on, in frames that the relay cannot read; heartbeats, which
 // measure the link, do not take the detour.
 func TestRelayCarriesASession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		id := w.a.info(w.b).ID
@@ -211,7 +212,7 @@ func TestRelayCarriesASession(t *testing.T) {
 // Two nodes that never had a link make a session by relay.
 func TestFirstHandshakeByRelay(t *testing.T) {
 	for _, both := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := &triangle{mesh: newMesh(t), routes: map[Peer]*routes{}}
 			defer w.stopAll()
 			for _, name := range []Peer{"a", "b", "c"} {
@@ -262,7 +263,7 @@ func (w *triangle) hand(n, to *node, message []byte) {
 // TestRelayIsNotTrusted: whatever a relay does to a frame is noticed, is put
 // down to who handed it over, and costs the two ends no session.
 func TestRelayIsNotTrusted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		w.detour()
@@ -324,7 +325,7 @@ func TestRelayIsNotTrusted(t *testing.T) {
 
 // A relay forwards by its routes, never back, and no further than the limit.
 func TestRelayForwarding(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		refuse := func(reason string, message []byte) {
@@ -357,7 +358,7 @@ func TestRelayForwarding(t *testing.T) {
 // TestForwardingLoopEnds: nodes whose routes lead in a circle lose a frame
 // after as many hops as it may take.
 func TestForwardingLoopEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		d := w.start("d", netip.AddrPort{})
@@ -420,7 +421,7 @@ func TestRelayLimit(t *testing.T) {
 // TestInventedOriginsTakeNoRoom: a neighbour that hands over frames of thousands of nodes
 // that do not exist has them refused, and keeps none of it; a real pair goes on.
 func TestInventedOriginsTakeNoRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newTriangle(t)
 		defer w.stopAll()
 		datagram := make([]byte, frame.HeaderLen+20)

@@ -3,10 +3,10 @@ package session
 import (
 	"net/netip"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
@@ -31,7 +31,7 @@ func oneSided(t *testing.T) (w *triangle, old frame.SessionID) {
 // A relay that hands over a call says nothing of the way back. Who is called answers
 // straight, too.
 func TestCallThatComesByRelayFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, old := oneSided(t)
 		defer w.stopAll()
 		w.renewed(200*time.Millisecond, "a new session", old)
@@ -44,7 +44,7 @@ func TestCallThatComesByRelayFirst(t *testing.T) {
 // What is lost of the answer is said again to whom the call comes from next, although
 // that is not where it came from first.
 func TestCallThatComesStraightAfterTheRelayIsGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, old := oneSided(t)
 		defer w.stopAll()
 		lost := true

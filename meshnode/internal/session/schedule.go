@@ -12,7 +12,7 @@ const tickMin = 5 * time.Millisecond
 
 // keepSchedule acts on everything that falls due, until ctx ends.
 func (m *Manager) keepSchedule(ctx context.Context) {
-	timer := time.NewTimer(tickMin) // never 0: golang/go#78156, two such timers of a synctest bubble crash the race detector
+	timer := time.NewTimer(tickMin)
 	defer timer.Stop()
 	for {
 		select {

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // certificates counts the messages of records with one, by who gets them.
@@ -47,7 +47,7 @@ func carried(t *testing.T, payload []byte) *received {
 // record under a certificate, for that comes with the record until the peer has kept it.
 func TestCertificateComesAlong(t *testing.T) {
 	const trip = 2 * time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b", "c")
 		time.Sleep(aloneAfter + syncEvery/2) // between two regular exchanges
 		brought := w.certificates(t)
@@ -100,7 +100,7 @@ func (n renewed) Sign(statement []byte) (certificate, signature []byte) {
 // TestNothingWaitsForACertificate: when the message with the certificate is lost, what
 // comes beside it is not: it is asked for at once, and not at the next regular exchange.
 func TestNothingWaitsForACertificate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b")
 		time.Sleep(aloneAfter + syncEvery/2) // both have caught up, and the next exchange is half a second away
 		var records []Record
@@ -195,7 +195,7 @@ func TestRootTakenAway(t *testing.T) {
 // of who signed them, do not come for ever. They keep nothing else from coming, and the node
 // has caught up when it has all others. When it knows the root it takes them.
 func TestStrangersHoldNothingUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a")
 		a := w.nodes["a"].store
 		const n = 3 * batch

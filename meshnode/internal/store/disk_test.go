@@ -9,10 +9,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // late makes the disk fail after a commit became visible, as a flush does whose failure is
@@ -203,7 +204,7 @@ func TestRecoverRefusesWhatIsNotWhole(t *testing.T) {
 // TestASlowDiskKeepsNobodyElse: while a commit waits for the disk, what only asks is answered, and
 // how long it has taken can be seen; a refusal also reaches who waits for their turn.
 func TestASlowDiskKeepsNobodyElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir(), "a")
 		put(t, s, "x", "1")
 		var told []time.Duration

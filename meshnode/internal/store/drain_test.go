@@ -4,14 +4,15 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestDrainSpreadsWhatNobodyElseHolds: records that were accepted alone are
 // with another node when Drain returns, and not before.
 func TestDrainSpreadsWhatNobodyElseHolds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 3, "a", "b", "c")
 		a := w.nodes["a"]
 		w.set(true, [2]string{"a", "b"}, [2]string{"a", "c"})
@@ -35,7 +36,7 @@ func TestDrainSpreadsWhatNobodyElseHolds(t *testing.T) {
 }
 
 func TestDrainEndsInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 4, "a", "b")
 		w.set(true, [2]string{"a", "b"})
 		if _, _, err := w.nodes["a"].Accept(t.Context(), "x", nil, 0); err != nil {

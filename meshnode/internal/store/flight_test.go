@@ -2,10 +2,10 @@ package store
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestFlights: what is on its way to a peer is not sent to it again before its confirmation can have come, and what is lost is.
@@ -63,7 +63,7 @@ func TestFlights(t *testing.T) {
 
 // TestAFarPeerGetsARecordOnce: once the way is known to take 400 ms, a record goes over it once, with summaries crossing it.
 func TestAFarPeerGetsARecordOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b")
 		w.delay = 200 * time.Millisecond
 		pushed := map[string]int{}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // replacements are what another member can try to have in place of a record of b.
@@ -194,7 +195,7 @@ func (c *court) take() (acks int, culprits []string) {
 // signed under one number the origin, whoever passes the second one on. Neither is
 // acknowledged.
 func TestWhoIsBlamed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := &court{said: map[string][][]byte{}}
 		a := NewReplicator(open(t, memoryDir(t), "a"), c, func(int) {}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())

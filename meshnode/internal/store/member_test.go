@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
@@ -103,7 +104,7 @@ func TestSecondRecordUnderANumber(t *testing.T) {
 
 // TestAcknowledgementOfOtherContent is none.
 func TestAcknowledgementOfOtherContent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b")
 		a := w.nodes["a"]
 		w.set(true, [2]string{"a", "b"})
@@ -129,7 +130,7 @@ func TestAcknowledgementOfOtherContent(t *testing.T) {
 
 // TestCopies: a client gets as many holders as it asks for, or an error.
 func TestCopies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b", "c")
 		a := w.nodes["a"]
 		for copies := range 4 {
@@ -229,7 +230,7 @@ func (h heavy) Sign(statement []byte) (certificate, signature []byte) {
 // TestStalledRepair: a peer that names what it does not hand over is told after a while, and
 // no more when it has ceased, or has handed it over.
 func TestStalledRepair(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a")
 		a := w.nodes["a"]
 		say := func(have Vector) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // web joins replicators in a bubble, with latency, loss and cuts.
@@ -120,7 +121,7 @@ func (w *web) converged(t *testing.T, limit time.Duration) {
 }
 
 func TestAcceptNeedsAHolder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b", "c")
 		a := w.nodes["a"]
 		_, holders, err := a.Accept(t.Context(), "x", []byte("1"), 0)
@@ -159,7 +160,7 @@ func TestRepairAfterPartitionAndLoss(t *testing.T) {
 		seeds = 1000
 	}
 	for seed := range seeds {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newWeb(t, seed, "a", "b", "c", "d")
 			w.loss = 0.2
 			w.set(true, [2]string{"a", "c"}, [2]string{"a", "d"}, [2]string{"b", "c"}, [2]string{"b", "d"})
@@ -210,7 +211,7 @@ func TestRepairAfterPartitionAndLoss(t *testing.T) {
 // TestLongPartitionRepairsQuickly: batches follow each other without waiting for
 // the regular exchange.
 func TestLongPartitionRepairsQuickly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 9, "a", "b")
 		w.set(true, [2]string{"a", "b"})
 		const n = 20 * batch
@@ -231,7 +232,7 @@ func TestLongPartitionRepairsQuickly(t *testing.T) {
 // TestNothingIsMissingBeforeTheNodeHasCaughtUp: a node without memory does not say
 // of a record that was acknowledged that there is none.
 func TestNothingIsMissingBeforeTheNodeHasCaughtUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWeb(t, 1, "a", "b")
 		w.set(true, [2]string{"a", "b"})
 		a, b := w.nodes["a"], w.nodes["b"]

@@ -12,8 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestAcknowledgedRecordsAreKept runs the checker over random schedules: seeds 0
@@ -116,7 +117,7 @@ func (c *counts) add(o *counts) {
 func simulate(t *testing.T, seed uint64) (s *simulation) {
 	t.Helper()
 	dir := memoryDir(t)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s = newSimulation(seed, dir)
 		s.play()
 		s.settle()

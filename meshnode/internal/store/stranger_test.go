@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // TestRootOfItsOwn: who hands over records under a root that nobody else knows is blamed, as
@@ -29,7 +30,7 @@ func TestRootOfItsOwn(t *testing.T) {
 		"too long before one":          {quiet: 2 * rootsSettle, change: rootsSettle + time.Minute, culprit: true},
 		"soon after, and before a one": {quiet: rootsSettle / 2, change: time.Minute},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			c := &court{said: map[string][][]byte{}}
 			s, stranger := openDoubter(t, "a")
 			a := NewReplicator(s, c, func(int) {}, slog.New(slog.DiscardHandler))

@@ -8,10 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 func reassembler() *Reassembler[string, int] {
@@ -140,7 +140,7 @@ func listen(t *testing.T, n *Network, a netip.AddrPort) *Endpoint {
 }
 
 func TestNetworkConditions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := NewNetwork(1)
 		a, b := listen(t, n, addr(1)), listen(t, n, addr(2))
 		count := func(c Conditions) (received int, last time.Duration) {
@@ -187,7 +187,7 @@ func TestNetworkConditions(t *testing.T) {
 }
 
 func TestNetworkCutDropsWhatIsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := NewNetwork(1)
 		n.SetConditions(Conditions{Latency: 10 * time.Millisecond})
 		a, b := listen(t, n, addr(1)), listen(t, n, addr(2))

@@ -14,9 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/certify"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/journal"
@@ -249,7 +249,7 @@ func (c *crashes) recover(s Stop, who string, d Disk) {
 		}
 	}
 	if len(stores) == len(replicas) {
-		synctest.Test(c.t, func(t *testing.T) { c.judge(t, s, who, stores) })
+		bubble.Test(c.t, func(t *testing.T) { c.judge(t, s, who, stores) })
 	}
 }
 

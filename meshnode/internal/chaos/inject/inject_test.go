@@ -8,12 +8,12 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/node"
@@ -185,7 +185,7 @@ func (m *mesh) innocent() {
 }
 
 func TestBadSignaturesAndUnknownKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newMesh(t, "a-0", "a-1", "b-0")
 		defer m.down()
 		counts, err := m.attack(func(c *Config) { c.Signatures, c.UnknownKeys = 10, 7 })
@@ -235,7 +235,7 @@ func TestBadSignaturesAndUnknownKeys(t *testing.T) {
 }
 
 func TestVerifiedSessionsAreBackSoonAfterTheInjectorLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newMesh(t, "a-0", "a-1")
 		defer m.down()
 		if _, err := m.attack(func(c *Config) { c.Signatures = 2 }); err != nil {
@@ -253,7 +253,7 @@ func TestVerifiedSessionsAreBackSoonAfterTheInjectorLeft(t *testing.T) {
 }
 
 func TestForgedFramesDoNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newMesh(t, "a-0", "a-1")
 		defer m.down()
 		counts, err := m.attack(func(c *Config) { c.Forged = 20 })
@@ -275,7 +275,7 @@ func TestForgedFramesDoNothing(t *testing.T) {
 
 // A node that does not answer is said to, and so is who it is.
 func TestNobodyThere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := newMesh(t, "a-0", "a-1")
 		defer m.down()
 		nobody := Target{"nobody", netip.MustParseAddrPort("10.0.0.50:26970")}
