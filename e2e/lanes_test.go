@@ -21,6 +21,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
@@ -109,26 +110,16 @@ func inLanes(n int) int {
 	if err == nil {
 		all := planned()
 		runs := make([]laneRun, len(all))
-		free := make(chan int, n)
-		for lane := range n {
-			free <- lane + 1
-		}
+		pool := lane.NewPool(n)
 		view := show(all)
 		var work sync.WaitGroup
 		for i, sc := range all {
-			lanes := []int{<-free}
-			for sc.Alone && len(lanes) < n {
-				lanes = append(lanes, <-free)
-			}
-			leave := sync.OnceFunc(func() {
-				view.Send(live.Event{Kind: live.Leaves, At: time.Now(), Scenario: sc.Name})
-				for _, lane := range lanes {
-					free <- lane
-				}
-			})
+			place := pool.Take(sc.Alone, sc.Heavy)
 			work.Go(func() {
-				defer leave()
-				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, lanes[0], view, leave)
+				defer place.End()
+				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, place.Lane(), view, func() {
+					place.Leave(func() { view.Send(live.Event{Kind: live.Leaves, At: time.Now(), Scenario: sc.Name}) })
+				})
 			})
 		}
 		work.Wait()
