@@ -4,16 +4,19 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	wire "encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/bpf/verifier"
@@ -64,7 +67,7 @@ func forgeries(n int, to *member, source func(i int) netip.AddrPort, observed []
 	return packets
 }
 
-// packet is an IPv4 packet whose checksum the kernel fills in; UDP has none.
+// packet is an IPv4 packet; its UDP has no checksum.
 func packet(datagram []byte, from, to netip.AddrPort) []byte {
 	const udp, ttl, proto = 8, 64, 17
 	b := make([]byte, ipv4.HeaderLen+udp, ipv4.HeaderLen+udp+len(datagram))
@@ -72,29 +75,56 @@ func packet(datagram []byte, from, to netip.AddrPort) []byte {
 	wire.BigEndian.PutUint16(b[2:], uint16(cap(b)))
 	copy(b[12:], from.Addr().AsSlice())
 	copy(b[16:], to.Addr().AsSlice())
+	var sum uint32 // RFC 1071
+	for i := 0; i < ipv4.HeaderLen; i += 2 {
+		sum += uint32(wire.BigEndian.Uint16(b[i:]))
+	}
+	sum = sum>>16 + sum&0xffff
+	wire.BigEndian.PutUint16(b[10:], ^uint16(sum>>16+sum))
 	wire.BigEndian.PutUint16(b[20:], from.Port())
 	wire.BigEndian.PutUint16(b[22:], to.Port())
 	wire.BigEndian.PutUint16(b[24:], uint16(udp+len(datagram)))
 	return append(b, datagram...)
 }
 
-// flood sends frames from the hub at a rate until stop is called, which returns how many
-// were sent and in what time.
-func (f *field) flood(a attack, to *member) (stop func() (sent int, took time.Duration)) {
+// cable opens a socket that puts packets on the cable to a place, at its other end: so one core
+// can send what arrives from many on a network. It returns the header that they need, too.
+func (f *field) cable(place string) (fd int, header []byte) {
 	f.t.Helper()
-	var raw *ipv4.RawConn
-	if err := f.inHub(func() error {
-		conn, err := net.ListenPacket("ip4:255", hubIP) // raw(7): what is sent has its IP header
-		if err == nil {
-			raw, err = ipv4.NewRawConn(conn)
-		}
+	p := f.procs[place]
+	var eth0 *net.Interface
+	err := inNamespace(p.ns, func() (err error) {
+		eth0, err = net.InterfaceByName("eth0")
 		return err
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := f.inHub(func() error {
+		port, err := net.InterfaceByName(p.port)
+		if err != nil {
+			return err
+		}
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil { // which receives nothing
+			return err
+		}
+		header = wire.BigEndian.AppendUint16(slices.Concat(eth0.HardwareAddr, port.HardwareAddr), unix.ETH_P_IP)
+		return errors.Join(unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1),
+			unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: port.Index}))
 	}); err != nil {
 		f.t.Fatal(err)
 	}
-	messages := make([]ipv4.Message, len(a.frames))
+	return fd, header
+}
+
+// flood sends frames to a place at a rate until stop is called, which returns how many were sent
+// and in what time.
+func (f *field) flood(a attack, place string) (stop func() (sent int, took time.Duration)) {
+	f.t.Helper()
+	fd, header := f.cable(place)
+	frames := make([][]byte, len(a.frames))
 	for i, b := range a.frames {
-		messages[i] = ipv4.Message{Buffers: [][]byte{b}, Addr: &net.IPAddr{IP: to.addr.Addr().AsSlice()}}
+		frames[i] = slices.Concat(header, b)
 	}
 	var over atomic.Bool
 	var sent int
@@ -103,17 +133,16 @@ func (f *field) flood(a attack, to *member) (stop func() (sent int, took time.Du
 		defer close(done)
 		ticker := time.NewTicker(time.Millisecond)
 		defer ticker.Stop()
-		for at := 0; !over.Load(); <-ticker.C {
+		for !over.Load() {
 			// Late ticks are made up for, but not without end: the rate is a rate.
-			due := min(int(time.Since(begin).Seconds()*float64(a.rate))-sent, a.rate/20)
-			for due > 0 {
-				n, err := raw.WriteBatch(messages[at:min(at+due, len(messages))], 0)
-				if err != nil {
+			for due := min(int(time.Since(begin).Seconds()*float64(a.rate))-sent, a.rate/20); due > 0; due-- {
+				if _, err := unix.Write(fd, frames[sent%len(frames)]); err != nil && err != unix.ENOBUFS { // no room: it is lost
 					f.t.Errorf("flood: %v", err)
 					return
 				}
-				sent, due, at = sent+n, due-n, (at+n)%len(messages)
+				sent++
 			}
+			<-ticker.C
 		}
 	}()
 	stop = func() (int, time.Duration) {
@@ -123,7 +152,7 @@ func (f *field) flood(a attack, to *member) (stop func() (sent int, took time.Du
 	}
 	f.t.Cleanup(func() {
 		stop()
-		if err := raw.Close(); err != nil {
+		if err := unix.Close(fd); err != nil {
 			f.t.Error(err)
 		}
 	})
@@ -136,9 +165,9 @@ func (f *field) flood(a attack, to *member) (stop func() (sent int, took time.Du
 // calls with a certificate that was observed, or the ends of such calls. What passes the kernel of it is bounded.
 //
 // How long it takes is measured, and judged only in the long test, which sends 100,000
-// frames a second as far as the machine gives them: a loaded machine proves nothing of it.
+// frames a second, and fails where the machine does not give them.
 func TestFloodOfFirstContact(t *testing.T) {
-	const known, first = 2 * time.Second, 5 * time.Second
+	const known, first, lasts = 2 * time.Second, 5 * time.Second, 5 * time.Second
 	long := os.Getenv("MESH_TEST_LONG") != ""
 	rate, frames := 20_000, 10_000
 	if long {
@@ -201,43 +230,48 @@ func TestFloodOfFirstContact(t *testing.T) {
 			runtime.GC()
 			runtime.ReadMemStats(&before)
 			was, began := target.verdicts(t), time.Now()
-			stop := f.flood(a, target)
+			stop := f.flood(a, "target")
 			f.within(patience, "the flood uses up what there is for strangers", func() error {
 				if got := target.verdicts(t)["rate_limited"] - was["rate_limited"]; got < uint64(rate/20) {
 					return fmt.Errorf("%d frames were over the limit", got)
 				}
 				return nil
 			})
-			took := map[string]time.Duration{
-				"known, called": f.renews(target, relay), "known, calls": f.renews(relay, target),
-				"known, by relay, called": f.renews(target, far), "known, by relay, calls": f.renews(far, target),
-			}
-			for _, place := range []string{"new", "newfar"} {
-				var routes detours
-				if place == "newfar" {
-					routes = by("target")
+			took := map[string]time.Duration{} // the longest
+			for once := false; !once || long && time.Since(began) < lasts; once = true {
+				for what, d := range map[string]time.Duration{
+					"known, called": f.renews(target, relay), "known, calls": f.renews(relay, target),
+					"known, by relay, called": f.renews(target, far), "known, by relay, calls": f.renews(far, target),
+				} {
+					took[what] = max(took[what], d)
 				}
-				m := f.start(place, fmt.Sprint(place, "-", i), routes)
-				if place == "newfar" {
-					f.meets(m, relay)
-				}
-				begin := time.Now()
-				m.Connect(target.name, target.addr) // the target knows nothing of it
-				f.within(patience, "in", func() error {
-					if _, ok := m.session(target); !ok {
-						return fmt.Errorf("not in: %+v", m.Sessions())
+				for _, place := range []string{"new", "newfar"} {
+					var routes detours
+					if place == "newfar" {
+						routes = by("target")
 					}
-					return nil
-				})
-				took[place] = time.Since(begin)
-				m.leave()
-				target.Forget(m.name)
-				relay.Forget(m.name)
+					m := f.start(place, fmt.Sprint(place, "-", i), routes)
+					if place == "newfar" {
+						f.meets(m, relay)
+					}
+					begin := time.Now()
+					m.Connect(target.name, target.addr) // the target knows nothing of it
+					f.within(patience, "in", func() error {
+						if _, ok := m.session(target); !ok {
+							return fmt.Errorf("not in: %+v", m.Sessions())
+						}
+						return nil
+					})
+					took[place] = max(took[place], time.Since(begin))
+					m.leave()
+					target.Forget(m.name)
+					relay.Forget(m.name)
+				}
 			}
 			runtime.GC()
 			runtime.ReadMemStats(&after)
-			counts, lasted := target.verdicts(t), time.Since(began)
 			sent, flooded := stop()
+			counts, lasted := target.verdicts(t), time.Since(began)
 			for what, d := range took {
 				limit := known
 				if what == "new" || what == "newfar" {
@@ -252,6 +286,14 @@ func TestFloodOfFirstContact(t *testing.T) {
 				t.Fatal(err)
 			}
 			limited := counts["rate_limited"] - was["rate_limited"]
+			arrived := uint64(0)
+			for verdict, n := range counts {
+				arrived += n - was[verdict]
+			}
+			reached := float64(min(arrived, uint64(sent))) / flooded.Seconds() // sealed frames arrive, too
+			if long && reached < 0.95*float64(rate) {
+				t.Errorf("%.0f frames a second arrived, want %d: this machine proves nothing of it", reached, rate)
+			}
 			// Each kind of first contact has its limit; sealed frames pass, too.
 			most := 4*(verifier.DefaultContactBurst+verifier.DefaultContactRate*int(lasted/time.Second+1)) + 2000*int(lasted/time.Second+1)
 			if passed := counts["pass"] - was["pass"]; passed > uint64(most) {
@@ -264,7 +306,7 @@ func TestFloodOfFirstContact(t *testing.T) {
 				t.Errorf("the heap grew by %d MiB", grown>>20)
 			}
 			t.Logf("%d frames in %v (%.0f a second), %d over the limit, %d cookies so far; %v",
-				sent, flooded.Round(time.Millisecond), float64(sent)/flooded.Seconds(), limited, cookies, took)
+				sent, flooded.Round(time.Millisecond), reached, limited, cookies, took)
 		})
 	}
 }
