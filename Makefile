@@ -158,8 +158,8 @@ images: runner ## pull or build every image
 	@.bin/e2e images
 
 .PHONY: doctor
-doctor: runner ## say what keeps the suite from running in a cluster, and what mends it (KUBECONFIG=file; or that of cluster-up)
-	@.bin/e2e doctor $(if $(findstring command line,$(origin KUBECONFIG)),-kubeconfig '$(KUBECONFIG)')
+doctor: runner ## say what keeps the suite from running in a cluster, and what mends it (KUBECONFIG=file, or that of cluster-up; REGISTRY=host/prefix)
+	@.bin/e2e doctor $(if $(findstring command line,$(origin KUBECONFIG)),-kubeconfig '$(KUBECONFIG)') $(if $(REGISTRY),-images '$(REGISTRY)')
 
 .PHONY: cluster-up
 cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-server, and leave it
@@ -168,6 +168,13 @@ cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-s
 .PHONY: cluster-down
 cluster-down: runner ## remove the cluster of cluster-up
 	@.bin/e2e down
+
+# where make push brings the images, and make doctor looks for them: host/prefix
+REGISTRY ?=
+
+.PHONY: push
+push: runner ## bring the mesh's images to a registry, from which a cluster pulls them: REGISTRY=host/prefix, then -images host/prefix
+	@.bin/e2e push '$(REGISTRY)'
 
 .PHONY: mesh-up
 mesh-up: runner ## make a mesh to play with, in the cluster of cluster-up, which is made if there is none

@@ -14,6 +14,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
@@ -59,6 +60,6 @@ func faultByHand(out io.Writer) (int, error) {
 		return report.ExitFailed, err
 	}
 	return trial.Run(ctx, scenario.Env{
-		Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p, Fixtures: o.fixtures, Profile: o.profile,
+		Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p, Fixtures: o.fixtures, Prober: o.published.Ref(image.Probe), Profile: o.profile,
 	}, o.trial, mesh.Documented, out)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/guard"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
@@ -93,6 +94,9 @@ func newGround(ctx context.Context) (*ground, error) {
 	for _, i := range c.Images {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
+	for name, ref := range suite.options.published {
+		suite.summary.Images = append(suite.summary.Images, report.Image{Name: name, Digest: ref, Source: "registry"})
+	}
 	ready := time.Since(commandStarted())
 	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: report.FirstSpec, Seconds: ready.Seconds()})
 	fmt.Fprintf(os.Stderr, "ready for the first spec after %s\n", ready.Round(time.Second))
@@ -102,7 +106,7 @@ func newGround(ctx context.Context) (*ground, error) {
 // examine has a cluster that was there looked at before anything is deployed in it.
 func examine(ctx context.Context, g *ground) error {
 	say := func(line string) { fmt.Fprintln(os.Stderr, line) }
-	found := doctor.Await(ctx, doctor.New(g.cluster, g.prom.Unrecorded(), suite.options.manifests), say)
+	found := doctor.Await(ctx, doctor.New(g.cluster, g.prom.Unrecorded(), suite.options.manifests, suite.options.published), say)
 	for _, f := range found {
 		fmt.Fprintln(os.Stderr, f)
 	}
@@ -115,7 +119,7 @@ func examine(ctx context.Context, g *ground) error {
 func (g *ground) env() scenario.Env {
 	e := scenario.Env{
 		Config: g.cluster.Config, Kube: g.cluster.Kubernetes, Client: g.cluster.Client, Prom: g.prom,
-		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Profile: suite.options.profile,
+		Manifests: suite.options.manifests, Fixtures: suite.options.fixtures, Prober: suite.options.published.Ref(image.Probe), Profile: suite.options.profile,
 		Artifacts: suite.dir, Prefix: suite.options.prefix, Keep: suite.options.keep,
 		NodeArgs: []string{"--mapek=" + suite.options.mapek}, Absent: suite.options.control == report.ControlAbsent,
 	}

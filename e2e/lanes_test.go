@@ -21,6 +21,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
@@ -233,7 +234,7 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, laneArgs(flag.CommandLine, sc, kubeconfig)...)
+	cmd := exec.CommandContext(ctx, self, laneArgs(flag.CommandLine, sc, kubeconfig, suite.options.published)...)
 	cmd.Env = append(os.Environ(), laneVariable+"="+suite.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	var aborted atomic.Bool
@@ -284,12 +285,13 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 
 // laneArgs are the arguments of a lane's process: this one's flags, but for one scenario in the
 // cluster that is there.
-func laneArgs(flags *flag.FlagSet, sc *scenario.Scenario, kubeconfig string) []string {
+func laneArgs(flags *flag.FlagSet, sc *scenario.Scenario, kubeconfig string, published image.Published) []string {
 	config, _ := GinkgoConfiguration()
 	own := map[string]string{
 		"test.timeout":        "0", // this process sees to it
 		"ginkgo.label-filter": fmt.Sprintf("(%s) && %s", config.LabelFilter, only(sc)),
 		flagKubeconfig:        kubeconfig,
+		flagImages:            published.String(), // as they were when the run began
 	}
 	var args []string
 	flags.Visit(func(f *flag.Flag) {

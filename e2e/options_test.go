@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/guard"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
@@ -25,6 +27,8 @@ const flagKubeconfig = "kubeconfig"
 
 // Flags of the network of a cluster that is made here.
 const flagFamily, flagMTU = "family", "mtu"
+
+const flagImages = "images"
 
 // options are the suite's flags and what becomes of them.
 type options struct {
@@ -46,11 +50,13 @@ type options struct {
 	abortOn     string
 	verbose     bool
 	network     cluster.Network
+	images      string
 
 	trial     trial.Fault
 	profile   scenario.Profile
 	fixtures  fs.FS
 	manifests fs.FS
+	published image.Published
 }
 
 func (o *options) register(f *flag.FlagSet) {
@@ -78,6 +84,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.BoolVar(&o.verbose, "v", false, "print Ginkgo's own output instead of showing the run live")
 	f.StringVar(&o.network.Family, flagFamily, "", "make the cluster with pods of this IP `family`: ipv4 (the default), ipv6 or dual")
 	f.IntVar(&o.network.MTU, flagMTU, 0, "give the pods' interfaces in the cluster an MTU of so many `bytes`, from 1280 on; 0: the nodes'")
+	f.StringVar(&o.images, flagImages, "", "with -"+flagKubeconfig+": the cluster pulls the project's images from below this `host/prefix`, to which make push has brought them")
 	f.StringVar(&o.fixtureDir, "fixtures", "", "read the faults from this `directory` instead of the built-in ones")
 }
 
@@ -107,6 +114,9 @@ func (o *options) check() error {
 	if o.kubeconfig != "" && o.network != (cluster.Network{}) {
 		return errors.New("-family and -mtu are for a cluster that is made here: leave them out with -kubeconfig")
 	}
+	if o.images != "" && o.kubeconfig == "" {
+		return errors.New("-images is for a cluster that is there: name it with -kubeconfig (one that is made here has the images)")
+	}
 	if o.mapek == "off" && o.abortOn == "" { // what has to fail there must not end it
 		o.abortOn = guard.Off
 	}
@@ -135,8 +145,12 @@ func (o *options) checkFiles(root string) error {
 	if o.kubeconfig != "" {
 		o.kubeconfig = asTyped(root, o.kubeconfig)
 	}
+	var err error
+	if o.published, err = image.Find(context.Background(), o.images); err != nil {
+		return fmt.Errorf("-images: %w", err)
+	}
 	o.artifacts = asTyped(root, cmp.Or(o.artifacts, "artifacts"))
-	o.manifests = os.DirFS(filepath.Join(root, "manifests", "mesh"))
+	o.manifests = o.published.FS(os.DirFS(filepath.Join(root, "manifests", "mesh")))
 	o.fixtures = fixtures.FS
 	if o.fixtureDir != "" {
 		o.fixtureDir = asTyped(root, o.fixtureDir)
@@ -145,6 +159,7 @@ func (o *options) checkFiles(root string) error {
 		}
 		o.fixtures = os.DirFS(o.fixtureDir)
 	}
+	o.fixtures = o.published.FS(o.fixtures)
 	notes, err := fault.Check(o.fixtures)
 	for _, n := range notes {
 		fmt.Fprintln(os.Stderr, "e2e: note:", n)

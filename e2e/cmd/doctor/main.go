@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/observe/doctor"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/manifests"
@@ -28,18 +29,18 @@ const (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: doctor KUBECONFIG")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: doctor KUBECONFIG IMAGES")
 		os.Exit(exitUsage)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	found, err := examine(ctx, os.Args[1])
+	found, err := examine(ctx, os.Args[1], os.Args[2])
 	stop()
 	for _, f := range found {
 		fmt.Println(f)
 	}
 	switch {
-	case errors.Is(err, cluster.ErrUsage):
+	case errors.Is(err, cluster.ErrUsage), errors.Is(err, image.ErrPlace), errors.Is(err, image.ErrRegistry):
 		fmt.Fprintln(os.Stderr, "doctor:", err)
 		os.Exit(exitUsage)
 	case err != nil:
@@ -51,9 +52,13 @@ func main() {
 	fmt.Println("nothing keeps the suite from running in this cluster")
 }
 
-func examine(ctx context.Context, kubeconfig string) ([]doctor.Finding, error) {
+func examine(ctx context.Context, kubeconfig, images string) ([]doctor.Finding, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the cluster was not looked through within %v", within))
 	defer cancel()
+	published, err := image.Find(ctx, images)
+	if err != nil {
+		return nil, err
+	}
 	c, err := cluster.Up(ctx, cluster.Options{Kubeconfig: kubeconfig, Log: os.Stderr})
 	if err != nil {
 		return nil, err
@@ -69,5 +74,5 @@ func examine(ctx context.Context, kubeconfig string) ([]doctor.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return doctor.Examine(ctx, doctor.New(c, p.Unrecorded(), mesh)), nil
+	return doctor.Examine(ctx, doctor.New(c, p.Unrecorded(), published.FS(mesh), published)), nil
 }

@@ -6,7 +6,7 @@
 //
 //	main, run, kept       subcommands; a run of the suite; the cluster that stays
 //	play                  a mesh to play with, and faults by hand
-//	images                requirements, engine and images
+//	images, push          requirements, engine and images
 //	controls, mutants     runs in which the mesh cannot pass
 //	compare, finished, report
 //	                      what is made of runs that are over

@@ -17,6 +17,7 @@ import (
 func examine(ctx context.Context, args []string) (int, error) {
 	f := flag.NewFlagSet("e2e doctor", flag.ContinueOnError)
 	kubeconfig := f.String("kubeconfig", "", "look at the cluster of this `file`")
+	images := f.String("images", "", "the project's images come from below this `host/prefix`")
 	if err := f.Parse(args); err != nil {
 		return exitUsage, err
 	}
@@ -38,7 +39,7 @@ func examine(ctx context.Context, args []string) (int, error) {
 	if file, err = filepath.Abs(file); err != nil {
 		return exitFailed, err
 	}
-	return s.tool(ctx, "doctor", file)
+	return s.tool(ctx, "doctor", file, *images)
 }
 
 // machine says what this machine lacks for a run.

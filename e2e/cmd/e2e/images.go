@@ -73,7 +73,7 @@ func (s *session) code(err error) (int, error) {
 	switch {
 	case err == nil:
 		return 0, nil
-	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrUnfit), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrVersion):
+	case errors.Is(err, host.ErrMissing), errors.Is(err, engine.ErrDenied), errors.Is(err, engine.ErrUnfit), errors.Is(err, engine.ErrBusy), errors.Is(err, image.ErrMissing), errors.Is(err, image.ErrVersion), errors.Is(err, image.ErrPlace), errors.Is(err, image.ErrRegistry):
 		return exitUsage, err
 	default:
 		return exitFailed, fmt.Errorf("%w (everything that ran is in %s)", err, s.log.Name())

@@ -20,6 +20,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
+	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/ground/progress"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
@@ -111,7 +112,7 @@ func up(ctx context.Context, c *cluster.Cluster, args []string) (err error) {
 	if err := p.Ready(ctx); err != nil {
 		return err
 	}
-	r := scenario.Join(scenario.Env{Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p, Manifests: files},
+	r := scenario.Join(scenario.Env{Config: c.Config, Kube: c.Kubernetes, Client: c.Client, Prom: p, Manifests: files, Prober: image.Probe},
 		&scenario.Scenario{Name: "mesh", Probed: true}, mesh.Documented)
 	defer r.Close()
 	there, ours, err := r.Mesh.Owner(ctx)

@@ -7,5 +7,6 @@
 //	recipe, node          what is built, and of what
 //	compile, compose, assemble, clock
 //	                      binaries, layers, the node's image, the fake clocks
+//	publish               the project's own images in a registry
 //	promtool              a tool of the same build
 package image

@@ -70,7 +70,8 @@ type Machine struct {
 	Kernel string `json:"kernel"`
 }
 
-// Image is one that the cluster was made of. Source is pulled, built or present.
+// Image is one that the cluster was made of. Source is pulled, built, present or registry; Digest is the
+// whole reference there.
 type Image struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"`

@@ -34,6 +34,7 @@ type Env struct {
 	Prom      *prom.Client
 	Manifests fs.FS // of the mesh
 	Fixtures  fs.FS
+	Prober    string // the image of the probers
 	Profile   Profile
 	Artifacts string // of this run
 	Prefix    string // of namespaces
@@ -145,7 +146,7 @@ func (r *Run) meet(ctx context.Context) (err error) {
 // attach puts probers into the pods, and waits until each sees every other.
 func (r *Run) attach(ctx context.Context) error {
 	return within(ctx, WaitProbes, func(ctx context.Context) (err error) {
-		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.pods); err != nil {
+		if r.Probes, err = probe.Attach(ctx, r.env.Kube, r.env.Prober, r.pods); err != nil {
 			return err
 		}
 		return until(ctx, func(context.Context) error { return r.Probes.Proof(nil, probe.All(r.Nodes)) })

@@ -35,11 +35,12 @@ type Cluster struct {
 // imagesWithin is how long kubelets may take to tell of images that were brought just now.
 const imagesWithin = time.Minute
 
-// New is a cluster that the suite has opened, with its Prometheus and the manifests of the mesh that is to come.
-func New(c *cluster.Cluster, prometheus promv1.API, mesh fs.FS) *Cluster {
+// New is a cluster that the suite has opened, with its Prometheus, the manifests of the mesh that is to come, and the
+// project's images as they are published.
+func New(c *cluster.Cluster, prometheus promv1.API, mesh fs.FS, published image.Published) *Cluster {
 	return &Cluster{
 		Kube: c.Kubernetes, Client: c.Client.Resources().GetControllerRuntimeClient(), Exec: c.Client.Resources(),
-		Prometheus: prometheus, Mesh: mesh, Images: []string{image.Chaos, image.Probe}, Wait: imagesWithin,
+		Prometheus: prometheus, Mesh: mesh, Images: []string{published.Ref(image.Chaos), published.Ref(image.Probe)}, Wait: imagesWithin,
 	}
 }
 

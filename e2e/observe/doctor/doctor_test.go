@@ -56,6 +56,7 @@ type world struct {
 	config      string // of Prometheus; empty: there is none
 	alerts      []string
 	evaluated   float64 // seconds between two looks at them
+	published   string  // a further image
 }
 
 const container = `types
@@ -216,9 +217,13 @@ func (w *world) cluster(t *testing.T) *Cluster {
 	kube.PrependReactor("create", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
 		return true, &corev1.Pod{}, w.refuses
 	})
+	images := []string{"x0tta6bl4/probe:dev"}
+	if w.published != "" {
+		images = append(images, w.published)
+	}
 	return &Cluster{
 		Kube: kube, Client: c, Exec: w, Prometheus: w.prometheus(t), Mesh: must(fs.Sub(manifests.Mesh, "mesh")),
-		Images: []string{"x0tta6bl4/probe:dev"},
+		Images: images,
 	}
 }
 
@@ -393,7 +398,11 @@ func TestEachDefectIsFound(t *testing.T) {
 		"a clock that is ahead":       {func(w *world) { w.ahead = 3 * time.Second }, true, "3s ahead of", "time service"},
 		"a clock that is behind":      {func(w *world) { w.ahead = -time.Hour }, true, "1h0m0s behind", "time service"},
 		"an answer that is cut short": {says("mtu", "m"), true, "one: the machine cannot be looked at: the answer is cut short", "try again"},
-		"an image is missing":         {func(w *world) { w.machines[0].Status.Images = w.machines[0].Status.Images[1:] }, true, "one does not have x0tta6bl4/meshnode:dev", "kind load docker-image x0tta6bl4/meshnode:dev"},
+		"an image in a registry": {func(w *world) {
+			w.published = "x0tta6bl4/probe@sha256:" + strings.Repeat("0", 64)
+			w.machines[1].Status.Images = append(w.machines[1].Status.Images, corev1.ContainerImage{Names: []string{w.published}})
+		}, false, "one does not have x0tta6bl4/probe@sha256:", "wait longer"},
+		"an image is missing": {func(w *world) { w.machines[0].Status.Images = w.machines[0].Status.Images[1:] }, true, "one does not have x0tta6bl4/meshnode:dev", "kind load docker-image x0tta6bl4/meshnode:dev"},
 		"images that are not told of": {func(w *world) {
 			w.machines[0].Status.Images = make([]corev1.ContainerImage, told)
 		}, false, "", ""},

@@ -16,7 +16,7 @@ import (
 // many may have more.
 const told = 50
 
-// own is what the images are called that are made here, and are in no registry.
+// own is what the images are called that are made here. By tag they are in no registry; make push tells those by digest.
 const own = "index.docker.io/x0tta6bl4/"
 
 // images looks for the images on each machine, as far as kubelets tell. They tell of a new one after up to a minute.
@@ -55,14 +55,14 @@ func missingImages(machines []corev1.Node, needed map[string]corev1.PullPolicy) 
 		for _, n := range slices.Sorted(maps.Keys(needed)) {
 			switch {
 			case slices.Contains(has, whole(n)):
-			case strings.HasPrefix(whole(n), own) || needed[n] == corev1.PullNever:
+			case strings.HasPrefix(whole(n), own) && !strings.Contains(n, "@") || needed[n] == corev1.PullNever:
 				lacks = append(lacks, n)
 			default:
 				pulled = append(pulled, n)
 			}
 		}
 		if len(lacks) > 0 {
-			found = append(found, fatal("make images, and load them there from the engine (in kind: kind load docker-image "+strings.Join(lacks, " ")+"), or push them to a registry and name that in -manifests",
+			found = append(found, fatal("make images, and load them there from the engine (in kind: kind load docker-image "+strings.Join(lacks, " ")+"), or make push REGISTRY=host/prefix, and run with -images host/prefix",
 				"%s does not have %s", m.Name, strings.Join(lacks, ", ")))
 		}
 		if len(pulled) > 0 {

@@ -23,8 +23,6 @@ import (
 )
 
 const (
-	// Image is the prober's image.
-	Image = "x0tta6bl4/probe:dev"
 	// Container is the name of the ephemeral container.
 	Container = "outside-probe"
 
@@ -39,10 +37,13 @@ type Probes struct {
 	done sync.WaitGroup
 }
 
-// Attach puts a prober into each pod and follows it. It returns when all of
+// Attach puts a prober, of this image, into each pod and follows it. It returns when all of
 // them run; what they see is in the View soon after. Close ends the following;
 // the probers end with their pods, as ephemeral containers do.
-func Attach(ctx context.Context, k kubernetes.Interface, pods []corev1.Pod) (*Probes, error) {
+func Attach(ctx context.Context, k kubernetes.Interface, image string, pods []corev1.Pod) (*Probes, error) {
+	if image == "" {
+		return nil, errors.New("probers need an image")
+	}
 	var names []string
 	for _, p := range pods {
 		if p.Status.PodIP == "" {
@@ -52,12 +53,12 @@ func Attach(ctx context.Context, k kubernetes.Interface, pods []corev1.Pod) (*Pr
 	}
 	round := roundOf(pods)
 	for _, p := range pods {
-		if err := inject(ctx, k, p, ephemeral(p, pods, round)); err != nil {
+		if err := inject(ctx, k, p, ephemeral(image, p, pods, round)); err != nil {
 			return nil, fmt.Errorf("put a prober into pod %s: %w", p.Name, err)
 		}
 	}
 	for _, p := range pods {
-		if err := waitRunning(ctx, k, p, nameOf(round)); err != nil {
+		if err := waitRunning(ctx, k, p, nameOf(round), image); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +99,7 @@ func nameOf(round int) string {
 func roundOf(pods []corev1.Pod) int {
 	for round := 0; ; round++ {
 		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool {
-			want := ephemeral(p, pods, round)
+			want := ephemeral("", p, pods, round)
 			return slices.ContainsFunc(p.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool {
 				return c.Name == want.Name && !slices.Equal(c.Args, want.Args)
 			})
@@ -126,7 +127,7 @@ func inject(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, c corev
 }
 
 // ephemeral is the prober's container: no privilege at all.
-func ephemeral(pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralContainer {
+func ephemeral(image string, pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralContainer {
 	var peers []string
 	for _, p := range pods {
 		if p.Name != pod.Name {
@@ -140,7 +141,7 @@ func ephemeral(pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralCon
 	yes, no, nobody := true, false, int64(65532)
 	return corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 		Name:            nameOf(round),
-		Image:           Image,
+		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Args:            args,
 		SecurityContext: &corev1.SecurityContext{
@@ -155,7 +156,7 @@ func ephemeral(pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralCon
 	}}
 }
 
-func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, container string) error {
+func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, container, image string) error {
 	state := "not started"
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
 		current, err := k.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
@@ -180,7 +181,7 @@ func waitRunning(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, co
 		err = errors.New("not running in time: " + state)
 	}
 	if err != nil {
-		return fmt.Errorf("prober of pod %s (image %s): %w", pod.Name, Image, err)
+		return fmt.Errorf("prober of pod %s (image %s): %w", pod.Name, image, err)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func TestProbersOfAReplacedPod(t *testing.T) {
 	}
 	put := func(round int) {
 		for i := range pods {
-			pods[i].Spec.EphemeralContainers = append(pods[i].Spec.EphemeralContainers, ephemeral(pods[i], pods, round))
+			pods[i].Spec.EphemeralContainers = append(pods[i].Spec.EphemeralContainers, ephemeral("", pods[i], pods, round))
 		}
 	}
 	for step, want := range []string{"", "-port 26972", "-port 26973"} {
