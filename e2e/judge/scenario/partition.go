@@ -150,8 +150,9 @@ func (p *Partition) Loop() *Loop {
 	})
 }
 
-// Rerouted returns how long after its cut each node had new routes for each peer that it
-// lost, by the action that was done for it under the partition's own incident.
+// Rerouted returns how long after the loss of each peer each node had new routes for it, by the action that
+// was done for it under the partition's own incident. A fault that is injected pod by pod cuts pairs
+// seconds apart.
 func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
 	found, err := p.Loop().Found(ctx)
 	if err != nil {
@@ -164,7 +165,11 @@ func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
 			if !ok {
 				return nil, verdict.Shortf("%s has done no %s for %s under incident %v", n, metric.ActivateBackupRoutes, peer, i)
 			}
-			took[n+"→"+peer] = done.Time.Sub(p.CutAt[n])
+			lost, err := p.lostAt(n, peer)
+			if err != nil {
+				return nil, verdict.Unproven(err)
+			}
+			took[n+"→"+peer] = done.Time.Sub(lost)
 		}
 	}
 	return took, nil
@@ -212,6 +217,14 @@ func (p *Partition) Reverified(ctx context.Context) (verdict.Times, error) {
 	return took, nil
 }
 
+// lostAt returns when a node lost a peer.
+func (p *Partition) lostAt(node, peer string) (time.Time, error) {
+	if p.Absent {
+		return *p.Times.Injected, nil
+	}
+	return p.run.Probes.LostAt(node, peer, *p.Times.Proven)
+}
+
 // healedAt returns when a node reached a peer again that it had lost.
 func (p *Partition) healedAt(node, peer string) (time.Time, error) {
 	if p.Absent {
@@ -234,7 +247,10 @@ func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, e
 		if err != nil {
 			return nil, err
 		}
-		cut := p.CutAt[w.To]
+		cut, err := p.lostAt(w.To, w.From)
+		if err != nil {
+			return nil, verdict.Unproven(err)
+		}
 		e, ok := journal.First(entries, cut, journal.All(journal.Kind(event.PeerRelayed), journal.About(w.From)))
 		if !ok || e.Time.After(until) {
 			return nil, verdict.Shortf("the journal of %s holds no frame of %s by relay in the cut since %s, but %s",

@@ -302,6 +302,24 @@ func (v *View) Losses(pod string, peers []string) ([]time.Time, error) {
 	return times, nil
 }
 
+// LostAt returns when a pod lost a peer that it did not reach at a time.
+func (v *View) LostAt(pod, peer string, by time.Time) (time.Time, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var last echo.Line
+	if p := v.find(pod, peer); p != nil {
+		for _, c := range p.changes {
+			if !c.At.After(by) {
+				last = c
+			}
+		}
+	}
+	if last.Up || last.At.IsZero() {
+		return time.Time{}, fmt.Errorf("%s had not lost %s by %s", pod, peer, by.Format(time.RFC3339Nano))
+	}
+	return last.At, nil
+}
+
 // Healed returns when a pod first reached a peer again after a time.
 func (v *View) Healed(pod, peer string, after time.Time) (time.Time, error) {
 	v.mu.Lock()

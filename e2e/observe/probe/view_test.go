@@ -129,6 +129,15 @@ func TestTimes(t *testing.T) {
 	if err != nil || len(times) != 2 || !times[0].Equal(at(10)) || !times[1].Equal(at(20)) {
 		t.Fatalf("lost at %v, %v", times, err)
 	}
+	for _, c := range []struct {
+		peer     string
+		by, lost int
+	}{{"b", 6, 5}, {"b", 8, 0}, {"b", 10, 10}, {"b", 200, 10}, {"a", 19, 0}, {"a", 20, 20}, {"x", 200, 0}} {
+		lost, err := w.LostAt("c", c.peer, at(c.by))
+		if (err != nil) != (c.lost == 0) || err == nil && !lost.Equal(at(c.lost)) {
+			t.Errorf("%s lost by %d: at %v, %v, want %d", c.peer, c.by, lost, err, c.lost)
+		}
+	}
 	if _, err := w.Healed("c", "b", at(10)); err == nil {
 		t.Fatal("a heal before there is one")
 	}
