@@ -15,7 +15,7 @@ import (
 // (FIPS 204, section 3.4).
 func TestSignaturesAreHedged(t *testing.T) {
 	key, msg := GenerateKey(), []byte("one message")
-	for _, ctx := range []Context{ContextCertificate, ContextEnrolment, ContextInitiator, ContextResponder, ContextAttestation} {
+	for _, ctx := range []Context{ContextCertificate, ContextEnrolment, ContextInitiator, ContextResponder, ContextAttestation, ContextRoute, ContextRecord} {
 		one, two := key.Sign(ctx, msg), key.Sign(ctx, msg)
 		if bytes.Equal(one, two) {
 			t.Errorf("%s: the signature is deterministic", ctx)

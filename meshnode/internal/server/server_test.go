@@ -30,6 +30,7 @@ type fake struct {
 	records map[string]store.Record
 	err     error
 	missing error // instead of ErrNotFound
+	copies  int   // that were asked for last
 	block   chan struct{}
 	leaving bool
 }
@@ -52,6 +53,7 @@ func (f *fake) Accept(_ context.Context, id string, body []byte, copies int) (st
 	if f.block != nil {
 		<-f.block
 	}
+	f.copies = copies
 	if f.err != nil {
 		return store.Record{}, nil, f.err
 	}
@@ -133,6 +135,10 @@ func TestErrorsAreProblems(t *testing.T) {
 		{name: "body too large", method: "PUT", path: "/v1/records/x", body: strings.Repeat("x", api.MaxBody+1), status: 413},
 		{name: "conflict", method: "PUT", path: "/v1/records/x", node: fake{err: store.ErrConflict}, status: 409},
 		{name: "no holder", method: "PUT", path: "/v1/records/x", node: fake{err: store.ErrNoHolder}, status: 503, retry: true},
+		{name: "too few for the copies", method: "PUT", path: "/v1/records/x?copies=2", node: fake{err: store.ErrTooFew}, status: 503, retry: true},
+		{name: "no number of copies", method: "PUT", path: "/v1/records/x?copies=two", status: 400},
+		{name: "no copies", method: "PUT", path: "/v1/records/x?copies=0", status: 400},
+		{name: "the quota is reached", method: "PUT", path: "/v1/records/x", node: fake{err: fmt.Errorf("record: %w", store.ErrQuota)}, status: 507, retry: true},
 		{name: "disk full", method: "PUT", path: "/v1/records/x", node: fake{err: errors.New("no space left on device")}, status: 503, retry: true},
 		{name: "not ready to write", method: "PUT", path: "/v1/records/x", node: fake{why: []string{"verifier was detached"}}, status: 503, retry: true},
 		{name: "not ready to read", method: "GET", path: "/v1/records/x", node: fake{why: []string{"verifier was detached"}}, status: 503, retry: true},
@@ -154,6 +160,9 @@ func TestErrorsAreProblems(t *testing.T) {
 		}
 		if got := resp.Header.Get("Retry-After") != ""; got != c.retry {
 			t.Errorf("%s: Retry-After %q", c.name, resp.Header.Get("Retry-After"))
+		}
+		if strings.HasSuffix(c.path, "?copies=2") && c.node.copies != 2 {
+			t.Errorf("%s: the node is asked for %d copies", c.name, c.node.copies)
 		}
 		if bytes.Contains(body, []byte(secret)) || bytes.Contains(body, []byte("device")) {
 			t.Errorf("%s: the answer says too much: %s", c.name, body)

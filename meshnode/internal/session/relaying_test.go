@@ -440,6 +440,13 @@ func TestInventedOriginsTakeNoRoom(t *testing.T) {
 		if _, _, refused := w.routes["b"].counts(); refused["c "+metric.RefusedNoRoute] != 10000 {
 			t.Errorf("refused: %v", refused)
 		}
+		// A member's frame by the same neighbour is handed on all the same.
+		before, _, _ := w.routes["b"].counts()
+		r := relayed{hops: 3, origin: "c", destination: "a", datagram: datagram}
+		w.b.relayedMessage("c", r.append(nil))
+		if after, _, refused := w.routes["b"].counts(); after != before+1 {
+			t.Errorf("a real pair's frame is not handed on: %d, %d before; refused: %v", after, before, refused)
+		}
 	})
 }
 
