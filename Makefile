@@ -68,7 +68,7 @@ e2e-%: runner
 	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(NETWORK) $(ABORT) -ginkgo.label-filter=$* $(ARGS)
 
 .PHONY: test
-test: ## run the tests that need no cluster, with the race detector where it works
+test: ## run the tests that need no cluster, with the race detector
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	$(GO) test -short ./e2e
 

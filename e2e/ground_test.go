@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,8 +95,8 @@ func newGround(ctx context.Context) (*ground, error) {
 	for _, i := range c.Images {
 		suite.summary.Images = append(suite.summary.Images, report.Image{Name: i.Name, Digest: i.Digest, Source: i.Source})
 	}
-	for name, ref := range suite.options.published {
-		suite.summary.Images = append(suite.summary.Images, report.Image{Name: name, Digest: ref, Source: "registry"})
+	for _, name := range slices.Sorted(maps.Keys(suite.options.published)) {
+		suite.summary.Images = append(suite.summary.Images, report.Image{Name: name, Digest: suite.options.published.Ref(name), Source: "registry"})
 	}
 	ready := time.Since(commandStarted())
 	suite.summary.Phases = append(suite.summary.Phases, report.Phase{Name: report.FirstSpec, Seconds: ready.Seconds()})

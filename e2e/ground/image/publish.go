@@ -8,13 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -94,10 +92,8 @@ func base(image string) string { return image[strings.LastIndex(image, "/")+1:] 
 // Push brings the project's own images, built from the sources as they are, to a registry, below
 // host/prefix. Who may do so is known from docker login.
 func (s *Store) Push(ctx context.Context, where string) (Published, error) {
-	for _, image := range own {
-		if _, err := below(where, image); err != nil {
-			return nil, err
-		}
+	if _, err := below(where, Mesh); err != nil { // before anything is built
+		return nil, err
 	}
 	set, err := s.withProject(ctx, Set{})
 	if err != nil {
@@ -107,8 +103,8 @@ func (s *Store) Push(ctx context.Context, where string) (Published, error) {
 	defer cancel()
 	step := s.progress.Step("push to " + where)
 	p := Published{}
-	for i, image := range own {
-		if err = p.push(ctx, where, image, set.Load[i]); err != nil {
+	for i, image := range set.Images {
+		if err = p.push(ctx, where, image.Name, set.Load[i]); err != nil {
 			break
 		}
 	}
@@ -152,16 +148,11 @@ func Find(ctx context.Context, where string) (Published, error) {
 		if err != nil {
 			return nil, err
 		}
-		img, err := remote.Image(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
-			remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
+		there, err := remote.Get(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 		if err != nil {
 			return nil, refused(tag, err)
 		}
-		digest, err := img.Digest()
-		if err != nil {
-			return nil, refused(tag, err)
-		}
-		p[image] = tag.Digest(digest.String()).String()
+		p[image] = tag.Digest(there.Digest.String()).String()
 	}
 	return p, nil
 }

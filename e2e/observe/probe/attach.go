@@ -99,9 +99,8 @@ func nameOf(round int) string {
 func roundOf(pods []corev1.Pod) int {
 	for round := 0; ; round++ {
 		if !slices.ContainsFunc(pods, func(p corev1.Pod) bool {
-			want := ephemeral("", p, pods, round)
 			return slices.ContainsFunc(p.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool {
-				return c.Name == want.Name && !slices.Equal(c.Args, want.Args)
+				return c.Name == nameOf(round) && !slices.Equal(c.Args, arguments(p, pods, round))
 			})
 		}) {
 			return round
@@ -126,8 +125,8 @@ func inject(ctx context.Context, k kubernetes.Interface, pod corev1.Pod, c corev
 	})
 }
 
-// ephemeral is the prober's container: no privilege at all.
-func ephemeral(image string, pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralContainer {
+// arguments are those of a pod's prober.
+func arguments(pod corev1.Pod, pods []corev1.Pod, round int) []string {
 	var peers []string
 	for _, p := range pods {
 		if p.Name != pod.Name {
@@ -138,12 +137,17 @@ func ephemeral(image string, pod corev1.Pod, pods []corev1.Pod, round int) corev
 	if round > 0 {
 		args = append(args, "-port", strconv.Itoa(echo.Port+round))
 	}
+	return args
+}
+
+// ephemeral is the prober's container: no privilege at all.
+func ephemeral(image string, pod corev1.Pod, pods []corev1.Pod, round int) corev1.EphemeralContainer {
 	yes, no, nobody := true, false, int64(65532)
 	return corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 		Name:            nameOf(round),
 		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            args,
+		Args:            arguments(pod, pods, round),
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: &no,
 			ReadOnlyRootFilesystem:   &yes,
