@@ -208,10 +208,11 @@ func (m *Mesh) History(ctx context.Context) ([]byte, error) {
 		b, err := func() ([]byte, error) {
 			ctx, cancel := context.WithTimeout(ctx, askFor)
 			defer cancel()
-			addr, err := m.forward(ctx, p.Name, api.MetricsPort)
+			addr, hangUp, _, err := m.dial(ctx, p.Name, api.MetricsPort)
 			if err != nil {
 				return nil, err
 			}
+			defer hangUp()
 			return fetch(ctx, http.DefaultClient, "http://"+addr+historyPath, "")
 		}()
 		if err != nil {
@@ -231,25 +232,6 @@ func (m *Mesh) ask(ctx context.Context, node, path string) ([]byte, error) {
 		return nil, err
 	}
 	return get(path)
-}
-
-// open opens a way to a node's API and returns what asks it. The way closes
-// with ctx.
-func (m *Mesh) open(ctx context.Context, node string) (func(path string) ([]byte, error), error) {
-	c, err := m.secure(ctx, node)
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(ctx, c.CloseIdleConnections)
-	token, err := m.apiToken(ctx)
-	if err != nil {
-		return nil, err
-	}
-	addr, err := m.forward(ctx, node, api.Port)
-	if err != nil {
-		return nil, err
-	}
-	return func(path string) ([]byte, error) { return fetch(ctx, c, "https://"+addr+path, token) }, nil
 }
 
 // fetch gets a URL. An answer that is a problem document becomes the error.

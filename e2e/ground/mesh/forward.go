@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -17,38 +16,51 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
-// forward opens a way to a port of a pod and returns its near end. It goes
-// through the API server and the kubelet into the pod's network namespace, so
-// it works while the pod is cut from its peers. The way lasts as long as ctx.
-func (m *Mesh) forward(ctx context.Context, pod string, port int) (string, error) {
+// forward opens a way to a port of a pod and returns its near end, what closes it, and what
+// tells that it is closed. It goes through the API server and the kubelet into the pod's
+// network namespace, so it works while the pod is cut from its peers. To open it takes no
+// longer than ctx.
+func (m *Mesh) forward(ctx context.Context, pod string, port int) (addr string, hangUp context.CancelFunc, closed <-chan struct{}, err error) {
+	failed := func(err error) (string, context.CancelFunc, <-chan struct{}, error) {
+		return "", nil, nil, fmt.Errorf("forward to port %d of %s: %w", port, pod, err)
+	}
 	transport, upgrader, err := spdy.RoundTripperFor(m.config)
 	if err != nil {
-		return "", fmt.Errorf("forward to %s: %w", pod, err)
+		return failed(err)
 	}
 	url := m.kube.CoreV1().RESTClient().Post().
 		Resource("pods").Namespace(m.Namespace).Name(pod).SubResource("portforward").URL()
 	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	life, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	ready := make(chan struct{})
 	var complaints strings.Builder
 	f, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(port)},
-		ctx.Done(), ready, io.Discard, &complaints)
+		life.Done(), ready, io.Discard, &complaints)
 	if err != nil {
-		return "", fmt.Errorf("forward to %s: %w", pod, err)
+		hangUp()
+		return failed(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- f.ForwardPorts() }()
+	ended := make(chan struct{})
+	var endedBy error
+	go func() {
+		defer close(ended)
+		endedBy = f.ForwardPorts()
+	}()
 	select {
 	case <-ready:
-	case err := <-ended:
-		return "", fmt.Errorf("forward to port %d of %s: %w", port, pod, errors.Join(err, ctx.Err()))
+	case <-ended:
+		hangUp()
+		return failed(errors.Join(endedBy, ctx.Err()))
 	case <-ctx.Done():
-		return "", fmt.Errorf("forward to port %d of %s: %w", port, pod, ctx.Err())
+		hangUp()
+		return failed(ctx.Err())
 	}
 	ports, err := f.GetPorts()
 	if err != nil {
-		return "", fmt.Errorf("forward to %s: %w", pod, err)
+		hangUp()
+		return failed(err)
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), nil
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), hangUp, ended, nil
 }
 
 // trust returns the certificate authority of the nodes' client API, as the
@@ -63,16 +75,4 @@ func (m *Mesh) trust(ctx context.Context) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("ConfigMap %s: %s holds no certificate", trustMap, trustAPICA)
 	}
 	return pool, nil
-}
-
-// secure returns a client of a node's API that checks the node's certificate
-// against its name.
-func (m *Mesh) secure(ctx context.Context, node string) (*http.Client, error) {
-	pool, err := m.trust(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: node, MinVersion: tls.VersionTLS13},
-	}}, nil
 }

@@ -52,6 +52,8 @@ type Mesh struct {
 	kube   kubernetes.Interface
 	client client.Client
 
+	dial  dialer // forward, but in tests
+	ways  ways
 	sizes sizes // to which what Deploy has begun to make is to grow
 
 	mu    sync.Mutex
@@ -72,7 +74,9 @@ func Labels(namespace string) map[string]string {
 
 // New returns a handle on the mesh of a namespace; Deploy makes it.
 func New(config *rest.Config, kube kubernetes.Interface, c client.Client, namespace string) *Mesh {
-	return &Mesh{Namespace: namespace, config: config, kube: kube, client: c}
+	m := &Mesh{Namespace: namespace, config: config, kube: kube, client: c}
+	m.dial = m.forward
+	return m
 }
 
 // Deploy creates the namespace and everything of the manifests, and gives the nodes
@@ -327,6 +331,7 @@ const restartedAt = "kubectl.kubernetes.io/restartedAt"
 // The nodes' controllers leave them as orphans: deleted along with a controller they get
 // their whole grace period, and use it to hand over sessions to each other.
 func (m *Mesh) stop(ctx context.Context) error {
+	m.ways.closeAll()
 	inside := client.InNamespace(m.Namespace)
 	err := errors.Join(
 		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, client.PropagationPolicy(metav1.DeletePropagationOrphan)),
