@@ -69,7 +69,7 @@ func crashCriteria(sc *scenario.Scenario, s **scenario.Run, crash **scenario.Cra
 }
 
 var _ = describe(scenario.Scenario{
-	Name: "node-crash-held", Title: "Scenario 3: node crash, with the successor held back", Takes: 45 * time.Second, Design: "3",
+	Name: "node-crash-held", Title: "Scenario 3: node crash, with the successor held back", Takes: 55 * time.Second, Design: "3",
 	Labels: []string{"node-crash"}, Fixtures: []string{crashFixture}, Probed: true,
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
