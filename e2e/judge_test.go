@@ -141,7 +141,6 @@ func judgeLeftBehind(ctx SpecContext, s *scenario.Run) {
 		Skip("-keep leaves a failed scenario as it is")
 	}
 	makeAhead(s.Name)
-	leaveLane()
 	collect(ctx, s) // before the mesh goes
 	left, err := remove(ctx, s)
 	verdict.Must(err)

@@ -35,10 +35,8 @@ import (
 const (
 	// laneVariable tells a lane's process the directory of the run.
 	laneVariable = "E2E_LANE"
-	// laneFile is what a lane's process has open for as long as it needs its lane.
-	laneFile = 3
-	// eventsFile is where it tells what happens.
-	eventsFile = 4
+	// eventsFile is where a lane's process tells what happens.
+	eventsFile = 3
 	// tellsWithin is how long a scenario waits at most for somebody to read an event.
 	tellsWithin = 100 * time.Millisecond
 	// turnsFile is the book of turns in it.
@@ -51,13 +49,6 @@ func inLane() string { return os.Getenv(laneVariable) }
 // laneReport is the file in which a scenario's process leaves its report.
 func laneReport(sc *scenario.Scenario) string {
 	return filepath.Join(suite.dir, sc.Name, "ginkgo.json")
-}
-
-// leaveLane gives the lane to the next scenario: what is left to do here is to wait.
-func leaveLane() {
-	if inLane() != "" {
-		_ = os.NewFile(laneFile, "lane").Close()
-	}
 }
 
 // lanes returns how many scenarios run side by side. There is none where this process is to
@@ -115,12 +106,10 @@ func inLanes(n int) int {
 		view := show(all)
 		var work sync.WaitGroup
 		for i, sc := range all {
-			place := pool.Take(sc.Alone, sc.Heavy)
+			place := pool.Take(sc.Alone)
 			work.Go(func() {
 				defer place.End()
-				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, place.Lane(), view, func() {
-					place.Leave(func() { view.Send(live.Event{Kind: live.Leaves, At: time.Now(), Scenario: sc.Name}) })
-				})
+				runs[i] = judge(ctx, sc, g.cluster.Kubeconfig, place.Lane(), view)
 			})
 		}
 		work.Wait()
@@ -164,10 +153,9 @@ type laneRun struct {
 	began, ended time.Time // zero: it never began
 }
 
-// judge runs one scenario in a process of its own, and calls leave when that needs its
-// lane no more. Its output is kept, and shown if it is of interest: those of several at a
-// time cannot be read.
-func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, lane int, view live.View, leave func()) laneRun {
+// judge runs one scenario in a process of its own. Its output is kept, and shown if it is of
+// interest: those of several at a time cannot be read.
+func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, lane int, view live.View) laneRun {
 	if ctx.Err() != nil {
 		return laneRun{code: report.ExitInvalid, err: context.Cause(ctx)}
 	}
@@ -178,7 +166,7 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, lane i
 	}
 	view.Send(begins)
 	told := map[string]live.Criterion{} // how criteria were judged, by what the scenario tells
-	output, err := runLane(ctx, sc, kubeconfig, leave, func(e live.Event) {
+	output, err := runLane(ctx, sc, kubeconfig, func(e live.Event) {
 		if e.Criterion != nil && e.Kind == live.Judged {
 			if e.Criterion.Bar == "" {
 				e.Criterion.Bar = barOf(sc, e.Criterion.ID)
@@ -223,7 +211,7 @@ func judge(ctx context.Context, sc *scenario.Scenario, kubeconfig string, lane i
 // runLane runs the process of one scenario to its end and returns what it has printed.
 // When ctx ends it is asked to clean up, unless it does so already. What it tells goes to
 // take, in another goroutine that is over when this returns.
-func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leave func(), take func(live.Event)) (output []byte, err error) {
+func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, take func(live.Event)) (output []byte, err error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread
 	defer runtime.UnlockOSThread()
 	dir := filepath.Dir(laneReport(sc))
@@ -247,19 +235,14 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 	cmd.WaitDelay = cleanUpWithin
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	read, write, err := os.Pipe()
+	events, tell, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	defer read.Close()
-	events, tell, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, write.Close())
-	}
 	defer events.Close()
-	cmd.ExtraFiles = []*os.File{write, tell} // laneFile, eventsFile
+	cmd.ExtraFiles = []*os.File{tell} // eventsFile
 	err = cmd.Start()
-	_, _ = write.Close(), tell.Close()
+	_ = tell.Close()
 	if err == nil {
 		var reader sync.WaitGroup
 		reader.Go(func() {
@@ -273,10 +256,6 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, leav
 		defer reader.Wait()
 		// A process that it has left may have the other end open still.
 		defer func() { _ = events.SetReadDeadline(time.Now().Add(tellsWithin)) }()
-		go func() {
-			_, _ = read.Read(make([]byte, 1)) // until it is closed there, at the latest by the process's end
-			leave()
-		}()
 		err = cmd.Wait()
 	}
 	output = out.Bytes()

@@ -22,7 +22,6 @@ const median = 0.5
 var _ = describe(scenario.Scenario{
 	Name: "latency", Title: "Scenario 4: latency injection", Takes: 90 * time.Second, Design: "4",
 	Fixtures: []string{latencyFixture, slowFixture, linkFixture}, Probed: true,
-	Heavy: true, // delayed packets are work for those who delay them, and the nodes have twice as much
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 	var delay *scenario.Delay

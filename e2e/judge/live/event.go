@@ -17,7 +17,6 @@ type Kind string
 // The kinds of events, and which fields of an Event they have besides Kind, At and Scenario.
 const (
 	Begins  Kind = "begins"  // Lane, Criteria: a scenario gets a lane
-	Leaves  Kind = "leaves"  // its lane is another's: what is left is to wait
 	Ends    Kind = "ends"    // Text: how
 	Step    Kind = "step"    // Text: what it does from now on
 	Applied Kind = "applied" // Fault, Until: it is asked for, and is over by itself then

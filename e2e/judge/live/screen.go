@@ -65,10 +65,10 @@ func (s State) header(now time.Time, t Theme) string {
 // verdicts are in the order in which they are counted.
 var verdicts = []report.Verdict{report.Passed, report.Failed, report.Aborted, report.Invalid, report.NotSupported}
 
-// others are the scenarios that have no lane: they wait for one, are on their way out, or
-// are over. There is a row for each sort that there is.
+// others are the scenarios that have no lane: they wait for one, or are over. There is a row
+// for each sort that there is.
 func (s State) others(t Theme) (rows []string) {
-	var waiting, leaving, over []string
+	var waiting, over []string
 	for _, sc := range s.Scenarios {
 		switch {
 		case sc.Began.IsZero():
@@ -76,14 +76,12 @@ func (s State) others(t Theme) (rows []string) {
 		case !sc.Ended.IsZero():
 			v := sc.worst()
 			over = append(over, t.verdict(v).Render(mark(v)+" "+sc.Name))
-		case sc.Lane == 0:
-			leaving = append(leaving, sc.Name)
 		}
 	}
 	for _, r := range []struct {
 		label string
 		names []string
-	}{{"waiting", waiting}, {"leaving", leaving}, {"over", over}} {
+	}{{"waiting", waiting}, {"over", over}} {
 		if len(r.names) > 0 {
 			rows = append(rows, label(r.label, strings.Join(r.names, "  "), t))
 		}

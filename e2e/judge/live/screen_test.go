@@ -37,7 +37,7 @@ func midway() State {
 	tell(100, "node-crash", Event{Kind: Ends, Text: "did not pass after 40s"})
 	tell(101, "network-partition", Event{Kind: Begins, Lane: 1, Criteria: criteria("S1.2 S1.1 S1.4 S1.3 S1.M S1.A S1.P S1.E S1.K S1.5 A2 D1 S1.X F1")})
 	tell(102, "pqc-corrupt", Event{Kind: Begins, Lane: 2, Criteria: criteria("S2.1 S2.3 F1")})
-	tell(103, "pqc-corrupt", Event{Kind: Leaves})
+	tell(103, "pqc-corrupt", Event{Kind: Ends, Text: "did not pass after 1s"})
 	tell(104, "latency", Event{Kind: Begins, Lane: 2, Criteria: criteria("S4.1 S4.2 F1")})
 	tell(105, "latency", Event{Kind: Step, Text: "mesh"})
 	tell(110, "network-partition", Event{Kind: Applied, Fault: "mesh-network-partition", Until: second(140)})

@@ -67,8 +67,6 @@ func (sc Scenario) after(e Event) Scenario {
 	switch e.Kind {
 	case Begins:
 		sc.Lane, sc.Began, sc.Criteria = e.Lane, e.At, slices.Clone(e.Criteria)
-	case Leaves:
-		sc.Lane = 0
 	case Ends:
 		sc.Lane, sc.Ended, sc.Step, sc.Judging = 0, e.At, "", ""
 		sc.Faults, sc.Incidents, sc.Traffic = nil, nil, nil

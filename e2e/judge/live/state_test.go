@@ -52,7 +52,6 @@ func TestAfter(t *testing.T) {
 		"an incident is over": {[]Event{begins, {Kind: Opened, Incident: &incident}, {Kind: Closed, Incident: &incident}},
 			running(func(sc *Scenario) { sc.Incidents = []Incident{} })},
 		"aborted":       {[]Event{begins, {Kind: Aborted, Text: "x is 1"}}, running(func(sc *Scenario) { sc.Aborted = "x is 1" })},
-		"leaves":        {[]Event{begins, {Kind: Leaves}}, running(func(sc *Scenario) { sc.Lane = 0 })},
 		"ends":          {[]Event{begins, {Kind: Applied, Fault: "cut"}, {Kind: Opened, Incident: &incident}, {Kind: Step, Text: "x"}, {Kind: Ends, At: second(9)}}, running(func(sc *Scenario) { sc.Lane, sc.Ended = 0, second(9) })},
 		"unknown":       {[]Event{begins, {Kind: "frobs", Text: "x"}}, running(func(*Scenario) {})},
 		"lacks a field": {[]Event{begins, {Kind: Judging}, {Kind: Judged}, {Kind: Opened}, {Kind: Closed}, {Kind: Traffic}, {Kind: Applied, Fault: ""}, {Kind: Healed}}, running(func(sc *Scenario) { sc.Faults = []Fault{} })},
@@ -114,7 +113,7 @@ func TestLine(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	for _, e := range []Event{{Kind: Traffic}, {Kind: Judging}, {Kind: Leaves}, {Kind: Applied}, {Kind: "frobs", Text: "x"}, {Kind: Judged}, {Kind: Opened}} {
+	for _, e := range []Event{{Kind: Traffic}, {Kind: Judging}, {Kind: Applied}, {Kind: "frobs", Text: "x"}, {Kind: Judged}, {Kind: Opened}} {
 		e.Scenario = "a"
 		if got := Line(epoch, e); got != "" {
 			t.Errorf("%s is a line: %q", e.Kind, got)

@@ -34,9 +34,6 @@ type Scenario struct {
 	// Alone is whether no other scenario may go meanwhile: it leaves nothing of a small
 	// machine for what else has to be quick.
 	Alone bool
-	// Heavy is whether beside it a small machine has room for one mesh more, and not for two:
-	// another lane is free when the mesh in it is gone.
-	Heavy bool
 	// Takes is about how long it takes in the quick profile: in lanes the longest is first.
 	Takes time.Duration
 	// Criteria are what its specs judge, in their order.
