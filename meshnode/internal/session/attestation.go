@@ -250,17 +250,16 @@ func (m *Manager) challenged(s *session, payload []byte) {
 		a.next = payload
 		return
 	}
-	a.busy = m.submit(p, func() { m.sign(s, a, p, payload) })
+	a.busy = m.submit(s.peer.name, p, func() { m.sign(s, a, p, payload) })
 }
 
 // sign answers a challenge in its turn.
 func (m *Manager) sign(s *session, a *answering, p attest.Priority, payload []byte) {
+	defer m.signNext(s, a, p)
 	epoch := binary.BigEndian.Uint64(payload)
 	msg := attestationMessage(s.id, s.role, [32]byte(payload[8:]), epoch)
 	answer := append(payload[:8:8], s.credential.Key.Sign(identity.ContextAttestation, msg)...)
-	m.mu.RLock()
-	way := m.pathTo(s.peer.name, s.peer.addr, frame.AttestationSignature)
-	m.mu.RUnlock()
+	way := m.answerPath(s)
 	send := m.sendSignature
 	if payload[challengeSize-1]&challengeProof != 0 {
 		send = m.sendProof
@@ -268,11 +267,22 @@ func (m *Manager) sign(s *session, a *answering, p attest.Priority, payload []by
 	if err := send(s, way, answer); err != nil {
 		m.log.Debug("attestation not sent", "peer", s.peer.name, "error", err)
 	}
+}
+
+// signNext answers the challenge that came meanwhile, if one did.
+func (m *Manager) signNext(s *session, a *answering, p attest.Priority) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := a.next
 	a.next = nil
-	a.busy = next != nil && m.submit(p, func() { m.sign(s, a, p, next) })
+	a.busy = next != nil && m.submit(s.peer.name, p, func() { m.sign(s, a, p, next) })
+}
+
+// answerPath returns the way of attestations to the peer of s by the routes.
+func (m *Manager) answerPath(s *session) path {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.pathTo(s.peer.name, s.peer.addr, frame.AttestationSignature)
 }
 
 // sendSignature sends answer in the clear under tagged headers. By relay it is
@@ -314,7 +324,9 @@ func (m *Manager) readSignatures(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("signature fragments from the kernel: %w", err)
 		}
-		m.pool.Attend(f, m.signatureFragment)
+		m.pool.Attend(f, func(f attest.Fragment) {
+			contain(m, f.Session, func() { m.signatureFragment(f) })
+		})
 	}
 }
 
@@ -379,7 +391,7 @@ func (m *Manager) answered(now time.Duration, s *session, message []byte, sealed
 	}
 	c.attempts++
 	signature = append([]byte(nil), signature...)
-	if !m.submit(c.priority, func() {
+	if !m.submit(s.peer.name, c.priority, func() {
 		msg := attestationMessage(s.id, s.role.other(), c.value, c.epoch)
 		m.verdict(s, c, s.certificate.PublicKey.Verify(identity.ContextAttestation, msg, signature), sealed)
 	}) {

@@ -160,7 +160,7 @@ func (m *Manager) replied(e *peer, message []byte) {
 	}
 	o.replies++
 	message = append([]byte(nil), message...)
-	m.submit(attest.Critical, func() {
+	m.submit(e.name, attest.Critical, func() {
 		s, finish, err := m.verifyReply(e.name, o, message)
 		m.cfg.Metrics.Verification(err == nil, attest.Critical)
 		if err != nil {

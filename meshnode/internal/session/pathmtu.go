@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -117,11 +118,16 @@ func (m *Manager) sendProbe(s *session, size int) error {
 // echoSize is the size of a PathEcho payload: that of the datagram of the probe, u16.
 const echoSize = 2
 
+// addressOf returns where a peer is.
+func (m *Manager) addressOf(e *peer) netip.AddrPort {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return e.addr
+}
+
 // probed answers a probe with the size in which it came.
 func (m *Manager) probed(s *session, padding []byte) {
-	m.mu.RLock()
-	way := path{addr: s.peer.addr}
-	m.mu.RUnlock()
+	way := path{addr: m.addressOf(s.peer)}
 	size := frame.HeaderLen + len(padding) + sealOverhead
 	if err := m.sendOn(s, way, frame.PathEcho, binary.BigEndian.AppendUint16(nil, uint16(size))); err != nil {
 		m.log.Debug("path echo not sent", "peer", s.peer.name, "error", err)

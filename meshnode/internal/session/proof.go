@@ -56,7 +56,7 @@ func (m *Manager) proofCame(s *session, message []byte) {
 		return
 	}
 	signature = append([]byte(nil), signature...)
-	m.submit(attest.Critical, func() {
+	m.submit(s.peer.name, attest.Critical, func() {
 		msg := attestationMessage(s.id, s.role.other(), c.value, c.epoch)
 		if s.certificate.PublicKey.Verify(identity.ContextAttestation, msg, signature) {
 			m.log.Info("an attestation was spoilt on its way", "peer", s.peer.name, "session", s.id, "epoch", epoch)

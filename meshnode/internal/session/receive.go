@@ -33,9 +33,15 @@ func (m *Manager) receive() error {
 			continue
 		}
 		failed = 0
-		if err := crash.Contain(func() error { m.frame(buf[:n], plain, from); return nil }); err != nil {
-			m.log.Error("a frame could not be handled", "from", from, "error", err, "stack", string(err.(*crash.Error).Stack))
-		}
+		contain(m, from, func() { m.frame(buf[:n], plain, from) })
+	}
+}
+
+// contain does what a message calls for that came from somebody: an address, a peer, a session. A
+// panic costs that message only.
+func contain[T any](m *Manager, from T, f func()) {
+	if err := crash.Contain(func() error { f(); return nil }); err != nil {
+		m.log.Error("a message could not be handled", "from", from, "error", err, "stack", string(err.(*crash.Error).Stack))
 	}
 }
 
@@ -49,10 +55,7 @@ func (m *Manager) frame(b, plain []byte, from netip.AddrPort) {
 		m.handshakeFrame(h, payload, sender{addr: from}, "")
 		return
 	}
-	m.mu.RLock()
-	s := m.sessions[h.Session]
-	m.mu.RUnlock()
-	now := m.cfg.Now()
+	now, s := m.cfg.Now(), m.session(h.Session)
 	if !s.live(now) {
 		return
 	}
@@ -113,14 +116,25 @@ func (m *Manager) take(now time.Duration, s *session, h frame.Header, part []byt
 	}
 }
 
+// session returns the session of an id, nil if there is none.
+func (m *Manager) session(id frame.SessionID) *session {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.sessions[id]
+}
+
+// settled reports whether a frame from an address tells nothing new of its session.
+func (m *Manager) settled(s *session, from netip.AddrPort, first bool) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return s.confirmed.Load() && s == s.peer.current && (!first || s.peer.addr == from)
+}
+
 // heard takes note of an authenticated frame: it confirms a session to its
 // initiator and, if it is the newest frame of the session, shows where the peer is now.
 func (m *Manager) heard(s *session, from netip.AddrPort, first bool) {
 	first = first && from.IsValid() // a relay does not show where the peer is
-	m.mu.RLock()
-	settled := s.confirmed.Load() && s == s.peer.current && (!first || s.peer.addr == from)
-	m.mu.RUnlock()
-	if settled {
+	if m.settled(s, from, first) {
 		return
 	}
 	m.mu.Lock()

@@ -229,11 +229,8 @@ func (m *Manager) forward(neighbour Peer, r relayed) (refused string) {
 	if !ok || next == neighbour || next == r.origin {
 		return metric.RefusedNoRoute
 	}
-	m.mu.RLock()
-	w, ok := m.pathOver(next, r.destination)
-	blocked := m.blocked[r.origin] > m.cfg.Now()
-	m.mu.RUnlock()
-	if !ok || blocked {
+	w, ok := m.wayOn(next, r)
+	if !ok {
 		return metric.RefusedNoRoute
 	}
 	r.hops--
@@ -245,13 +242,18 @@ func (m *Manager) forward(neighbour Peer, r relayed) (refused string) {
 	return ""
 }
 
+// wayOn returns the way of a relayed frame to the next node, unless its origin is blocked.
+func (m *Manager) wayOn(next Peer, r relayed) (path, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	w, ok := m.pathOver(next, r.destination)
+	return w, ok && m.blocked[r.origin] <= m.cfg.Now()
+}
+
 // arrived takes in a frame of a session that came by relay, past the kernel:
 // what the kernel would have asked of it is asked here.
 func (m *Manager) arrived(neighbour Peer, r relayed, h frame.Header) (refused string) {
-	m.mu.RLock()
-	s := m.sessions[h.Session]
-	m.mu.RUnlock()
-	now := m.cfg.Now()
+	now, s := m.cfg.Now(), m.session(h.Session)
 	switch {
 	case !s.live(now) || s.peer.name != r.origin:
 		return metric.RefusedNoSession

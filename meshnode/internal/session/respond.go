@@ -107,10 +107,10 @@ func (m *Manager) handshakeFailed(p Peer, err error) {
 	m.emit(Event{Kind: kind, Peer: p, Detail: err.Error()})
 }
 
-// submit hands work to the pool and reports whether it took it. It never refuses
-// critical work; callers bound how much of that they hand over.
-func (m *Manager) submit(p attest.Priority, job func()) bool {
-	if err := m.pool.Submit(p, job); err != nil {
+// submit hands work on what a peer sent to the pool and reports whether it took it. It never
+// refuses critical work; callers bound how much of that they hand over.
+func (m *Manager) submit(from Peer, p attest.Priority, job func()) bool {
+	if err := m.pool.Submit(p, func() { contain(m, from, job) }); err != nil {
 		m.shed(p)
 		return false
 	}
@@ -204,7 +204,7 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 	half := &halfOpen{id: id, name: name, from: from, deadline: now + halfOpenLife, resent: now}
 	m.halfOpen[id] = half
 	message = append([]byte(nil), message...)
-	m.submit(attest.Critical, func() { m.answerCall(half, message, generation) })
+	m.submit(half.name, attest.Critical, func() { m.answerCall(half, message, generation) })
 	m.poke()
 }
 
@@ -288,7 +288,7 @@ func (m *Manager) finished(now time.Duration, half *halfOpen, message []byte) {
 	}
 	half.finishes++
 	message = append([]byte(nil), message...)
-	m.submit(attest.Critical, func() {
+	m.submit(half.name, attest.Critical, func() {
 		err := verifyFinish(half, message)
 		m.cfg.Metrics.Verification(err == nil, attest.Critical)
 		if err != nil {

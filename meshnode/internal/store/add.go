@@ -23,17 +23,19 @@ const (
 // ErrInvalid says that a record from another store cannot be one.
 var ErrInvalid = errors.New("invalid record")
 
-// validate checks the form of a record; s.mu is held.
-func (s *Store) validate(r *Record) error {
+// validate checks the form of a record, and reports whether its number is known.
+func (s *Store) validate(r *Record) (known bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	node, ok := validOrigin(r.Origin)
 	switch {
 	// Of one moment there is one encoding: that of UTC.
 	case !ok, r.Node != node, !validID(r.ID), len(r.Body) > maxBody, r.Time.IsZero(), r.Time.Location() != time.UTC:
-		return fmt.Errorf("%w %.*q of %.*q", ErrInvalid, maxID, r.ID, maxOrigin, r.Origin)
+		return false, fmt.Errorf("%w %.*q of %.*q", ErrInvalid, maxID, r.ID, maxOrigin, r.Origin)
 	case r.Seq == 0, r.Seq > maxSeq, r.Origin == s.origin && !s.vector[s.origin].holds(r.Seq):
-		return fmt.Errorf("%w: %q was never accepted here under number %d", ErrInvalid, r.ID, r.Seq)
+		return false, fmt.Errorf("%w: %q was never accepted here under number %d", ErrInvalid, r.ID, r.Seq)
 	}
-	return nil
+	return s.vector[r.Origin].holds(r.Seq), nil
 }
 
 // held returns the record of the log under r's number.
@@ -48,9 +50,7 @@ func (s *Store) held(r *Record) (*Record, error) {
 // examine checks that a record can be one and is its origin's. What is held already is not
 // verified again.
 func (s *Store) examine(r *Record) error {
-	s.mu.Lock()
-	err, known := s.validate(r), s.vector[r.Origin].holds(r.Seq)
-	s.mu.Unlock()
+	known, err := s.validate(r)
 	if err != nil {
 		return err
 	}

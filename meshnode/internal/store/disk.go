@@ -98,6 +98,12 @@ func (s *Store) commit(f func(*bbolt.Tx) error) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
+	defer func() { // one that panics has not happened either: the transaction is rolled back
+		if v := recover(); v != nil {
+			s.end("", nil, false)
+			panic(v)
+		}
+	}()
 	var id int
 	var refused error
 	err := s.update(func(tx *bbolt.Tx) error {

@@ -228,9 +228,7 @@ func (r *Replicator) handle(m inbound, parts map[string][]*assembly) {
 		}
 		break
 	}
-	if len(records) > 0 {
-		r.keep(records)
-	}
+	r.keepEach(records)
 }
 
 // complain tells whose fault it is that a message could not be handled.

@@ -102,18 +102,22 @@ func (r *Replicator) wants(peer string, s *summary) bool {
 
 // strange refuses a record under an unknown root. It reports whether that was not known yet.
 func (r *Replicator) strange(rec *received, why error) bool {
-	trust := r.store.currentTrust()
-	r.mu.Lock()
-	now := time.Now()
-	r.strangers.follow(now, trust)
-	fresh, guilty := r.strangers.refuse(now, rec.from, rec.position(), why)
-	r.mu.Unlock()
+	fresh, guilty := r.note(rec, why)
 	if guilty {
 		r.peers.Refused(rec.from, why)
 	} else {
 		r.logger.Debug("record under an unknown root", "peer", rec.from, "error", why)
 	}
 	return fresh
+}
+
+func (r *Replicator) note(rec *received, why error) (fresh, guilty bool) {
+	trust := r.store.currentTrust()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.strangers.follow(now, trust)
+	return r.strangers.refuse(now, rec.from, rec.position(), why)
 }
 
 // convict tells of the peers that sign under roots of their own.

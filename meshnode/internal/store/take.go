@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 )
 
 // received is a whole record that came from a peer.
@@ -12,6 +13,24 @@ type received struct {
 	Record
 	from  string
 	flags byte
+}
+
+// keepEach stores records and confirms them. One that brings the node to panic is its
+// sender's, and costs the others nothing but the time to store them again.
+func (r *Replicator) keepEach(records []received) {
+	if len(records) == 0 {
+		return
+	}
+	err := crash.Contain(func() error { r.keep(records); return nil })
+	switch {
+	case err == nil:
+	case len(records) == 1:
+		r.complain(records[0].from, err)
+	default:
+		for i := range records {
+			r.keepEach(records[i : i+1])
+		}
+	}
 }
 
 // keep stores records and confirms them.
