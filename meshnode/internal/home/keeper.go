@@ -86,7 +86,10 @@ func (k *Keeper) Run(ctx context.Context) {
 					out, err = k.table.Receive(now, m.from, m.payload)
 					return err
 				})
-				if err != nil {
+				switch {
+				case errors.Is(err, errNotTaken):
+					k.logger.Debug("session message not taken", "peer", m.from, "error", err)
+				case err != nil:
 					k.refused(m.from, err)
 				}
 				return out

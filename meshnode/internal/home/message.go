@@ -98,6 +98,10 @@ func expected(answer time.Duration) time.Duration { return max(resend, answer+an
 
 var errMessage = errors.New("home: malformed message")
 
+// errNotTaken says that this node cannot do as a message says, which a sound node may send: it
+// is what others have told that one, or this one, that stands in the way.
+var errNotTaken = errors.New("home: not taken")
+
 func (m *message) encode() []byte {
 	b, err := json.Marshal(m)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 type recovery struct {
 	after string
 	asked time.Time
+	since time.Time // of the first question
 	done  bool
 	// Of the peer, when it had sent everything.
 	settled, blank bool
@@ -19,6 +20,9 @@ const (
 	// askAgain is the time after which a peer whose word did not count, or that
 	// did not answer, is asked again.
 	askAgain = 200 * time.Millisecond
+	// recoverFor is how long a peer may take to say all that it holds. A member that never does
+	// must not keep the others from their work.
+	recoverFor = 30 * time.Second
 	// pageSize bounds the copies of one page, in bytes before base64.
 	pageSize = 8 << 10
 	// copySize is what a copy costs beside its body.
@@ -37,14 +41,14 @@ func (t *Table) recover(now time.Time, out *Output) {
 		}
 		r := t.recoveries[p]
 		if r == nil {
-			r = &recovery{}
+			r = &recovery{since: now}
 			t.recoveries[p] = r
 		}
 		if now.Sub(r.asked) < askAgain || r.done && r.settled {
 			continue
 		}
 		if r.done {
-			*r = recovery{}
+			*r = recovery{since: r.since}
 		}
 		t.ask(now, p, r, out)
 	}
@@ -58,7 +62,8 @@ func (t *Table) ask(now time.Time, peer string, r *recovery, out *Output) {
 // settle decides whether this node's word counts. Of a majority that held
 // something before this life, all but this node itself still do; so enough
 // others must have been heard that they include one of those. Where so many
-// are without memory that there cannot be one, what is left is what there is.
+// are without memory that there cannot be one, what is left is what there is, as far as
+// those within reach say it in time.
 func (t *Table) settle(now time.Time) {
 	if t.settled || !t.view.Known {
 		return
@@ -70,7 +75,7 @@ func (t *Table) settle(now time.Time) {
 	for _, p := range t.view.Members {
 		r := t.recoveries[p]
 		if r == nil || !r.done {
-			heard = heard && !t.live[p]
+			heard = heard && (!t.live[p] || r != nil && now.Sub(r.since) >= recoverFor)
 			continue
 		}
 		if r.settled {

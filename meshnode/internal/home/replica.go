@@ -43,10 +43,10 @@ func (t *Table) proposed(now time.Time, from string, m *message, out *Output) er
 	}
 	e := t.find(now, m.ID)
 	if e == nil {
-		return fmt.Errorf("home: %d sessions, no room for another of %s", len(t.entries), from)
+		return fmt.Errorf("%w: %d sessions, no room for another of %s", errNotTaken, len(t.entries), from)
 	}
 	if e.leaps(m.Ballot) {
-		return fmt.Errorf("home: %s proposes under epoch %d after %d", from, m.Ballot.Epoch, e.promised.Epoch)
+		return fmt.Errorf("%w: %s proposes under epoch %d after %d", errNotTaken, from, m.Ballot.Epoch, e.promised.Epoch)
 	}
 	answer := &message{Kind: accepted, ID: m.ID, Ballot: m.Ballot, Highest: e.promised}
 	if m.Ballot.less(e.promised) {
@@ -79,11 +79,11 @@ func (t *Table) prepared(now time.Time, from string, m *message, out *Output) er
 		}
 		if e == nil {
 			if e = t.find(now, m.ID); e == nil {
-				return fmt.Errorf("home: %d sessions, no room for a promise to %s", len(t.entries), from)
+				return fmt.Errorf("%w: %d sessions, no room for a promise to %s", errNotTaken, len(t.entries), from)
 			}
 		}
 		if e.leaps(m.Ballot) {
-			return fmt.Errorf("home: %s claims epoch %d after %d", from, m.Ballot.Epoch, e.promised.Epoch)
+			return fmt.Errorf("%w: %s claims epoch %d after %d", errNotTaken, from, m.Ballot.Epoch, e.promised.Epoch)
 		}
 		if e.promised.less(m.Ballot) {
 			t.depose(now, e, m.Ballot, out)

@@ -259,15 +259,29 @@ func (t *Table) Homed(node string) int {
 	return n
 }
 
-// Homes returns the number of sessions by home.
+// Homes returns the number of sessions by home. Names that are no member's are a peer's word:
+// what is said to be at home there is elsewhere.
 func (t *Table) Homes() map[string]int {
 	homes := map[string]int{}
 	for _, e := range t.entries {
-		if e.version > 0 {
-			homes[e.promised.Home]++
+		switch home := e.promised.Home; {
+		case e.version == 0:
+		case t.met(home):
+			homes[home]++
+		default:
+			homes[elsewhere]++
 		}
 	}
 	return homes
+}
+
+// elsewhere stands for all homes that this node does not know.
+const elsewhere = "elsewhere"
+
+// met reports whether a name is a member's, or that of one whose loss was noticed.
+func (t *Table) met(name string) bool {
+	_, lost := t.moved[name]
+	return name == t.self || lost || slices.Contains(t.view.Members, name)
 }
 
 // Settled reports whether this node's word counts: it has taken in what the
