@@ -138,9 +138,9 @@ func (l *manners) rewrite(_ string, t frame.Type, payload []byte) [][]byte {
 
 // TestRandomLiar lets a member lie at random, and holds the mesh to what must be so
 // whatever it says: nobody ends, no acknowledged record is lost or changed, honest pairs
-// are verified, no honest peer is blocked, and after the liar has left every incident is
-// over within the time after which a member is forgotten. The long test goes through seeds 0 to 9999;
-// MESH_SEED names another range (200-399).
+// are verified, no honest peer is blocked, and a minute after the liar has left every
+// incident is over. The long test goes through seeds 0 to 9999; MESH_SEED names another
+// range (200-399).
 func TestRandomLiar(t *testing.T) {
 	from, to := uint64(0), uint64(7)
 	if os.Getenv("MESH_TEST_LONG") != "" {
@@ -194,7 +194,7 @@ func randomLiar(t *testing.T, seed uint64) {
 		t.Errorf("seed %d, while %s lies (%.2f of %v, drops %.2f): %v", seed, liar, l.rate, l.types, l.drops, err)
 	}
 	m.leave(liar)
-	m.within(forgetAfter+2*lookSettled, fmt.Sprintf("seed %d: all incidents over after %s has left", seed, liar), func() error {
+	m.within(time.Minute, fmt.Sprintf("seed %d: all incidents over after %s has left", seed, liar), func() error {
 		for name, n := range m.nodes {
 			if open := n.openIncidents(); len(open) > 0 {
 				return fmt.Errorf("%s: %v", name, open)

@@ -153,8 +153,9 @@ const (
 	lookSettled = 5 * time.Second // while every member is reachable
 	lookTimeout = 2 * time.Second
 	// forgetAfter is how long an unreachable peer may be absent from discovery
-	// before it is no member any more; longer than a pod takes to come back.
-	forgetAfter = time.Minute
+	// before it is no member any more: longer than a pod takes to come back, and short enough
+	// for its incidents to be over within a minute.
+	forgetAfter = 45 * time.Second
 	// releaseAfter is how long a peer is kept that is a neighbour no more: it may
 	// not have heard yet of who came or went.
 	releaseAfter = 15 * time.Second
