@@ -39,7 +39,7 @@ const (
 	// maxWrites is how many records may be on their way to disk and peers at
 	// once; further clients are told to come back.
 	maxWrites = 256
-	// maxLists is how many pages of records may be looked up at once.
+	// maxLists is how many pages of records may be looked up at once, and how many of the journal.
 	maxLists = 4
 	// bodyTimeout is how long a client may take to send a body.
 	bodyTimeout = 5 * time.Second
@@ -55,14 +55,15 @@ type handler struct {
 	node   Node
 	token  func() (string, error)
 	writes chan struct{}
-	lists  chan struct{}
-	logger *slog.Logger
+	// The slots for pages: who lists records keeps nobody from the journal.
+	lists, journals chan struct{}
+	logger          *slog.Logger
 }
 
 // API serves package api's routes for node. token returns the bearer token that
 // clients must show; it is asked for at every request, so that it can change.
 func API(node Node, token func() (string, error), logger *slog.Logger) http.Handler {
-	h := &handler{node: node, token: token, writes: make(chan struct{}, maxWrites), lists: make(chan struct{}, maxLists), logger: logger}
+	h := &handler{node: node, token: token, writes: make(chan struct{}, maxWrites), lists: make(chan struct{}, maxLists), journals: make(chan struct{}, maxLists), logger: logger}
 	mux := http.NewServeMux()
 	mux.Handle(api.RecordsPath, methods{http.MethodGet: h.list})
 	mux.Handle(api.RecordsPath+"/{id}", methods{http.MethodGet: h.get, http.MethodPut: h.put})
@@ -278,15 +279,23 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) *api.Problem {
 	return h.json(w, http.StatusOK, list)
 }
 
-// page looks up one page of records. A slot is taken for that only, and not while the
-// client reads.
-func (h *handler) page(after string) ([]store.Entry, bool, *api.Problem) {
+// listing takes a slot to look up one page of a list, and not while the client reads it.
+func listing(slots chan struct{}) (done func(), problem *api.Problem) {
 	select {
-	case h.lists <- struct{}{}:
-		defer func() { <-h.lists }()
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
 	default:
-		return nil, false, busy("%d lists are being made, try again", maxLists)
+		return nil, busy("%d lists are being made, try again", maxLists)
 	}
+}
+
+// page looks up one page of records.
+func (h *handler) page(after string) ([]store.Entry, bool, *api.Problem) {
+	done, problem := listing(h.lists)
+	if problem != nil {
+		return nil, false, problem
+	}
+	defer done()
 	page, more, err := h.node.Records(after, api.MaxList)
 	if err != nil {
 		h.logger.Error("records not read", "error", err)
@@ -311,15 +320,29 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) *api.Problem {
 			return api.NewProblem(http.StatusBadRequest, "after must be a number of an entry, not %q", s)
 		}
 	}
+	entries, problem := h.entries(after)
+	if problem != nil {
+		return problem
+	}
 	w.Header().Set("Content-Type", "application/jsonl")
 	enc := json.NewEncoder(w)
-	for _, e := range h.node.Events(after, maxEvents) {
+	for _, e := range entries {
 		if err := enc.Encode(e); err != nil {
 			h.sent(0, err)
 			return nil
 		}
 	}
 	return nil
+}
+
+// entries looks up one page of the journal.
+func (h *handler) entries(after uint64) ([]event.Entry, *api.Problem) {
+	done, problem := listing(h.journals)
+	if problem != nil {
+		return nil, problem
+	}
+	defer done()
+	return h.node.Events(after, maxEvents), nil
 }
 
 func (h *handler) json(w http.ResponseWriter, status int, v any) *api.Problem {

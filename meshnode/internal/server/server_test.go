@@ -43,6 +43,9 @@ func (f *fake) Knowledge() api.Knowledge {
 }
 func (f *fake) Status() api.Status { return api.Status{Node: "n0", Ready: f.why == nil} }
 func (f *fake) Events(after uint64, max int) []event.Entry {
+	if f.block != nil {
+		<-f.block
+	}
 	var es []event.Entry
 	for i := after + 1; i <= 3 && len(es) < max; i++ {
 		es = append(es, event.Entry{Seq: i, Kind: "k"})

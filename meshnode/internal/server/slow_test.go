@@ -63,14 +63,20 @@ func TestSlowWritersKeepNobodyWaiting(t *testing.T) {
 	}
 }
 
-// TestListsAreBounded: so many lists are made at once and no more.
+// TestListsAreBounded: so many lists are made at once and no more, of records and of the journal.
 func TestListsAreBounded(t *testing.T) {
+	for _, path := range []string{api.RecordsPath, api.EventsPath} {
+		t.Run(path, func(t *testing.T) { listsAreBounded(t, path) })
+	}
+}
+
+func listsAreBounded(t *testing.T, path string) {
 	f := &fake{records: map[string]store.Record{}, block: make(chan struct{})}
 	h := handlerFor(f)
 	codes := make(chan int, 3*maxLists)
 	var lists sync.WaitGroup
 	for range 3 * maxLists {
-		lists.Go(func() { codes <- call(t, h, "GET", api.RecordsPath, "").StatusCode })
+		lists.Go(func() { codes <- call(t, h, "GET", path, "").StatusCode })
 	}
 	for range 2 * maxLists { // those that find no slot return first
 		if code := <-codes; code != http.StatusServiceUnavailable {

@@ -3,11 +3,14 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -110,6 +113,60 @@ func TestSlowClientsByTheThousand(t *testing.T) {
 			t.Errorf("slow clients were cut off after %v", waited)
 		}
 		_ = honest.Close()
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStalledHandshakesByTheThousand: who connects and does not finish the handshake of TLS, or does not
+// begin it, keeps nobody waiting and is cut off after its time.
+func TestStalledHandshakesByTheThousand(t *testing.T) {
+	lender := httptest.NewTLSServer(nil) // of a certificate
+	lender.Close()
+	trust := x509.NewCertPool()
+	trust.AddCert(lender.Certificate())
+	bubble.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		h := API(&roomy{}, func() (string, error) { return secret, nil }, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		own := &tls.Config{Certificates: lender.TLS.Certificates}
+		go func() { served <- Serve(ctx, ln, h, own, slog.New(slog.DiscardHandler)) }()
+		start := time.Now()
+		var slow []net.Conn
+		for range 1000 {
+			for _, says := range []string{"", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc"} { // nothing, and how a hello begins
+				c := ln.dial()
+				if _, err := io.WriteString(c, says); err != nil {
+					t.Fatal(err)
+				}
+				slow = append(slow, c)
+			}
+		}
+		synctest.Wait()
+		honest := tls.Client(ln.dial(), &tls.Config{RootCAs: trust, ServerName: "example.com"})
+		answers := bufio.NewReader(honest)
+		for i := range 100 {
+			if err := ask(honest, answers, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("others waited %v for handshakes that stall", waited)
+		}
+		time.Sleep(headerTimeout + time.Second)
+		for i, c := range slow {
+			if _, err := io.Copy(io.Discard, c); err != nil {
+				t.Errorf("handshake %d: %v", i, err)
+			}
+			_ = c.Close()
+		}
+		if waited := time.Since(start); waited > headerTimeout+2*time.Second {
+			t.Errorf("handshakes that stall were cut off after %v", waited)
+		}
+		_ = honest.NetConn().Close()
 		cancel()
 		if err := <-served; err != nil {
 			t.Error(err)
