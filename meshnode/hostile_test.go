@@ -33,7 +33,10 @@ type liar struct {
 	mu       sync.Mutex
 	heard    map[frame.Type][][]byte // some of what others said, by type
 	record   lies.Record             // one that it was sent
-	leave    func()
+	// lie is told of a message before the detector is, and says whether that is not to hear of it.
+	lie   func(from session.Peer, t frame.Type, payload []byte) bool
+	lied  int
+	leave func()
 }
 
 // enlist enrols the liar in place of a node and has it meet the others.
@@ -123,7 +126,8 @@ func (l *liar) hear(p session.Peer, t frame.Type, payload []byte) {
 		l.heard[t] = append(l.heard[t], payload)
 	}
 	var out detect.Output
-	if t.Class() == frame.ClassControl && t != frame.Routing {
+	lied := l.lie != nil && l.lie(p, t, payload)
+	if !lied && t.Class() == frame.ClassControl && t != frame.Routing {
 		out, _ = l.detector.Receive(time.Now(), string(p), t, payload) // the honest say nothing malformed
 	}
 	l.mu.Unlock()

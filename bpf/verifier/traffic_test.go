@@ -92,63 +92,71 @@ func TestTraffic(t *testing.T) {
 // segmentation offload). What is not verified must not come out of it.
 func TestSegmentationOffload(t *testing.T) {
 	for _, mode := range modes {
-		t.Run(mode, func(t *testing.T) {
-			node, peer := lab.TwoHosts(t)
-			v := open(t, node, mode)
-			r := newRunner(t, v, "xdp")
-			r.put(t, testID, testKey)
-			mesh, attacker := node.Listen(t, "udp4", frame.Port), peer.Listen(t, "udp4", 0)
-			from := lab.Station{Conn: attacker, To: netip.AddrPortFrom(node.IPv4, frame.Port)}
+		for _, network := range []string{"udp4", "udp6"} {
+			t.Run(mode+"/"+network, func(t *testing.T) { segmentationOffload(t, mode, network) })
+		}
+	}
+}
 
-			raw, err := attacker.SyscallConn()
-			if err != nil {
-				t.Fatal(err)
+func segmentationOffload(t *testing.T, mode, network string) {
+	node, peer := lab.TwoHosts(t)
+	v := open(t, node, mode)
+	r := newRunner(t, v, "xdp")
+	r.put(t, testID, testKey)
+	addr := node.IPv4
+	if network == "udp6" {
+		addr = node.IPv6
+	}
+	mesh, attacker := node.Listen(t, network, frame.Port), peer.Listen(t, network, 0)
+	from := lab.Station{Conn: attacker, To: netip.AddrPortFrom(addr, frame.Port)}
+
+	raw, err := attacker.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := func(size int) {
+		t.Helper()
+		var set error
+		if err := raw.Control(func(fd uintptr) {
+			set = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, size)
+		}); err != nil || set != nil {
+			t.Fatal(err, set)
+		}
+	}
+	// What comes first may be valid in itself, or, with a length that covers the
+	// rest, one frame as long as its datagrams are together.
+	honest := lab.Sealed(frame.Data, testID, testKey, 1, 100)
+	handshake := make([]byte, len(honest))
+	(&frame.Header{Type: frame.HandshakeInit, Fragments: 1, Length: uint16(10*len(honest) - frame.HeaderLen)}).Put(handshake, frame.Key{})
+	spanning := make([]byte, len(honest))
+	(&frame.Header{Type: frame.Data, Fragments: 1, Session: testID, Sequence: 2, Length: uint16(10*len(honest) - frame.HeaderLen)}).Put(spanning, testKey)
+	const forgery, last = 1000, 2000
+	for what, first := range map[string][]byte{"a frame": honest, "a handshake": handshake, "a spanning frame": spanning} {
+		before := r.counts(t)
+		segment(len(first))
+		packet := first
+		for len(packet) < 10*len(first) {
+			packet = append(packet, lab.Sealed(frame.Data, frame.SessionID{9}, frame.Key{}, forgery, 100)...)
+		}
+		from.Send(t, packet)
+		segment(0)
+		from.Send(t, lab.Sealed(frame.Data, testID, testKey, last, 100))
+		for {
+			got := sequence(t, lab.Receive(t, mesh))
+			if got == forgery {
+				t.Fatalf("behind %s, a forged frame arrived", what)
 			}
-			segment := func(size int) {
-				t.Helper()
-				var set error
-				if err := raw.Control(func(fd uintptr) {
-					set = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, size)
-				}); err != nil || set != nil {
-					t.Fatal(err, set)
-				}
+			if got == last {
+				break
 			}
-			// What comes first may be valid in itself, or, with a length that covers the
-			// rest, one frame as long as its datagrams are together.
-			honest := lab.Sealed(frame.Data, testID, testKey, 1, 100)
-			handshake := make([]byte, len(honest))
-			(&frame.Header{Type: frame.HandshakeInit, Fragments: 1, Length: uint16(10*len(honest) - frame.HeaderLen)}).Put(handshake, frame.Key{})
-			spanning := make([]byte, len(honest))
-			(&frame.Header{Type: frame.Data, Fragments: 1, Session: testID, Sequence: 2, Length: uint16(10*len(honest) - frame.HeaderLen)}).Put(spanning, testKey)
-			const forgery, last = 1000, 2000
-			for what, first := range map[string][]byte{"a frame": honest, "a handshake": handshake, "a spanning frame": spanning} {
-				before := r.counts(t)
-				segment(len(first))
-				packet := first
-				for len(packet) < 10*len(first) {
-					packet = append(packet, lab.Sealed(frame.Data, frame.SessionID{9}, frame.Key{}, forgery, 100)...)
-				}
-				from.Send(t, packet)
-				segment(0)
-				from.Send(t, lab.Sealed(frame.Data, testID, testKey, last, 100))
-				for {
-					got := sequence(t, lab.Receive(t, mesh))
-					if got == forgery {
-						t.Fatalf("behind %s, a forged frame arrived", what)
-					}
-					if got == last {
-						break
-					}
-				}
-				// The interface may have split the packet before: then its datagrams were judged.
-				after := r.counts(t)
-				if got := after["malformed"] - before["malformed"] + after["no_session"] - before["no_session"]; got == 0 {
-					t.Errorf("behind %s, nothing was dropped", what)
-				}
-				r.remove(t, testID)
-				r.put(t, testID, testKey)
-			}
-		})
+		}
+		// The interface may have split the packet before: then its datagrams were judged.
+		after := r.counts(t)
+		if got := after["malformed"] - before["malformed"] + after["no_session"] - before["no_session"]; got == 0 {
+			t.Errorf("behind %s, nothing was dropped", what)
+		}
+		r.remove(t, testID)
+		r.put(t, testID, testKey)
 	}
 }
 

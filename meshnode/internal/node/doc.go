@@ -5,6 +5,23 @@
 // routing table and the MAPE-K loop, which are plain state machines. Records
 // have a goroutine of their own, for they wait for the disk.
 //
+// # The model of attackers
+//
+// SECURITY.md has it whole; session, route and store say what it means there. Of a node as a whole:
+//
+// An outsider sends any packet to the pod network, also with the address of another. It can have
+// first contact answered, at a bounded rate and without anything being kept, and frames dropped
+// and counted. It cannot have a frame pass for a session's, nor end one, nor have anybody blocked.
+//
+// Who is on the path between two nodes can also read, drop, change and repeat what they send. It can keep them from
+// each other on that path, which is a fault like any other: the loop goes around it. It cannot
+// read or change what is sealed, have an old frame taken again, or have an innocent node blocked.
+//
+// A member has a certificate and runs other code. What it sends is checked as a stranger's is. It
+// can read every record, use up what one peer may, and drop what it is asked to relay. It cannot
+// speak for another member, divert routes or keep a node from its other peers, and
+// what makes this code panic costs its own message.
+//
 // # Map
 //
 //	node, inputs, control       the parts, what arrives, and the goroutine that alone feeds them

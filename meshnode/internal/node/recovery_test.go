@@ -149,3 +149,46 @@ func TestKnowledgeSurvivesRestart(t *testing.T) {
 		m.within(5*time.Second, "whole", m.whole)
 	})
 }
+
+// TestDataSurvivesAllNodesAtOnce: where every node ends at the same moment and starts again with its disk, every
+// acknowledged record is on every node, and the mesh is whole and calm.
+func TestDataSurvivesAllNodesAtOnce(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m := newTestMesh(t, true)
+		m.up()
+		defer m.down()
+		var acknowledged []string
+		for i := range 20 {
+			id := fmt.Sprint("record-", i)
+			if _, _, err := m.nodes[zoneNames[i%5]].Accept(t.Context(), id, []byte("kept"), 0); err != nil {
+				t.Fatal(err)
+			}
+			acknowledged = append(acknowledged, id)
+		}
+		for _, name := range zoneNames {
+			m.stop(name, true)
+		}
+		m.net.HealAll()
+		time.Sleep(5 * time.Second)
+		for _, name := range zoneNames {
+			m.start(name)
+		}
+		m.within(10*time.Second, "every pair verified again", m.whole)
+		m.within(10*time.Second, "every record everywhere", func() error {
+			for name, n := range m.nodes {
+				for _, id := range acknowledged {
+					if r, err := n.Record(id); err != nil || string(r.Body) != "kept" {
+						return fmt.Errorf("%s at %s: %q, %v", id, name, r.Body, err)
+					}
+				}
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		for name, n := range m.nodes {
+			if open := n.openIncidents(); len(open) > 0 {
+				t.Errorf("%s: open %v", name, open)
+			}
+		}
+	})
+}
