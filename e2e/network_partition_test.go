@@ -92,34 +92,16 @@ var _ = describe(scenario.Scenario{
 	criterion(sc, "S1.5", "a cut link is routed around, both ways and one way: the longest time without a frame", within(scenario.BarGap), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		// Both are cut before either is judged: S1.X is about both, whatever becomes of the first.
-		type watched struct {
-			fixture string
-			cut     *scenario.Partition
-			until   time.Time
-		}
-		cuts := []watched{{fixture: linkFixture}, {fixture: onewayFixture}}
-		for i := range cuts {
-			c := &cuts[i]
+		var cuts []scenario.Watched
+		for _, fixture := range []string{linkFixture, onewayFixture} {
 			verdict.Must(s.AwaitWell(ctx))
-			c.cut = disturb(ctx, s, s.Partition, c.fixture)
-			var err error
-			c.until, err = c.cut.Watch(ctx)
+			cut := disturb(ctx, s, s.Partition, fixture)
+			until, err := cut.Watch(ctx)
 			verdict.Must(err)
-			verdict.Must(c.cut.End(ctx))
+			verdict.Must(cut.End(ctx))
+			cuts = append(cuts, scenario.Watched{Fixture: fixture, Cut: cut, Until: until})
 		}
-		verdict.React(ctx, "without a frame", scenario.WaitScraped, scenario.BarGap, scenario.ProbeSlack, func(ctx context.Context) (verdict.Times, error) {
-			gaps := verdict.Times{}
-			for _, c := range cuts {
-				found, err := c.cut.Gaps(ctx, c.until)
-				if err != nil {
-					return nil, err
-				}
-				for way, gap := range found {
-					gaps[way+" by "+c.fixture] = gap
-				}
-			}
-			return gaps, nil
-		})
+		verdict.React(ctx, "without a frame", scenario.WaitScraped, scenario.BarGap, scenario.ProbeSlack, scenario.GapsOf(cuts))
 	})
 
 	criterion(sc, "A2", "MeshNodeUnreachable fires in the partition and resolves after it", "yes", func(ctx SpecContext) {

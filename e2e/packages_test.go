@@ -36,6 +36,35 @@ func TestPackagesHaveMaps(t *testing.T) {
 	}
 }
 
+// TestSpecsAreShort: a scenario's specs fit on a few screens. What is longer belongs to package scenario.
+func TestSpecsAreShort(t *testing.T) {
+	if !testing.Short() {
+		t.Skip("a run of the suite judges the mesh: -short runs this")
+	}
+	const most = 130 // lines
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs := 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(b), "\nvar _ = describe(") {
+			continue
+		}
+		specs++
+		if lines := strings.Count(string(b), "\n"); lines > most {
+			t.Errorf("%s has %d lines, at most %d", file, lines, most)
+		}
+	}
+	if specs < 10 {
+		t.Errorf("%d files of specs were found: the test proves nothing", specs)
+	}
+}
+
 func TestMapsAreJudged(t *testing.T) {
 	files := fstest.MapFS{}
 	for _, f := range []string{"a", "b", "c", "d", "e", "f", "g_amd64"} {

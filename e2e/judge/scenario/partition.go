@@ -267,6 +267,30 @@ func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, e
 	return gaps, nil
 }
 
+// Watched is a cut that was watched until a time before its heal.
+type Watched struct {
+	Fixture string
+	Cut     *Partition
+	Until   time.Time
+}
+
+// GapsOf asks for the gaps of several cuts, whose ways are told apart by their fixtures.
+func GapsOf(cuts []Watched) func(ctx context.Context) (verdict.Times, error) {
+	return func(ctx context.Context) (verdict.Times, error) {
+		gaps := verdict.Times{}
+		for _, c := range cuts {
+			found, err := c.Cut.Gaps(ctx, c.Until)
+			if err != nil {
+				return nil, err
+			}
+			for way, gap := range found {
+				gaps[way+" by "+c.Fixture] = gap
+			}
+		}
+		return gaps, nil
+	}
+}
+
 // Watch waits until the cut has been watched for long enough to tell its gaps, which is
 // three times the bar, and returns when that was.
 func (p *Partition) Watch(ctx context.Context) (until time.Time, err error) {
