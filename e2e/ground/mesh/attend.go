@@ -12,6 +12,8 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
+var errHangs = fmt.Errorf("no answer within %v", askFor)
+
 // reopenAfter is the pause before a way to a node that failed is opened again.
 const reopenAfter = time.Second
 
@@ -93,9 +95,9 @@ func (m *Mesh) attend(ctx context.Context, node string, every time.Duration, ask
 }
 
 func (m *Mesh) attendOnce(ctx context.Context, node string, every time.Duration, ask func(getter) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	opening := time.AfterFunc(askFor, cancel) // a way that hangs is opened again
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	opening := time.AfterFunc(askFor, func() { cancel(errHangs) }) // then it is opened again
 	defer opening.Stop()
 	get, err := m.open(ctx, node)
 	if err != nil {

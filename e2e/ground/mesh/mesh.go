@@ -331,7 +331,7 @@ const restartedAt = "kubectl.kubernetes.io/restartedAt"
 // The nodes' controllers leave them as orphans: deleted along with a controller they get
 // their whole grace period, and use it to hand over sessions to each other.
 func (m *Mesh) stop(ctx context.Context) error {
-	m.ways.closeAll()
+	defer m.ways.closeAll()
 	inside := client.InNamespace(m.Namespace)
 	err := errors.Join(
 		m.client.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inside, client.PropagationPolicy(metav1.DeletePropagationOrphan)),

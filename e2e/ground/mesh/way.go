@@ -106,6 +106,9 @@ func (m *Mesh) open(ctx context.Context, node string) (getter, error) {
 		if err == nil || answered(err) {
 			return b, err
 		}
+		if errors.Is(context.Cause(ctx), context.Canceled) {
+			return nil, err // nobody waits for the answer any more: that says nothing of the way
+		}
 		m.ways.drop(pod.UID, w)
 		if !kept || ctx.Err() != nil {
 			return nil, err
@@ -124,7 +127,7 @@ func answered(err error) bool {
 	return errors.As(err, &p)
 }
 
-// connect opens a way to a node's API, which checks the node's certificate against its name,
+// connect opens a way to a pod's API, which checks the node's certificate against its name,
 // and keeps it for other questions.
 func (m *Mesh) connect(ctx context.Context, node string, pod types.UID) (*way, error) {
 	pool, err := m.trust(ctx)
@@ -134,6 +137,15 @@ func (m *Mesh) connect(ctx context.Context, node string, pod types.UID) (*way, e
 	addr, hangUp, closed, err := m.dial(ctx, node, api.Port)
 	if err != nil {
 		return nil, err
+	}
+	// What was opened goes to whoever has the name.
+	now, err := m.kube.CoreV1().Pods(m.Namespace).Get(ctx, node, metav1.GetOptions{})
+	if err == nil && now.UID != pod {
+		err = errors.New("another pod has taken its name")
+	}
+	if err != nil {
+		hangUp()
+		return nil, fmt.Errorf("way to %s: %w", node, err)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: node, MinVersion: tls.VersionTLS13}}
 	return m.ways.add(pod, &way{

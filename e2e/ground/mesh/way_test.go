@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +30,7 @@ type asked struct {
 	dials   atomic.Int32
 	mu      sync.Mutex
 	hangUps []func() // of the ways that were opened
+	closed  []<-chan struct{}
 }
 
 // named is the node's name: httptest's certificate is for it.
@@ -76,6 +79,7 @@ func (a *asked) relay(ctx context.Context, _ string, _ int) (string, context.Can
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.hangUps = append(a.hangUps, func() { hangUp(); <-closed })
+	a.closed = append(a.closed, closed)
 	return l.Addr().String(), hangUp, closed, nil
 }
 
@@ -87,6 +91,13 @@ func couple(life context.Context, near net.Conn, server string) {
 		return
 	}
 	pipe(life, near, far)
+}
+
+// kept is how many ways are kept.
+func (a *asked) kept() int {
+	a.ways.mu.Lock()
+	defer a.ways.mu.Unlock()
+	return len(a.ways.open)
 }
 
 // replace gives the node's name to another pod.
@@ -156,10 +167,14 @@ func TestWaysAreKept(t *testing.T) {
 	if err := a.stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, closed := range a.hangUps { // at once: they are closed
-		closed()
+	for _, closed := range a.closed {
+		select {
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			t.Error("a way is open after its mesh was deleted")
+		}
 	}
-	if left := len(a.ways.open); left != 0 {
+	if left := a.kept(); left != 0 {
 		t.Errorf("%d ways are left of a mesh that was deleted", left)
 	}
 }
@@ -176,9 +191,7 @@ func TestAWayOfManyIsOne(t *testing.T) {
 		})
 	}
 	all.Wait()
-	a.ways.mu.Lock()
-	defer a.ways.mu.Unlock()
-	if left := len(a.ways.open); left != 1 {
+	if left := a.kept(); left != 1 {
 		t.Errorf("%d ways are left, want 1", left)
 	}
 }
@@ -186,16 +199,62 @@ func TestAWayOfManyIsOne(t *testing.T) {
 // TestAWayThatStaysLost: the second try is the last one.
 func TestAWayThatStaysLost(t *testing.T) {
 	a := newAsked(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) })
-	get, err := a.open(t.Context(), named)
-	if err != nil {
+	if _, err := a.Status(t.Context(), named); err != nil {
 		t.Fatal(err)
 	}
 	a.server.Close()
-	if _, err := get(api.StatusPath); err == nil {
+	if _, err := a.Status(t.Context(), named); err == nil {
 		t.Error("a node that is gone has answered")
 	}
-	if n := a.dials.Load(); n > 2 {
-		t.Errorf("%d ways were opened", n)
+	if n := a.dials.Load(); n != 2 {
+		t.Errorf("%d ways were opened, want 2", n)
+	}
+}
+
+// TestWhoGivesUpClosesNoWay: a question whose asker has gone says nothing of the way, which others
+// use; one that takes too long does.
+func TestWhoGivesUpClosesNoWay(t *testing.T) {
+	hang := make(chan struct{})
+	a := newAsked(t, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+		_, _ = w.Write([]byte(`{}`))
+	})
+	ask := func(ctx context.Context) {
+		if _, err := a.Status(ctx, named); err == nil {
+			t.Error("a node that hangs has answered")
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	ask(ctx)
+	if n := a.kept(); n != 1 {
+		t.Errorf("%d ways after somebody gave up, want 1", n)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	ask(ctx)
+	if n := a.kept(); n != 0 {
+		t.Errorf("%d ways after one that hangs, want 0", n)
+	}
+	close(hang)
+}
+
+// TestAPodThatIsReplacedMeanwhile: the way that was opened leads to another pod than was asked for.
+func TestAPodThatIsReplacedMeanwhile(t *testing.T) {
+	a := newAsked(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) })
+	relay := a.dial
+	a.dial = func(ctx context.Context, pod string, port int) (string, context.CancelFunc, <-chan struct{}, error) {
+		a.replace(t, "second")
+		return relay(ctx, pod, port)
+	}
+	if _, err := a.Status(t.Context(), named); err == nil || !strings.Contains(err.Error(), "another pod") {
+		t.Errorf("answered by its successor: %v", err)
+	}
+	if n := a.kept(); n != 0 {
+		t.Errorf("%d ways are left", n)
 	}
 }
 
