@@ -22,6 +22,7 @@ const median = 0.5
 var _ = describe(scenario.Scenario{
 	Name: "latency", Title: "Scenario 4: latency injection", Takes: 90 * time.Second, Design: "4",
 	Fixtures: []string{latencyFixture, slowFixture, linkFixture}, Probed: true,
+	Opens: true, // when the delay begins every node plans for every link
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 	var delay *scenario.Delay

@@ -141,7 +141,9 @@ func (r *Run) apply(ctx context.Context, spans []lane.Span, o fault.Object, last
 	if err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	defer func() { err = errors.Join(err, verdict.Unproven(turn.Close(reacts))) }()
+	defer func() {
+		err = errors.Join(err, verdict.Unproven(turn.Close(reacts)), verdict.Unproven(r.opened()))
+	}()
 	e = r.begin(o, lasts)
 	e.turn = turn
 	if e.injection, err = fault.Apply(ctx, r.env.Client.Resources().GetControllerRuntimeClient(), o); err != nil {

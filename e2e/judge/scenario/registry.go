@@ -34,6 +34,9 @@ type Scenario struct {
 	// Alone is whether no other scenario may go meanwhile: it leaves nothing of a small
 	// machine for what else has to be quick.
 	Alone bool
+	// Opens is whether it is one turn from its mesh to its first fault: with that comes so much work
+	// that a mesh beside it must not be in its first seconds.
+	Opens bool
 	// Takes is about how long it takes in the quick profile: in lanes the longest is first.
 	Takes time.Duration
 	// Criteria are what its specs judge, in their order.

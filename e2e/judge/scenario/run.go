@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -84,6 +83,7 @@ type Run struct {
 	// unsupported is whether a fault cannot be injected in this cluster.
 	unsupported bool
 	skew        time.Duration // what Skew found last
+	opening     *lane.Turn    // until its first fault bites; nil: none is kept
 	artefacts   *artefacts    // of a finished run, which is judged again; nil while it lives
 	collected   bool
 	deleted     bool
@@ -105,7 +105,7 @@ func (r *Run) Make(ctx context.Context) (err error) {
 	if err != nil {
 		return verdict.Unproven(err)
 	}
-	defer func() { err = errors.Join(err, verdict.Unproven(turn.Done())) }()
+	defer func() { err = r.made(turn, err) }()
 	if err := r.deploy(ctx, r.Mesh.Deploy); err != nil {
 		return verdict.Unproven(err)
 	}

@@ -28,6 +28,22 @@ func (r *Run) turn(ctx context.Context, to string, spans ...lane.Span) (*lane.Tu
 	return r.env.Turns.Take(ctx, r.Name+": "+to, spans...)
 }
 
+// made ends the turn in which a mesh was made, or keeps it for what follows.
+func (r *Run) made(turn *lane.Turn, err error) error {
+	if err == nil && r.Opens {
+		r.opening = turn
+		return nil
+	}
+	return errors.Join(err, verdict.Unproven(turn.Done()))
+}
+
+// opened ends the turn that made has kept, if it has.
+func (r *Run) opened() error {
+	turn := r.opening
+	r.opening = nil
+	return turn.Done()
+}
+
 // disturbance are the spans of a fault that lasts so long: its beginning, and its end
 // where that comes by itself.
 func disturbance(lasts time.Duration) []lane.Span {
@@ -43,6 +59,9 @@ const yields = 20 * time.Second
 
 // InTurn calls remove while no other lane is at what it must be alone for, or when it has waited long enough.
 func (r *Run) InTurn(ctx context.Context, remove func() error) error {
+	if err := r.opened(); err != nil { // it has come to no fault
+		return verdict.Unproven(err)
+	}
 	waited, cancel := context.WithTimeoutCause(ctx, yields, fmt.Errorf("others leave no moment within %v", yields))
 	turn, err := r.turn(waited, "remove the mesh", lane.Span{To: removes, Open: true})
 	cancel()
