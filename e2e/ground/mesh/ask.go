@@ -132,14 +132,15 @@ func skewBound(sent, told, got time.Time) time.Duration {
 	return max(got.Sub(told), told.Sub(sent))
 }
 
-// Bodies reads the content of records of a node, one after the other. A record that the
-// node says it has not is left out.
+// Bodies reads the content of records of a node, one after the other, and gently: it rests for as
+// long as it works. A record that the node says it has not is left out.
 func (m *Mesh) Bodies(ctx context.Context, node string, ids []string, visit func(id string, body []byte)) error {
 	get, err := m.open(ctx, node)
 	if err != nil {
 		return fmt.Errorf("records of %s: %w", node, err)
 	}
 	for _, id := range ids {
+		began := time.Now()
 		b, err := get(api.RecordsPath + "/" + url.PathEscape(id))
 		var p *api.Problem
 		if errors.As(err, &p) && p.Status == http.StatusNotFound {
@@ -149,6 +150,9 @@ func (m *Mesh) Bodies(ctx context.Context, node string, ids []string, visit func
 			return fmt.Errorf("record %s of %s: %w", id, node, err)
 		}
 		visit(id, b)
+		if !pause(ctx, time.Since(began)) {
+			return fmt.Errorf("records of %s: %w", node, context.Cause(ctx))
+		}
 	}
 	return nil
 }
