@@ -179,12 +179,10 @@ func (p *Pool) work(ctx context.Context) {
 
 // run runs a job that next took.
 func (p *Pool) run(job func()) {
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.busy--
-	}()
 	job()
+	p.mu.Lock()
+	p.busy--
+	p.mu.Unlock()
 }
 
 // next takes the oldest job of the highest priority in hand, nil if there is none.

@@ -191,6 +191,18 @@ func (c *court) take() (acks int, culprits []string) {
 	return acks, culprits
 }
 
+// handOver gives a replicator a record that a peer sends.
+func handOver(t *testing.T, to *Replicator, from string, r Record) {
+	t.Helper()
+	messages, err := encodeRecord(&r, 7, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		to.Receive(from, frame.Data, m)
+	}
+}
+
 // TestWhoIsBlamed: who sends a forged record is, and of two records that an origin has
 // signed under one number the origin, whoever passes the second one on. Neither is
 // acknowledged.
@@ -204,13 +216,7 @@ func TestWhoIsBlamed(t *testing.T) {
 		defer wg.Wait()
 		defer cancel()
 		hand := func(from string, r Record) {
-			messages, err := encodeRecord(&r, 7, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range messages {
-				a.Receive(from, frame.Data, m)
-			}
+			handOver(t, a, from, r)
 			synctest.Wait()
 		}
 		expect := func(what string, acks int, culprits ...string) {

@@ -13,7 +13,6 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
@@ -34,15 +33,7 @@ func TestAPanicCostsItsSenderOnly(t *testing.T) {
 		c := &court{said: map[string][][]byte{}}
 		s := openBy(t, memoryDir(t), "a", brittle{"a"})
 		a := NewReplicator(s, c, func(int) {}, slog.New(slog.DiscardHandler))
-		hand := func(from string, r Record) {
-			messages, err := encodeRecord(&r, 7, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range messages {
-				a.Receive(from, frame.Data, m)
-			}
-		}
+		hand := func(from string, r Record) { handOver(t, a, from, r) }
 		hand("b", signed(Record{ID: "x", Node: "b", Origin: "b/1", Seq: 1, Time: someTime}))
 		hand("liar", signed(Record{ID: "bad", Node: "liar", Origin: "liar/1", Seq: 1, Time: someTime}))
 		hand("b", signed(Record{ID: "y", Node: "b", Origin: "b/1", Seq: 2, Time: someTime}))

@@ -86,13 +86,21 @@ func (s *strangers) of(peer string) Vector {
 	return v
 }
 
-// refusedOf returns what a peer need not send again.
-func (r *Replicator) refusedOf(peer string) Vector {
+// withStrangers has f look at what was refused of peers under the trust as it is now, under
+// r.mu.
+func (r *Replicator) withStrangers(f func(now time.Time, s *strangers)) {
 	trust := r.store.currentTrust()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.strangers.follow(time.Now(), trust)
-	return r.strangers.of(peer)
+	now := time.Now()
+	r.strangers.follow(now, trust)
+	f(now, &r.strangers)
+}
+
+// refusedOf returns what a peer need not send again.
+func (r *Replicator) refusedOf(peer string) (refused Vector) {
+	r.withStrangers(func(_ time.Time, s *strangers) { refused = s.of(peer) })
+	return refused
 }
 
 // wants reports whether a peer's summary names what is neither here nor refused.
@@ -101,8 +109,11 @@ func (r *Replicator) wants(peer string, s *summary) bool {
 }
 
 // strange refuses a record under an unknown root. It reports whether that was not known yet.
-func (r *Replicator) strange(rec *received, why error) bool {
-	fresh, guilty := r.note(rec, why)
+func (r *Replicator) strange(rec *received, why error) (fresh bool) {
+	guilty := false
+	r.withStrangers(func(now time.Time, s *strangers) {
+		fresh, guilty = s.refuse(now, rec.from, rec.position(), why)
+	})
 	if guilty {
 		r.peers.Refused(rec.from, why)
 	} else {
@@ -111,23 +122,10 @@ func (r *Replicator) strange(rec *received, why error) bool {
 	return fresh
 }
 
-func (r *Replicator) note(rec *received, why error) (fresh, guilty bool) {
-	trust := r.store.currentTrust()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	r.strangers.follow(now, trust)
-	return r.strangers.refuse(now, rec.from, rec.position(), why)
-}
-
 // convict tells of the peers that sign under roots of their own.
 func (r *Replicator) convict() {
-	trust := r.store.currentTrust()
-	r.mu.Lock()
-	now := time.Now()
-	r.strangers.follow(now, trust)
-	guilty := r.strangers.convict(now)
-	r.mu.Unlock()
+	var guilty map[string]error
+	r.withStrangers(func(now time.Time, s *strangers) { guilty = s.convict(now) })
 	for peer, why := range guilty {
 		r.peers.Refused(peer, why)
 	}
