@@ -261,7 +261,7 @@ func TestRealHostileMember(t *testing.T) {
 	}
 	for _, typ := range types {
 		for _, said := range l.said(typ, "a-1") {
-			for i, bad := range lies.Twist(rng, said, variants) {
+			for i, bad := range append(lies.Twist(rng, said, variants), lies.Lengths(said)...) {
 				err := l.Send(session.Peer(c.names[i%3]), typ, bad)
 				if err == nil {
 					sent++

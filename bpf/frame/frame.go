@@ -88,6 +88,10 @@ const (
 	// says that one came through.
 	PathProbe = ClassControl | 8
 	PathEcho  = ClassControl | 9
+	// AttestationSealed is an attestation that goes by relay. Its frames are sealed and of
+	// a type of their own: those of the signature class are taken for clear ones wherever
+	// they come straight, and a relay may send on straight what it has seen.
+	AttestationSealed = ClassControl | 10
 
 	Data    = ClassData | 1
 	DataAck = ClassData | 2

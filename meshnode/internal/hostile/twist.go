@@ -42,13 +42,33 @@ func Twist(rng *rand.Rand, payload []byte, n int) [][]byte {
 	return all
 }
 
-// What is put in the place of a byte, and of eight.
+// What is put in the place of a byte, and of eight, and of a length that as much follows.
 var (
 	single = []byte{0, 1, 0x7f, 0xff}
 	eight  = []byte{0, 0xff}
+	long   = []byte{0xfe, 0xff}
 )
 
-func perByte() int { return len(single) + len(eight) + len(Strings()) }
+func perByte() int { return len(single) + len(eight) + len(Strings()) + len(long) }
+
+// lengthen returns a message in which a byte is a length, and as much and more follows.
+func lengthen(payload []byte, at int, length byte) []byte {
+	b := append(slices.Clone(payload), make([]byte, 300)...)
+	b[at] = length
+	return b
+}
+
+// Lengths returns copies of a message in which each of its first bytes, where names and their
+// lengths are, is as large a length as there is, and as much follows.
+func Lengths(payload []byte) [][]byte {
+	var all [][]byte
+	for at := range min(len(payload), 16) {
+		for _, length := range long {
+			all = append(all, lengthen(payload, at, length))
+		}
+	}
+	return all
+}
 
 // variant returns one of the copies: first those that are cut off, then those with a place
 // replaced, then the message twice.
@@ -71,7 +91,11 @@ func variant(payload []byte, i int) []byte {
 		}
 		return b
 	}
-	s := Strings()[kind-len(single)-len(eight)]
+	kind -= len(single) + len(eight)
+	if kind < len(long) {
+		return lengthen(payload, at, long[kind])
+	}
+	s := Strings()[kind-len(long)]
 	return slices.Replace(b, at, min(at+len(s), len(b)), []byte(s)...)
 }
 
@@ -112,14 +136,14 @@ func twistValue(v any) []any {
 	return all
 }
 
-// Corpus returns the messages themselves and copies of each with hostile fields: the same
-// ones every time.
+// Corpus returns the messages themselves and copies of each with hostile fields and lengths: the
+// same ones every time.
 func Corpus(messages ...[]byte) [][]byte {
 	const each = 24
 	rng := rand.New(rand.NewPCG(7, 7))
 	var all [][]byte
 	for _, m := range messages {
-		all = append(append(all, m), Twist(rng, m, each)...)
+		all = append(append(append(all, m), Twist(rng, m, each)...), Lengths(m)...)
 	}
 	return all
 }

@@ -12,13 +12,17 @@ func TestTwistReachesEveryField(t *testing.T) {
 	message := append(bytes.Repeat([]byte{7}, 40), `{"name":"a","list":[1]}`...)
 	all := Twist(rand.New(rand.NewPCG(1, 1)), message, 1<<20)
 	for i := range message {
-		changed := false
+		changed, lengthened := false, false
 		for _, b := range all {
 			changed = changed || len(b) == len(message) && b[i] != message[i] && bytes.Equal(b[:i], message[:i])
+			lengthened = lengthened || len(b) > i+1+0xff && b[i] == 0xff && bytes.Equal(b[:i], message[:i])
 		}
-		if !changed {
-			t.Errorf("byte %d is never hostile", i)
+		if !changed || !lengthened {
+			t.Errorf("byte %d: hostile %v; a length that is kept %v", i, changed, lengthened)
 		}
+	}
+	if got := Lengths(message[:3]); len(got) != 6 || len(got[5]) < 2+1+0xff || got[5][2] != 0xff {
+		t.Errorf("%d copies with long lengths", len(got))
 	}
 	for _, want := range []string{`{"list":[1],"name":null}`, `{"list":[18446744073709551615],"name":"a"}`, `{"":"a","list":[1]}`} {
 		found := false

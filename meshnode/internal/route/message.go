@@ -78,11 +78,15 @@ func decode(b []byte) ([]message, error) {
 	}
 	messages := make([]message, 0, len(b)/(entryLen+1))
 	for len(b) > 0 {
-		if len(b) < 2 || len(b) < entryLen+int(b[1]) || !identity.ValidName(string(b[2:2+b[1]])) {
+		if len(b) < 2 || len(b) < entryLen+int(b[1]) {
 			return nil, fmt.Errorf("%w: entry of %d bytes", ErrMessage, len(b))
 		}
-		m := message{kind: kind(b[0]), originator: string(b[2 : 2+b[1]])}
-		d := b[2+b[1]:]
+		end := 2 + int(b[1]) // as a byte it would begin again at 0
+		m := message{kind: kind(b[0]), originator: string(b[2:end])}
+		if !identity.ValidName(m.originator) {
+			return nil, fmt.Errorf("%w: originator of %d bytes", ErrMessage, b[1])
+		}
+		d := b[end:]
 		m.distance = distance{binary.BigEndian.Uint64(d), binary.BigEndian.Uint32(d[8:]), d[12]}
 		m.hops = d[13]
 		if m.kind > wanted || m.hops == 0 || m.hops > maxHops {

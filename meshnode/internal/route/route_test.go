@@ -331,6 +331,17 @@ func TestRestartedOriginator(t *testing.T) {
 	}
 }
 
+// TestOriginatorsOfAnyLength: a name may be said to be as long as a byte can tell, and as much may
+// follow.
+func TestOriginatorsOfAnyLength(t *testing.T) {
+	for _, length := range []byte{0, 64, 254, 255} {
+		b := append([]byte{0, length}, make([]byte, 300)...)
+		if m, err := decode(b); !errors.Is(err, ErrMessage) {
+			t.Errorf("a name of %d bytes decodes as %+v, %v", length, m, err)
+		}
+	}
+}
+
 func FuzzReceive(f *testing.F) {
 	for _, bad := range []message{
 		{originator: "", hops: 3}, {originator: strings.Repeat("n", 64), hops: 3},
@@ -345,7 +356,10 @@ func FuzzReceive(f *testing.F) {
 	asks := m
 	asks.kind = request
 	anchors := New("n02", vouching{"n02", 1})
-	for _, b := range hostile.Corpus(m.append(nil), asks.append(m.append(nil)), anchors.anchor, nil) {
+	long := make([]byte, 300)
+	for _, b := range hostile.Corpus(
+		m.append(nil), asks.append(m.append(nil)), anchors.anchor, nil, append([]byte{0, 254}, long...), append([]byte{0, 255}, long...),
+	) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

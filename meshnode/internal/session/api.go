@@ -90,7 +90,9 @@ type Event struct {
 	Peer    Peer
 	Session frame.SessionID
 	Latency time.Duration
-	Detail  string
+	// Priority of the attestation that was Verified; a handshake is critical.
+	Priority attest.Priority
+	Detail   string
 }
 
 // Info describes the session with one peer.
@@ -138,8 +140,10 @@ type Config struct {
 	// node one; nil: everything goes directly.
 	Relays Relays
 
-	// OnMessage is called with the opened payload of every sealed frame but
-	// challenges. The payload is only valid during the call.
+	// OnMessage is called with the opened payload of every sealed message but those
+	// that the manager takes itself: challenges, sealed answers, path probes, relayed frames.
+	// It gets malformed ones of these, too, to refuse them like all that it does not know.
+	// The payload is only valid during the call.
 	OnMessage func(p Peer, t frame.Type, payload []byte)
 	// OnEvent is called for every event, one at a time and in order.
 	// Both callbacks run on the manager's goroutines without locks held, may

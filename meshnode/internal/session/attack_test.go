@@ -13,6 +13,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -417,18 +418,21 @@ func FuzzReceive(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, frames := range [][][]byte{handshakeFrames(frame.HandshakeInit, h.o.init, messageID{}), half.reply} {
-		f.Add(frames[0])
-	}
+	seeds := [][]byte{handshakeFrames(frame.HandshakeInit, h.o.init, messageID{})[0], half.reply[0]}
 	s := half.session
 	s.peer = &peer{name: "a"}
 	if err := h.b.install(h.b.cfg.Now(), s); err != nil {
 		f.Fatal(err)
 	}
-	for _, kind := range []frame.Type{frame.Data, frame.Challenge, frame.AttestationSignature} {
-		b := make([]byte, frame.HeaderLen+64)
-		hd := frame.Header{Type: kind, Length: 64, Fragments: 1, Session: s.id, Sequence: 1}
-		hd.Put(b, s.openHeader)
+	for _, kind := range []frame.Type{frame.Data, frame.Challenge, frame.AttestationSignature, frame.AttestationSealed} {
+		for _, size := range []uint16{64, 400} {
+			b := make([]byte, frame.HeaderLen+int(size))
+			hd := frame.Header{Type: kind, Length: size, Fragments: 1, Session: s.id, Sequence: 1}
+			hd.Put(b, s.openHeader)
+			seeds = append(seeds, b)
+		}
+	}
+	for _, b := range hostile.Corpus(seeds...) {
 		f.Add(b)
 	}
 	plain := make([]byte, transport.MaxDatagram)
@@ -440,6 +444,42 @@ func FuzzReceive(f *testing.F) {
 		h.b.frame(b, plain, from)
 		if len(h.b.sessions) != 1 || h.b.handshakes.Len() > handshakeMessages || len(h.b.halfOpen) > h.b.cfg.Limits.HalfOpen {
 			t.Fatal("noise changed the sessions or broke a bound")
+		}
+	})
+}
+
+// FuzzOpened is what a hostile member seals: what the manager makes of it without anybody's help,
+// a panic included.
+func FuzzOpened(f *testing.F) {
+	h := newHandshake(f)
+	half, err := h.b.makeReply(h.o.init, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := half.session
+	s.peer = &peer{name: "a"}
+	h.b.cfg.Relays = newRoutes()
+	r := relayed{hops: 3, origin: "a", destination: "b", datagram: make([]byte, frame.HeaderLen)}
+	for typ, payload := range map[frame.Type][]byte{
+		frame.Challenge:         make([]byte, challengeSize),
+		frame.PathProbe:         make([]byte, 400),
+		frame.PathEcho:          {5, 0},
+		frame.AttestationProof:  make([]byte, 8+identity.SignatureSize),
+		frame.AttestationSealed: make([]byte, 8+identity.SignatureSize),
+		frame.Relay:             r.append(nil),
+	} {
+		for _, b := range hostile.Corpus(payload) {
+			f.Add(byte(typ), b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, typ byte, b []byte) {
+		if frame.Type(typ) == frame.Relay {
+			h.b.takeRelayed("a", b)
+		} else {
+			h.b.own(s, frame.Type(typ), b)
+		}
+		if len(s.challenges) > 0 || len(h.b.sessions) > 0 || len(h.b.halfOpen) > h.b.cfg.Limits.HalfOpen {
+			t.Fatal("a message changed the sessions or broke a bound")
 		}
 	})
 }

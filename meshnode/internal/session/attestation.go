@@ -218,15 +218,15 @@ type answering struct {
 	free time.Duration // while shedding, no answer of low priority before
 }
 
-// challenged answers a challenge of the peer.
-func (m *Manager) challenged(s *session, payload []byte) {
+// challenged answers a challenge of the peer, and reports whether it is one.
+func (m *Manager) challenged(s *session, payload []byte) bool {
 	if len(payload) != challengeSize {
-		return
+		return false
 	}
 	how := payload[challengeSize-1]
 	p, sealed := attest.Priority(how&^(challengeProof|challengeSmall)), how&challengeProof != 0
 	if p > attest.Low {
-		return
+		return false
 	}
 	if how&challengeSmall != 0 && s.peer.route.fallBack() {
 		m.poke()
@@ -242,15 +242,16 @@ func (m *Manager) challenged(s *session, payload []byte) {
 		now := m.cfg.Now()
 		if now < a.free {
 			m.shed(p)
-			return
+			return true
 		}
 		a.free = now + m.cfg.Limits.Challenge
 	}
 	if a.busy {
 		a.next = payload
-		return
+		return true
 	}
 	a.busy = m.submit(s.peer.name, p, func() { m.sign(s, a, p, payload) })
+	return true
 }
 
 // sign answers a challenge in its turn.
@@ -282,14 +283,15 @@ func (m *Manager) signNext(s *session, a *answering, p attest.Priority) {
 func (m *Manager) answerPath(s *session) path {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.pathTo(s.peer.name, s.peer.addr, frame.AttestationSignature)
+	return m.pathTo(s.peer.name, s.peer.addr, frame.AttestationSealed)
 }
 
 // sendSignature sends answer in the clear under tagged headers. By relay it is
-// sealed, so that no relay can spoil it and have the signer blamed.
+// sealed, in frames of a type of their own, so that no relay can spoil it and have the
+// signer blamed.
 func (m *Manager) sendSignature(s *session, way path, answer []byte) error {
 	if way.relay != nil {
-		return m.sendOn(s, way, frame.AttestationSignature, answer)
+		return m.sendOn(s, way, frame.AttestationSealed, answer)
 	}
 	parts := transport.Split(answer, m.room(s, way))
 	defer s.inOrder(way)()
@@ -354,20 +356,16 @@ func (m *Manager) signatureFragment(f attest.Fragment) {
 		m.emit(Event{Kind: Replayed, Peer: s.peer.name, Session: s.id})
 		return
 	}
-	m.answerFragment(now, s, f, false)
-}
-
-// answerFragment handles a fragment of an attestation that came for the first
-// time, sealed or in clear. All fragments of one come alike. It needs m.mu.
-func (m *Manager) answerFragment(now time.Duration, s *session, f attest.Fragment, sealed bool) {
+	// Only what came in clear is joined here, and only what came sealed in session.join: what
+	// somebody between the nodes can change is never part of what its signer answers for.
 	message, complete := m.answers.Add(now, f.Session, f.Sequence-uint64(f.Fragment), f.Fragment, f.Fragments, f.Payload)
 	if complete {
-		m.answered(now, s, message, sealed)
+		m.answered(s, message, false)
 	}
 }
 
 // answered handles a whole attestation, sealed or in clear. It needs m.mu.
-func (m *Manager) answered(now time.Duration, s *session, message []byte, sealed bool) {
+func (m *Manager) answered(s *session, message []byte, sealed bool) {
 	epoch, signature, ok := parseAnswer(message)
 	if !ok || epoch > s.epoch {
 		detail := "unsolicited"
@@ -439,5 +437,5 @@ func (m *Manager) verdict(s *session, c *challenge, ok, sealed bool) {
 		s.challenge = now + m.jitter(m.cfg.Limits.Challenge)
 		m.poke()
 	}
-	m.emit(Event{Kind: Verified, Peer: e.name, Session: s.id, Latency: latency})
+	m.emit(Event{Kind: Verified, Peer: e.name, Session: s.id, Latency: latency, Priority: c.priority})
 }

@@ -102,16 +102,19 @@
 // Relay message, sealed from neighbour to neighbour. The ends' session is between
 // the ends: a relay sees who talks to whom, and how much, and can drop, delay or
 // replay, which is what anybody on a wire can do. It cannot spoil an attestation and
-// have the signer blamed: by relay signatures are sealed, too. Relayed frames do
-// not pass the receiver's kernel, so what that asks of others is asked of them here:
-// the session, its tag, whether it is verified, and a replay window of their own.
+// have the signer blamed: by relay attestations are sealed, too, in frames of a type of
+// their own, so that one that a relay sends on straight is no clear one there; and no
+// message is joined of fragments that came sealed and of such that did not. Relayed frames
+// do not pass the receiver's kernel, so what that asks of others is asked of them here: the
+// session, its tag, whether it is verified, and the replay window of what is sealed.
 //
 // Heartbeats, probes and routing messages are about the link itself and never
 // relayed; nor are cookies, which prove an address. A frame crosses at most relayHops
 // links and never goes back to where it came from. Of each origin a neighbour may
-// hand over so much per second and no more, handshakes least, and only of origins
-// that the routes know or whose session proves them. What is refused is counted by
-// neighbour and reason, and says nothing about the node that it names as its origin.
+// hand over so much per second and no more, handshakes least, of all origins together as
+// much as of a few, and only of origins that the routes know or whose session proves them.
+// What is refused is counted by neighbour and reason, and says nothing about the node that
+// it names as its origin.
 //
 // The ends of a cut link notice at different times. Who still has the straight way,
 // or none, answers for a moment (answerBack, unaware) the way that the last good frame
@@ -151,6 +154,7 @@
 //	session, window, send, receive   sealed frames
 //	attestation, proof, reattest, estimator
 //	                                 challenges, their answers and deadlines
+//	pathmtu                          how large the frames of a path may be
 //	relaying, relay_limit            frames that others pass on
 //	schedule                         what is due when
 package session

@@ -26,6 +26,7 @@ type Manager struct {
 
 	shedding atomic.Bool
 	sheds    atomic.Uint64
+	crashed  atomic.Int64 // ktime of the last panic that was logged
 
 	mu                sync.RWMutex
 	rand              *rand.Rand

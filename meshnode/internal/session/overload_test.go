@@ -3,10 +3,13 @@ package session
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 )
 
 // reattested makes a node ask for attestations of low priority.
@@ -132,8 +135,45 @@ func TestMalformedChallengesAreNotAnswered(t *testing.T) {
 		s := a.peers["b"].current
 		a.Manager.mu.RUnlock()
 		for _, payload := range [][]byte{{}, make([]byte, challengeSize-1), make([]byte, challengeSize+1), append(make([]byte, challengeSize-1), byte(attest.Low)+1)} {
-			if a.challenged(s, payload); s.answers[attest.Critical].busy || s.answers[attest.Low].busy {
+			if a.challenged(s, payload) || s.answers[attest.Critical].busy || s.answers[attest.Low].busy {
 				t.Errorf("a challenge of %d bytes is answered", len(payload))
+			}
+		}
+		if !a.verifies(b) {
+			t.Error("the session lapsed")
+		}
+	})
+}
+
+// TestMalformedMessagesArePassedOn: of what the manager takes itself, what is malformed goes to
+// whoever refuses what nobody knows, and what is not goes nowhere else.
+func TestMalformedMessagesArePassedOn(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		w := newMesh(t)
+		defer w.stopAll()
+		a, b := w.pair()
+		priority := append(make([]byte, challengeSize-1), byte(attest.Low)+1)
+		for _, m := range []struct {
+			typ     frame.Type
+			payload []byte
+			want    int
+		}{
+			{frame.Challenge, make([]byte, challengeSize), 0},
+			{frame.Challenge, make([]byte, challengeSize-1), 1},
+			{frame.Challenge, priority, 1},
+			{frame.PathEcho, make([]byte, echoSize), 0},
+			{frame.PathEcho, make([]byte, echoSize+1), 1},
+			{frame.PathProbe, make([]byte, 100), 0},
+			{frame.AttestationProof, make([]byte, 8+identity.SignatureSize), 0},
+			{frame.AttestationProof, make([]byte, 8), 1},
+		} {
+			a.forget()
+			if err := b.Send("a", m.typ, m.payload); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := a.received("b " + string(m.payload)); got != m.want {
+				t.Errorf("type %#x, %d bytes: passed on %d times, want %d", uint8(m.typ), len(m.payload), got, m.want)
 			}
 		}
 		if !a.verifies(b) {

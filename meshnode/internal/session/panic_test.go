@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // fragile is a mistake in the code that whatever fails verification brings out.
@@ -128,4 +133,49 @@ func TestAPanicCostsItsMessageOnly(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAPanicByRelayIsCounted: a Relay message that brings a mistake out is refused of the neighbour
+// that sent it, and a thousand of them fill no log. What its origin has sealed, and the relay has
+// only passed on, is not put down to the relay.
+func TestAPanicByRelayIsCounted(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		w := newTriangle(t, func(c *Config) {
+			if c.Identity.Name() != "b" {
+				return
+			}
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			hear := c.OnMessage
+			c.OnMessage = func(p Peer, typ frame.Type, payload []byte) {
+				if string(payload) == "mistake" {
+					panic("a mistake")
+				}
+				hear(p, typ, payload)
+			}
+		})
+		defer w.stopAll()
+		w.detour()
+		const each = 500
+		message := w.relayOf(w.a, w.b, frame.Data, "x", func(r *relayed) { r.origin = "mistake" })
+		for second := range 2 {
+			for range each {
+				w.b.relayedMessage("c", message)
+			}
+			synctest.Wait()
+			if n := strings.Count(log.String(), "stack="); n != second+1 {
+				t.Errorf("%d stacks in the log in second %d", n, second)
+			}
+			w.pass(time.Second)
+		}
+		_, _, refused := w.routes["b"].counts()
+		if !maps.Equal(refused, map[string]int{"c " + metric.RefusedMalformed: 2 * each}) {
+			t.Errorf("refused: %v", refused)
+		}
+		w.hand(w.c, w.b, w.relayOf(w.a, w.b, frame.Data, "mistake", nil))
+		w.hand(w.c, w.b, w.relayOf(w.a, w.b, frame.Data, "good", nil))
+		if _, _, after := w.routes["b"].counts(); !maps.Equal(after, refused) || w.b.received("a good") != 1 {
+			t.Errorf("after a mistake that the origin brought out: refused %v, received %v", after, w.b.messages)
+		}
+	})
 }

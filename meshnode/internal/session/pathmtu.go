@@ -134,21 +134,22 @@ func (m *Manager) probed(s *session, padding []byte) {
 	}
 }
 
-// echoed takes the answer to a probe.
-func (m *Manager) echoed(s *session, payload []byte) {
+// echoed takes the answer to a probe, and reports whether it is one.
+func (m *Manager) echoed(s *session, payload []byte) bool {
 	if len(payload) != echoSize {
-		return
+		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &s.peer.route
 	if !r.begun || r.narrow.Load() {
-		return // about the path as it was
+		return true // about the path as it was
 	}
 	if !r.search.Passed(m.cfg.Now(), int(binary.BigEndian.Uint16(payload))) {
-		return // nobody asked, or it is known
+		return true // nobody asked, or it is known
 	}
 	r.size.Store(int64(r.search.Size()))
 	m.log.Debug("path probed", "peer", s.peer.name, "bytes", r.search.Size())
 	m.poke()
+	return true
 }

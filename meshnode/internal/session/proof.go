@@ -33,9 +33,12 @@ func (m *Manager) sendProof(s *session, way path, answer []byte) error {
 	return m.sendOn(s, way, frame.AttestationProof, answer)
 }
 
-// proofCame handles a whole proof.
-func (m *Manager) proofCame(s *session, message []byte) {
+// proofCame handles a whole proof, and reports whether it has the form of one.
+func (m *Manager) proofCame(s *session, message []byte) bool {
 	epoch, signature, ok := parseAnswer(message)
+	if !ok {
+		return false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var c *challenge
@@ -45,16 +48,9 @@ func (m *Manager) proofCame(s *session, message []byte) {
 		}
 	}
 	if c == nil {
-		return // nobody asked, or it came too late
+		return true // nobody asked, or it came too late
 	}
 	c.proven = true
-	bad := func(detail string) {
-		m.emit(Event{Kind: ProvenBad, Peer: s.peer.name, Session: s.id, Detail: detail})
-	}
-	if !ok {
-		bad("malformed")
-		return
-	}
 	signature = append([]byte(nil), signature...)
 	m.submit(s.peer.name, attest.Critical, func() {
 		msg := attestationMessage(s.id, s.role.other(), c.value, c.epoch)
@@ -62,6 +58,7 @@ func (m *Manager) proofCame(s *session, message []byte) {
 			m.log.Info("an attestation was spoilt on its way", "peer", s.peer.name, "session", s.id, "epoch", epoch)
 			return
 		}
-		bad("signature")
+		m.emit(Event{Kind: ProvenBad, Peer: s.peer.name, Session: s.id, Detail: "signature"})
 	})
+	return true
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
-	"github.com/x0tta6bl4/mesh/meshnode/internal/attest"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -38,11 +37,18 @@ func (m *Manager) receive() error {
 }
 
 // contain does what a message calls for that came from somebody: an address, a peer, a session. A
-// panic costs that message only.
+// panic costs that message only. One a second is logged: who knows of a mistake can bring it out
+// with every message.
 func contain[T any](m *Manager, from T, f func()) {
-	if err := crash.Contain(func() error { f(); return nil }); err != nil {
-		m.log.Error("a message could not be handled", "from", from, "error", err, "stack", string(err.(*crash.Error).Stack))
+	err := crash.Contain(func() error { f(); return nil })
+	if err == nil {
+		return
 	}
+	now, last := int64(m.cfg.Now()), m.crashed.Load()
+	if now-last < int64(time.Second) || !m.crashed.CompareAndSwap(last, now) {
+		return
+	}
+	m.log.Error("a message could not be handled", "from", from, "error", err, "stack", string(err.(*crash.Error).Stack))
 }
 
 // frame handles one datagram. plain is room for an opened payload.
@@ -90,30 +96,40 @@ func (m *Manager) take(now time.Duration, s *session, h frame.Header, part []byt
 		s.peer.direct.Store(int64(now))
 	}
 	m.heard(s, from, first)
-	if h.Type.Class() == frame.ClassSignature {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.answerFragment(now, s, attest.Fragment{
-			Session: h.Session, Sequence: h.Sequence, Fragment: h.Fragment, Fragments: h.Fragments, Time: now, Payload: part,
-		}, true)
+	message, complete := s.join(now, h, part)
+	if !complete {
 		return
 	}
-	message, complete := s.join(now, h, part)
-	switch {
-	case !complete:
-	case h.Type == frame.Challenge:
-		m.challenged(s, message)
-	case h.Type == frame.PathProbe:
-		m.probed(s, message)
-	case h.Type == frame.PathEcho:
-		m.echoed(s, message)
-	case h.Type == frame.AttestationProof:
-		m.proofCame(s, message)
-	case h.Type == frame.Relay:
-		m.relayedMessage(s.peer.name, message)
-	case m.cfg.OnMessage != nil:
+	// What is malformed, or brings a mistake out, is passed on as what is for others: nobody
+	// knows it there, so that it is counted and refused.
+	mine := false
+	contain(m, s.peer.name, func() { mine = m.own(s, h.Type, message) })
+	if !mine && m.cfg.OnMessage != nil {
 		m.cfg.OnMessage(s.peer.name, h.Type, message)
 	}
+}
+
+// own handles a message for the manager itself, and reports whether it was one, and well formed.
+func (m *Manager) own(s *session, t frame.Type, message []byte) bool {
+	switch t {
+	case frame.Challenge:
+		return m.challenged(s, message)
+	case frame.PathProbe:
+		m.probed(s, message)
+	case frame.PathEcho:
+		return m.echoed(s, message)
+	case frame.AttestationProof:
+		return m.proofCame(s, message)
+	case frame.AttestationSealed:
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.answered(s, message, true)
+	case frame.Relay:
+		m.relayedMessage(s.peer.name, message)
+	default:
+		return false
+	}
+	return true
 }
 
 // session returns the session of an id, nil if there is none.

@@ -64,11 +64,14 @@ func parseRelayed(b []byte) (relayed, error) {
 	r.hops = b[0]
 	b = b[1:]
 	for _, name := range []*Peer{&r.origin, &r.destination} {
-		if len(b) == 0 || len(b) < 1+int(b[0]) || !identity.ValidName(string(b[1:1+b[0]])) {
+		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return r, fmt.Errorf("%w: name", errRelayed)
 		}
-		*name = Peer(b[1 : 1+b[0]])
-		b = b[1+b[0]:]
+		end := 1 + int(b[0]) // as a byte it would begin again at 0
+		if *name = Peer(b[1:end]); !identity.ValidName(string(*name)) {
+			return r, fmt.Errorf("%w: name", errRelayed)
+		}
+		b = b[end:]
 	}
 	if r.datagram = b; len(b) < frame.HeaderLen || len(b) > frame.HeaderLen+frame.MaxPayload {
 		return r, fmt.Errorf("%w: datagram of %d bytes", errRelayed, len(b))
@@ -78,15 +81,14 @@ func parseRelayed(b []byte) (relayed, error) {
 
 // relayable reports whether frames of type t may go by relay: what two nodes
 // say to each other, but not what they say about the link between them.
-// Heartbeats and probes measure it, and routing messages are about it.
+// Heartbeats and probes measure it, and routing messages are about it. What goes by
+// relay is sealed: nothing of the signature class does.
 func relayable(t frame.Type) bool {
 	switch t.Class() {
 	case frame.ClassHandshake:
 		return t != frame.HandshakeCookie // there is no address to prove
-	case frame.ClassSignature:
-		return true
 	case frame.ClassControl:
-		return t == frame.Challenge
+		return t == frame.Challenge || t == frame.AttestationSealed
 	case frame.ClassData:
 		return t != frame.Relay
 	}
@@ -173,7 +175,8 @@ func (m *Manager) relayedMessage(neighbour Peer, message []byte) {
 	if m.cfg.Relays == nil {
 		return
 	}
-	reason := m.takeRelayed(neighbour, message)
+	reason := metric.RefusedMalformed // also if it brings a mistake out
+	contain(m, neighbour, func() { reason = m.takeRelayed(neighbour, message) })
 	if reason != "" {
 		m.cfg.Relays.Refused(neighbour, reason)
 		m.log.Debug("relayed frame refused", "neighbour", neighbour, "reason", reason)
@@ -182,7 +185,8 @@ func (m *Manager) relayedMessage(neighbour Peer, message []byte) {
 
 // takeRelayed forwards or takes in a Relay message; it returns why not, or
 // nothing. A neighbour answers only for its own doing: whatever is wrong
-// with the frame inside says nothing about the node that it names.
+// with the frame inside says nothing about the node that it names. Nor does a neighbour
+// answer for a panic over what the frame holds, which it has only passed on.
 func (m *Manager) takeRelayed(neighbour Peer, message []byte) (refused string) {
 	r, err := parseRelayed(message)
 	if err != nil || r.origin == m.self {
@@ -206,7 +210,7 @@ func (m *Manager) takeRelayed(neighbour Peer, message []byte) (refused string) {
 		return m.forward(neighbour, r)
 	}
 	if h.Type.Class() == frame.ClassHandshake {
-		m.handshakeFrame(h, payload, sender{node: r.origin}, neighbour)
+		contain(m, r.origin, func() { m.handshakeFrame(h, payload, sender{node: r.origin}, neighbour) })
 		return ""
 	}
 	return m.arrived(neighbour, r, h)
@@ -268,18 +272,12 @@ func (m *Manager) arrived(neighbour Peer, r relayed, h frame.Header) (refused st
 	if err != nil {
 		return metric.RefusedTampered
 	}
-	// The window of signatures is another one, for directly they come by
-	// another way than what is sealed.
-	w := &s.sealed
-	if h.Type.Class() == frame.ClassSignature {
-		w = &s.signatures
-	}
-	fresh, first := w.accept(h.Sequence)
+	fresh, first := s.sealed.accept(h.Sequence)
 	if !fresh {
 		return metric.RefusedReplay
 	}
 	s.peer.cameBack(neighbour, now)
 	m.cfg.Relays.Arrived(r.origin)
-	m.take(now, s, h, part, netip.AddrPort{}, first)
+	contain(m, r.origin, func() { m.take(now, s, h, part, netip.AddrPort{}, first) })
 	return ""
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -13,11 +14,12 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// routes is a node's Relays for tests.
+// routes is a node's Relays for tests. It has a mistake in the code: one name brings it out.
 type routes struct {
 	mu        sync.Mutex
 	next      map[Peer]Peer
@@ -33,6 +35,9 @@ func newRoutes() *routes {
 func (r *routes) Next(p Peer) (Peer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p == "mistake" {
+		panic("a mistake")
+	}
 	next, ok := r.next[p]
 	return next, ok
 }
@@ -279,7 +284,8 @@ func TestRelayIsNotTrusted(t *testing.T) {
 			{"", good},
 			{metric.RefusedReplay, good},
 			{metric.RefusedTampered, w.relayOf(w.a, w.b, frame.Data, "x", edit(frame.HeaderLen))},
-			{metric.RefusedTampered, w.relayOf(w.a, w.b, frame.AttestationSignature, "x", edit(frame.HeaderLen))},
+			{metric.RefusedTampered, w.relayOf(w.a, w.b, frame.AttestationSealed, "x", edit(frame.HeaderLen))},
+			{metric.RefusedBadTag, w.relayOf(w.a, w.b, frame.AttestationSealed, "x", func(r *relayed) { r.datagram[3] = byte(frame.Challenge) })},
 			{metric.RefusedBadTag, w.relayOf(w.a, w.b, frame.Data, "x", edit(frame.TagOffset))},
 			{metric.RefusedBadTag, w.relayOf(w.a, w.b, frame.Data, "x", edit(frame.TagOffset-1))}, // sequence
 			{metric.RefusedNoSession, w.relayOf(w.a, w.b, frame.Data, "x", edit(8))},
@@ -287,6 +293,7 @@ func TestRelayIsNotTrusted(t *testing.T) {
 			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.Relay, "x", nil)},
 			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.Heartbeat, "x", nil)},
 			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.Routing, "x", nil)},
+			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.AttestationSignature, "x", nil)},
 			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.Data, "x", func(r *relayed) { r.hops = 0 })},
 			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.Data, "x", func(r *relayed) { r.hops = relayHops + 1 })},
 			{metric.RefusedMalformed, w.relayOf(w.a, w.b, frame.Data, "x", func(r *relayed) { r.origin = "b" })},
@@ -321,6 +328,73 @@ func TestRelayIsNotTrusted(t *testing.T) {
 			t.Errorf("data of an unverified session: %v", refused)
 		}
 	})
+}
+
+// TestARelayCannotHaveTheSignerBlamed: a relay sends the first fragment of every attestation, or
+// all of them, straight to whom they are for, where clear ones come, and hands the others over.
+// Nothing of that is put down to the signer, and what it says is verified, then and later.
+func TestARelayCannotHaveTheSignerBlamed(t *testing.T) {
+	for name, most := range map[string]uint8{"the first straight": 1, "all straight": frame.MaxFragments} {
+		t.Run(name, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				w := newTriangle(t)
+				defer w.stopAll()
+				w.detour()
+				w.b.forget()
+				// What a gives c to hand over does not get there: the test hands it over.
+				var mu sync.Mutex
+				var held [][]byte
+				w.net.SetFilter(func(from, to netip.AddrPort, p []byte) []byte {
+					h, _, err := frame.Parse(p)
+					if err != nil || from != w.a.addr || to != w.c.addr || h.Type != frame.Relay || h.Fragments > 1 {
+						return p
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					held = append(held, p)
+					return nil
+				})
+				straight := 0
+				for range 700 { // longer than what was verified before counts
+					w.pass(10 * time.Millisecond)
+					mu.Lock()
+					came := held
+					held = nil
+					mu.Unlock()
+					var rest [][]byte
+					for _, p := range came {
+						h, _, _ := frame.Parse(p)
+						message, sealed := w.c.session(h.Session).openFrame(nil, h, p)
+						r, malformed := parseRelayed(message)
+						inner, _, broken := frame.Parse(r.datagram)
+						if err := errors.Join(sealed, malformed, broken); err != nil {
+							t.Fatal(err)
+						}
+						if inner.Type.Class() == frame.ClassHandshake || inner.Fragments == 1 || inner.Fragment >= most {
+							rest = append(rest, message)
+							continue
+						}
+						w.net.Inject(w.c.addr, w.b.addr, r.datagram)
+						straight++
+					}
+					synctest.Wait()
+					for _, message := range rest {
+						w.hand(w.c, w.b, message)
+					}
+				}
+				if straight == 0 {
+					t.Error("no attestation has several fragments: the test proves nothing")
+				}
+				w.net.SetFilter(nil)
+				for _, when := range []string{"meanwhile", "afterwards"} {
+					if n, bad := w.b.count(VerificationFailed), w.b.count(ProvenBad); n+bad > 0 || !w.b.verifies(w.a) {
+						t.Errorf("%s: %d bad attestations, %d of them proven; verified: %v", when, n, bad, w.b.verifies(w.a))
+					}
+					w.pass(7 * time.Second)
+				}
+			})
+		})
+	}
 }
 
 // A relay forwards by its routes, never back, and no further than the limit.
@@ -406,11 +480,37 @@ func TestRelayLimit(t *testing.T) {
 	for i := range 10 * relayOrigins {
 		l.allow(time.Second, "c", Peer(fmt.Sprint(i)), frame.Data, 1)
 	}
-	if len(l.neighbours["c"]) != relayOrigins || l.allow(time.Second, "c", "new", frame.Data, 1) {
-		t.Errorf("%d origins of one neighbour kept", len(l.neighbours["c"]))
+	if len(l.neighbours["c"].origins) != relayOrigins || l.allow(time.Second, "c", "new", frame.Data, 1) {
+		t.Errorf("%d origins of one neighbour kept", len(l.neighbours["c"].origins))
 	}
 	if !l.allow(time.Second, "e", "new", frame.Data, 1) {
 		t.Error("one neighbour used up the room of another")
+	}
+	// However many origins a neighbour names, they share what it has.
+	each := func(now time.Duration, typ frame.Type, times int) (passed int) {
+		for i := range 100 {
+			passed += take(now, "f", Peer(fmt.Sprint("o", i)), typ, size, times)
+		}
+		return passed
+	}
+	calls := each(0, frame.HandshakeInit, 2*relayHandshakeBurst)
+	if calls != 256 {
+		t.Errorf("%d frames of handshakes of 100 origins at once", calls)
+	}
+	if got := (calls + each(0, frame.Data, 300)) * size; got != 8<<20 {
+		t.Errorf("%d bytes of 100 origins at once", got)
+	}
+	if got := each(time.Second, frame.HandshakeInit, 2*relayHandshakeBurst); got != 256 {
+		t.Errorf("%d frames of handshakes of 100 origins in a second", got)
+	}
+	if take(0, "g", "o1", frame.HandshakeInit, size, 1) != 1 {
+		t.Error("one neighbour used up what another has of handshakes")
+	}
+	for i := range 2 * relayNeighbours {
+		l.allow(time.Second, Peer(fmt.Sprint("n", i)), "a", frame.Data, 1)
+	}
+	if len(l.neighbours) != relayNeighbours {
+		t.Errorf("%d neighbours kept", len(l.neighbours))
 	}
 	l.expire(time.Second + relayIdle)
 	if len(l.neighbours) != 0 || !l.allow(time.Minute, "c", "new", frame.Data, 1) {
@@ -432,10 +532,10 @@ func TestInventedOriginsTakeNoRoom(t *testing.T) {
 			w.b.relayedMessage("c", r.append(nil))
 		}
 		w.b.relaying.mu.Lock()
-		kept := len(w.b.relaying.neighbours["c"])
+		kept := w.b.relaying.neighbours["c"]
 		w.b.relaying.mu.Unlock()
-		if kept > 0 {
-			t.Errorf("%d invented origins are kept", kept)
+		if kept != nil {
+			t.Errorf("%d invented origins are kept", len(kept.origins))
 		}
 		if _, _, refused := w.routes["b"].counts(); refused["c "+metric.RefusedNoRoute] != 10000 {
 			t.Errorf("refused: %v", refused)
@@ -450,10 +550,27 @@ func TestInventedOriginsTakeNoRoom(t *testing.T) {
 	})
 }
 
+// TestRelayedNamesOfAnyLength: a name may be said to be as long as a byte can tell, and as much
+// may follow.
+func TestRelayedNamesOfAnyLength(t *testing.T) {
+	for _, head := range [][]byte{{1}, {1, 1, 'a'}} {
+		for _, length := range []byte{0, 64, 254, 255} {
+			b := append(append(head, length), make([]byte, 300)...)
+			if r, err := parseRelayed(b); !errors.Is(err, errRelayed) {
+				t.Errorf("a name of %d bytes: %+v, %v", length, r, err)
+			}
+		}
+	}
+}
+
 func FuzzRelayed(f *testing.F) {
 	r := relayed{hops: 3, origin: "a", destination: "b", datagram: make([]byte, frame.HeaderLen+1)}
-	f.Add(r.append(nil))
-	f.Add([]byte{1, 1, 'a', 200, 'b'})
+	long := make([]byte, 300)
+	for _, b := range hostile.Corpus(
+		r.append(nil), []byte{1, 1, 'a', 200, 'b'}, append([]byte{1, 254}, long...), append([]byte{1, 255}, long...), append([]byte{1, 1, 'a', 255}, long...),
+	) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseRelayed(b)
 		if err == nil && !bytes.Equal(r.append(nil), b) {

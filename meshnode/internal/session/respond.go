@@ -209,8 +209,14 @@ func (m *Manager) called(now time.Duration, id messageID, message []byte, from s
 }
 
 // answerCall verifies the caller's certificate and sends a reply. It runs in
-// the pool.
+// the pool, in its turn: who has given way to others by then costs nothing more.
 func (m *Manager) answerCall(half *halfOpen, message []byte, generation uint64) {
+	m.mu.RLock()
+	kept := m.halfOpen[half.id] == half
+	m.mu.RUnlock()
+	if !kept {
+		return
+	}
 	answer, err := m.makeReply(message, generation)
 	if err != nil {
 		m.cfg.Metrics.Verification(false, attest.Critical)

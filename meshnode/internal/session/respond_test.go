@@ -10,6 +10,23 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
 
+// TestACallThatGaveWayCostsNothing: the turn of a call comes when it has given way to others.
+// Nothing of it is verified.
+func TestACallThatGaveWayCostsNothing(t *testing.T) {
+	h, counts := newHandshake(t), newMetrics()
+	h.b.cfg.Metrics = counts
+	half := &halfOpen{id: h.o.id, name: "a"}
+	for _, kept := range []bool{false, true} {
+		if kept {
+			h.b.halfOpen[half.id] = half
+		}
+		h.b.answerCall(half, []byte("no call"), 0)
+		if n := counts.get("verification false critical"); (n > 0) != kept {
+			t.Errorf("kept: %v; looked at %d times", kept, n)
+		}
+	}
+}
+
 // oneSided is a triangle in which b calls a for a new session: c hands the call over
 // before it comes straight, and the routes lead a back over d, which drops everything.
 func oneSided(t *testing.T) (w *triangle, old frame.SessionID) {

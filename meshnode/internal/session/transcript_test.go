@@ -12,6 +12,7 @@ import (
 	"github.com/cloudflare/circl/kem/xwing"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/transport"
 )
@@ -339,9 +340,9 @@ func FuzzHandshakeMessages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(h.o.init)
-	f.Add(message(half.reply))
-	f.Add(message(finish))
+	for _, b := range hostile.Corpus(h.o.init, message(half.reply), message(finish)) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, err := parseInit(b); err == nil && !bytes.Equal(m.encode(), b) {
 			t.Fatal("an init message with two encodings")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 )
 
 func reassembler() *Reassembler[string, int] {
@@ -110,7 +111,9 @@ func TestSplit(t *testing.T) {
 }
 
 func FuzzReassembler(f *testing.F) {
-	f.Add([]byte{0, 0, 2, 0, 1, 2})
+	for _, b := range hostile.Corpus([]byte{0, 0, 2, 0, 1, 2}, bytes.Repeat([]byte{0, 0, 2, 0, 0, 1, 2, 9}, 50)) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, now := reassembler(), time.Duration(0)
 		for ; len(b) >= 4; b = b[4:] {
