@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
@@ -20,7 +21,7 @@ func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	failed := prom.Labels{metric.LabelType: metric.VerificationFailed}
 	counted := verdict.Reached(ctx, "bad signatures counted", a.Left(scenario.WaitSettle), scenario.BarBadSignatures, "signatures",
-		s.Prom.Growth(metric.AnomaliesTotal, failed, a.Seen().Since()))
+		s.Prom.Growth(metric.AnomaliesTotal, failed, a.Seen()))
 	verdict.AtLeast("bad signatures counted", counted, scenario.BarBadSignatures, "signatures")
 }
 
@@ -40,8 +41,8 @@ func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 func judgeInvalidation(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	revoked := prom.Labels{metric.LabelVerdict: metric.VerdictRevoked}
-	dropped := counts(s.Prom.Growth(metric.PacketsTotal, revoked, a.Seen().Since()), BeNumerically(">=", 1))
-	counted := counts(s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, a.Seen().Since()), BeNumerically(">=", 1))
+	dropped := counts(s.Prom.Growth(metric.PacketsTotal, revoked, a.Seen()), BeNumerically(">=", 1))
+	counted := counts(s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, a.Seen()), BeNumerically(">=", 1))
 	var sinceFirst verdict.Times
 	// What the kernel does comes first: a count of actions is no effect.
 	took := verdict.Reacted(ctx, "from the failure that calls for it", a.Left(scenario.WaitSettle), scenario.BarInvalidated,
@@ -53,9 +54,9 @@ func judgeInvalidation(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	verdict.Time("from the failure that calls for it", took, scenario.BarInvalidated, 0)
 }
 
-// judgeInnocents wants nothing to befall a session with anybody else, by the journals and by
-// what Prometheus has of invalidations, until the tail is over.
-func judgeInnocents(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
+// judgeInnocents wants nothing to befall a session with anybody else, by the journals, by what
+// Prometheus has of invalidations and by the ids that the sessions had before, until the tail is over.
+func judgeInnocents(ctx SpecContext, a *scenario.Attack, before map[string]string) {
 	GinkgoHelper()
 	verdict.Must(a.AwaitTail(ctx))
 	innocents, err := a.Innocents(ctx)
@@ -63,6 +64,11 @@ func judgeInnocents(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	counted, err := a.Unexplained(ctx)
 	verdict.Must(err)
 	innocents = append(innocents, counted...)
+	if err := a.Unharmed(ctx, before); verdict.Of(err) == report.Failed {
+		innocents = append(innocents, err.Error())
+	} else {
+		verdict.Must(err)
+	}
 	verdict.None("harm to others' sessions", len(innocents), 0, "sessions", innocents)
 }
 

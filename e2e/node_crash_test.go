@@ -87,11 +87,13 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S3.5", "it was a crash: every survivor lost the victim's heartbeats, with no successor to tell it", "≥ 1", func(ctx SpecContext) {
+		verdict.Must(crash.WasOne(ctx))
 		lost := verdict.Reached(ctx, "losses of the victim", scenario.WaitScraped, 1, "losses", crash.Unheard)
 		verdict.AtLeast("losses of the victim", lost, 1, "losses")
 	})
 
 	criterion(sc, "S3.4", "on every survivor the loop heals: five phases in order, under one incident about the victim, actions done", "yes", func(ctx SpecContext) {
+		verdict.Must(crash.WasOne(ctx))
 		verdict.Must(release(ctx))
 		heal(ctx, crash.Episode)
 		verdict.Holds(ctx, scenario.WaitSettle, func(ctx context.Context) error {
@@ -104,7 +106,7 @@ var _ = describe(scenario.Scenario{
 
 	loop(sc, func() *scenario.Loop { return crash.Loop() },
 		cell{"the victim is counted as unreachable", func(ctx context.Context) error { return crash.Lost(ctx) }},
-		cell{"session failures and the death are one node_crash", nil},
+		cell{"session failures and the death are one node_crash", func(ctx context.Context) error { return crash.Whole(ctx) }},
 		cell{"migrate_sessions and activate_backup_routes are planned", nil},
 		cell{"both are done", nil},
 		cell{"the failure is recorded, and the victim's availability has moved", func(ctx context.Context) error { return crash.Available(ctx) }})
@@ -113,6 +115,13 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "A3", "MAPEKHealingTriggered fires for the fault's own incident", "yes", func(ctx SpecContext) {
 		judgeAlert(ctx, s, alert.HealingTriggered, crash.Episode, alert.Firing)
+		verdict.Holds(ctx, scenario.WaitAlert, func(ctx context.Context) error {
+			fired, err := alert.New(s.Prom).Fired(alert.HealingTriggered, crash.Window.Since())(ctx)
+			if err != nil {
+				return err
+			}
+			return crash.Loop().Alerted(ctx, fired)
+		})
 	})
 
 	diagnosis(sc)

@@ -29,9 +29,11 @@ var _ = describe(scenario.Scenario{
 	var s *scenario.Run
 	var attack *scenario.Attack
 	var old *scenario.Replay
+	var sessions map[string]string
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, sc)
+		sessions = ask(ctx, scenario.WaitAnswer, s.AllSessions)
 		old = disturb(ctx, s, s.Replay, replayFixture)
 		attack = disturb(ctx, s, s.Corrupt, corruptFixture)
 	})
@@ -70,7 +72,7 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked", "0", func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
-		judgeInnocents(ctx, s, attack)
+		judgeInnocents(ctx, attack, sessions)
 	})
 
 	attackLoop(sc, &attack)
@@ -82,7 +84,7 @@ var _ = describe(scenario.Scenario{
 		heal(ctx, failure.Episode)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
 		verdict.Must(failure.Continued(ctx))
-		judgeAcknowledged(ctx, s, failure.Window)
+		judgeAcknowledged(ctx, s, failure.While())
 		judgeRecords(ctx, s)
 		verdict.Must(failure.AwaitTail(ctx))
 		judgeOperations(ctx, s, failure.Tailed())

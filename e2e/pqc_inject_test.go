@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -26,9 +25,11 @@ var _ = describe(scenario.Scenario{
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 	var attack *scenario.Attack
+	var sessions map[string]string
 
 	BeforeAll(func(ctx SpecContext) {
 		s = begin(ctx, sc)
+		sessions = ask(ctx, scenario.WaitAnswer, s.AllSessions)
 		attack = disturb(ctx, s, s.Inject, injectFixture)
 	})
 
@@ -51,13 +52,11 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked; a forger off the path costs no session at all", "0", func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
-		judgeInnocents(ctx, s, attack)
-		sessions := ask(ctx, scenario.WaitAnswer, s.AllSessions)
+		judgeInnocents(ctx, attack, sessions)
 		forgery := disturb(ctx, s, s.Forge, forgeFixture)
 		heal(ctx, forgery.Episode)
 		verdict.Must(forgery.AwaitTail(ctx))
-		judgeInnocents(ctx, s, forgery)
-		verdict.Yes(scenario.Kept(sessions, ask(ctx, scenario.WaitAnswer, func(ctx context.Context) (map[string]string, error) { return s.AllSessions(ctx) })))
+		judgeInnocents(ctx, forgery, sessions)
 	})
 
 	diagnosis(sc)

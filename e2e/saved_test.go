@@ -175,6 +175,40 @@ func cutLater(by time.Duration) edit {
 	}
 }
 
+// healsLater dates what the probers in some pods told of a heal later.
+func healsLater(by time.Duration, pods ...string) edit {
+	return func(t *testing.T, files fstest.MapFS) {
+		for _, pod := range pods {
+			name := "pods/" + pod + ".outside-probe.log"
+			var begun time.Time
+			var out bytes.Buffer
+			for line := range bytes.Lines(files[name].Data) {
+				var told map[string]any
+				if err := json.Unmarshal(line, &told); err != nil {
+					t.Fatal(err)
+				}
+				if at, ok := told["at"].(string); ok {
+					when, err := time.Parse(time.RFC3339Nano, at)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if begun.IsZero() {
+						begun = when
+					}
+					if told["up"] == true && when.Sub(begun) > 10*time.Second { // after the cut, not when they began
+						told["at"] = when.Add(by)
+					}
+				}
+				encode(t, &out, told)
+			}
+			files[name] = &fstest.MapFile{Data: out.Bytes()}
+		}
+	}
+}
+
+// everyNode are the nodes of every mesh.
+var everyNode = []string{"mesh-node-a-0", "mesh-node-a-1", "mesh-node-a-2", "mesh-node-b-0", "mesh-node-b-1"}
+
 func missing(name string) edit {
 	return func(_ *testing.T, files fstest.MapFS) { delete(files, name) }
 }
@@ -237,24 +271,26 @@ func nearMisses(t *testing.T) {
 		edit           edit
 		want           report.Verdict
 	}{
-		"routes too late":                     {"network-partition", "S1.2", late(bar, metric.ActivateBackupRoutes, true), report.Failed},
-		"routes never":                        {"network-partition", "S1.2", without(metric.ActivateBackupRoutes, event.Execute), report.Failed},
-		"recognised too late":                 {"network-partition", "S1.1", late(bar, metric.NetworkPartition, false), report.Failed},
-		"recognised before the cut":           {"network-partition", "S1.1", cutLater(2 * time.Second), report.Invalid},
-		"a pair cut before its node's others": {"network-partition", "S1.2", cutLater(2 * time.Second), report.Passed}, // which was invalid
-		"verified again too late":             {"network-partition", "S1.4", late(bar, event.SessionVerified, false), report.Failed},
-		"no plan":                             {"network-partition", "S1.P", without(metric.ReverifySessions, event.Plan), report.Failed},
-		"planned and not done":                {"network-partition", "S1.E", without(metric.ReverifySessions, event.Execute), report.Failed},
-		"no incident":                         {"network-partition", "S1.A", without(metric.NetworkPartition, event.Analyze), report.Failed},
-		"another incident":                    {"node-crash-held", "S3.X", otherwise, report.Failed},
-		"invalidated too late":                {"pqc-corrupt", "S2.3", late(bar, metric.InvalidateSession, true), report.Failed},
-		"an innocent loses a session":         {"pqc-corrupt", "S2.5", text("journal/mesh-node-b-0.jsonl", `"kind":"invalidate_session","subject":"mesh-node-a-0"`, `"kind":"invalidate_session","subject":"mesh-node-a-1"`), report.Failed},
-		"no keys after the last cause":        {"pqc-corrupt", "S2.4", without(metric.RotateKeys, event.Execute), report.Failed},
-		"a failed operation":                  {"node-crash-held", "S3.3", failing, report.Failed},
-		"a client that is not served":         {"resource-stress", "S5.3", unserved, report.Failed},
-		"a journal is missing":                {"latency", "S4.A", missing("journal/mesh-node-a-0.jsonl"), report.Invalid},
-		"the history is missing":              {"node-crash", "S3.3", missing("history.jsonl"), report.Invalid},
-		"the attacker's log is gone":          {"pqc-corrupt", "S2.4", missing("pods/mesh-node-a-0.pqc-corrupt.log"), report.Invalid},
+		"routes too late":                                   {"network-partition", "S1.2", late(bar, metric.ActivateBackupRoutes, true), report.Failed},
+		"routes never":                                      {"network-partition", "S1.2", without(metric.ActivateBackupRoutes, event.Execute), report.Failed},
+		"recognised too late":                               {"network-partition", "S1.1", late(bar, metric.NetworkPartition, false), report.Failed},
+		"recognised before the cut":                         {"network-partition", "S1.1", cutLater(2 * time.Second), report.Invalid},
+		"a pair cut before its node's others":               {"network-partition", "S1.2", cutLater(2 * time.Second), report.Passed}, // which was invalid
+		"verified again too late":                           {"network-partition", "S1.4", late(bar, event.SessionVerified, false), report.Failed},
+		"one prober that was kept from running at the heal": {"network-partition", "S1.4", healsLater(2*time.Second, "mesh-node-b-1"), report.Passed}, // which was failed
+		"verified before the heal":                          {"network-partition", "S1.4", healsLater(2*time.Second, everyNode...), report.Invalid},
+		"no plan":                                           {"network-partition", "S1.P", without(metric.ReverifySessions, event.Plan), report.Failed},
+		"planned and not done":                              {"network-partition", "S1.E", without(metric.ReverifySessions, event.Execute), report.Failed},
+		"no incident":                                       {"network-partition", "S1.A", without(metric.NetworkPartition, event.Analyze), report.Failed},
+		"another incident":                                  {"node-crash-held", "S3.X", otherwise, report.Failed},
+		"invalidated too late":                              {"pqc-corrupt", "S2.3", late(bar, metric.InvalidateSession, true), report.Failed},
+		"an innocent loses a session":                       {"pqc-corrupt", "S2.5", text("journal/mesh-node-b-0.jsonl", `"kind":"invalidate_session","subject":"mesh-node-a-0"`, `"kind":"invalidate_session","subject":"mesh-node-a-1"`), report.Failed},
+		"no keys after the last cause":                      {"pqc-corrupt", "S2.4", without(metric.RotateKeys, event.Execute), report.Failed},
+		"a failed operation":                                {"node-crash-held", "S3.3", failing, report.Failed},
+		"a client that is not served":                       {"resource-stress", "S5.3", unserved, report.Failed},
+		"a journal is missing":                              {"latency", "S4.A", missing("journal/mesh-node-a-0.jsonl"), report.Invalid},
+		"the history is missing":                            {"node-crash", "S3.3", missing("history.jsonl"), report.Invalid},
+		"the attacker's log is gone":                        {"pqc-corrupt", "S2.4", missing("pods/mesh-node-a-0.pqc-corrupt.log"), report.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			was, files := opened(t, c.run)

@@ -132,6 +132,7 @@ func TestKnowledgeIsReadable(t *testing.T) {
 	err := printKnowledge(&out, &api.Knowledge{
 		Outcomes:       map[string]api.Tally{"rotate_keys": {Done: 2, Failed: 1}, "extend_timeouts": {Done: 1}},
 		Weights:        map[string]float64{"a-1": 1, "b-0": 0.456},
+		Availability:   map[string]float64{"b-0": 0.9876},
 		Latency:        []api.LatencyPattern{{Peer: "b-0", TypicalSeconds: 0.0012, EpisodeSeconds: 0.4, Count: 3, Last: now}},
 		Threats:        []api.Threat{{Peer: "b-1", Type: "high_failure_rate", Count: 17, Last: now}},
 		Recommendation: &api.Recommendation{CPU: "700m", Reason: "demand", Incidents: 2},
@@ -144,9 +145,9 @@ ACTION           DONE  FAILED
 extend_timeouts  1     0
 rotate_keys      2     1
 
-LINK  WEIGHT
-a-1   1.00
-b-0   0.46
+LINK  WEIGHT  AVAILABLE
+a-1   1.00    -
+b-0   0.46    98.8 %
 
 SLOW LINK  TYPICAL  WHEN SLOW  EPISODES  LAST
 b-0        1.2ms    400ms      3         2026-01-02T03:04:05Z

@@ -163,9 +163,13 @@ func printKnowledge(out io.Writer, k *api.Knowledge) error {
 		}
 	}
 	if len(k.Weights) > 0 {
-		row("\nLINK", "WEIGHT")
+		row("\nLINK", "WEIGHT", "AVAILABLE")
 		for _, peer := range slices.Sorted(maps.Keys(k.Weights)) {
-			row(peer, fmt.Sprintf("%.2f", k.Weights[peer]))
+			available := "-"
+			if share, ok := k.Availability[peer]; ok {
+				available = fmt.Sprintf("%.1f %%", 100*share)
+			}
+			row(peer, fmt.Sprintf("%.2f", k.Weights[peer]), available)
 		}
 	}
 	if len(k.Latency) > 0 {

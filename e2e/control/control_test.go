@@ -21,7 +21,7 @@ func in(c Cell, all report.Criterion, row Row, one report.Criterion) *report.Sum
 	case LoopOff:
 		s.Mapek = "off"
 	}
-	for _, r := range Rows {
+	for _, r := range table {
 		i := slices.IndexFunc(s.Scenarios, func(sc report.Scenario) bool { return sc.Name == r.Scenario })
 		if i < 0 {
 			i, s.Scenarios = len(s.Scenarios), append(s.Scenarios, report.Scenario{Name: r.Scenario})
@@ -122,7 +122,7 @@ func TestARunElsewhere(t *testing.T) {
 // The table says of each criterion in each cell what must become of it, and why.
 func TestTheTableSaysWhy(t *testing.T) {
 	wants := map[Cell]map[Must]int{}
-	for _, r := range Rows {
+	for _, r := range table {
 		for _, c := range Cells() {
 			e := r.In(c)
 			if e.Why == "" {

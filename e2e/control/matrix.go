@@ -48,7 +48,7 @@ func (s Score) Matrix(out io.Writer) error {
 		fmt.Fprintf(w, "\t%v", c)
 	}
 	fmt.Fprintln(w)
-	for _, row := range Rows {
+	for _, row := range table {
 		cells, some := make([]string, len(columns)), false
 		for k, c := range columns {
 			cells[k] = "-"

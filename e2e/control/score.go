@@ -1,7 +1,10 @@
 package control
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,11 +38,38 @@ type Score struct {
 	Results []Result `json:"results"`
 }
 
+// File keeps the last score of all controls in the project's directory. It is not among the
+// artefacts, which make clean removes.
+const File = ".controls.json"
+
+// Keep writes a score into the directory of a project.
+func (s Score) Keep(project string) error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(project, File), append(b, '\n'), 0o644)
+}
+
+// Last reads the score that was kept in the directory of a project. Where none was the error
+// is fs.ErrNotExist.
+func Last(project string) (Score, error) {
+	var s Score
+	b, err := os.ReadFile(filepath.Join(project, File))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("%s: %w", File, err)
+	}
+	return s, nil
+}
+
 // Judge holds a run in a cell against the table. A criterion of which the run says nothing
 // is unsound, too: nobody knows what it would do. So is all of a run that was not in the cell.
 func Judge(c Cell, fault string, s *report.Summary, scenarios ...string) []Result {
 	var results []Result
-	for _, row := range Rows {
+	for _, row := range table {
 		want := row.In(c)
 		if want.Must == Nothing || !slices.Contains(scenarios, row.Scenario) {
 			continue

@@ -92,7 +92,9 @@ const (
 )
 
 // Rows are all criteria of all scenarios.
-var Rows = slices.Concat(
+func Rows() []Row { return slices.Clone(table) }
+
+var table = slices.Concat(
 	rows("network-partition", "S1", "S1.2 rh", "S1.1 r", "S1.4 rh", "S1.3", "S1.5 rh", "A2 r",
 		"D1 r: panels of faults and incidents have numbers only where there was one", "S1.X", "F1"),
 	rows("pqc-corrupt", "S2", "S2.1 r", "S2.3 rh", "S2.4 rh", "S2.2 r", "S2.5", "S2.6", "A1 r", "S2.X", "F1"),
@@ -132,17 +134,17 @@ func rows(scenario, loop string, criteria ...string) []Row {
 
 // Find returns the row of a scenario's criterion.
 func Find(scenario, criterion string) (Row, bool) {
-	i := slices.IndexFunc(Rows, func(r Row) bool { return r.Scenario == scenario && r.Criterion == criterion })
+	i := slices.IndexFunc(table, func(r Row) bool { return r.Scenario == scenario && r.Criterion == criterion })
 	if i < 0 {
 		return Row{}, false
 	}
-	return Rows[i], true
+	return table[i], true
 }
 
 // Scenarios are those of which a cell wants something.
 func Scenarios(c Cell) []string {
 	var names []string
-	for _, r := range Rows {
+	for _, r := range table {
 		if r.In(c).Must != Nothing && !slices.Contains(names, r.Scenario) {
 			names = append(names, r.Scenario)
 		}

@@ -55,19 +55,19 @@ func (m Mutant) May(criterion string) bool {
 // not is an error that lists those that there are.
 func Find(names ...string) ([]Mutant, error) {
 	if len(names) == 0 {
-		return slices.Clone(All), nil
+		return slices.Clone(table), nil
 	}
 	var found []Mutant
 	for _, n := range names {
-		i := slices.IndexFunc(All, func(m Mutant) bool { return m.Name == strings.TrimPrefix(n, TagPrefix) })
+		i := slices.IndexFunc(table, func(m Mutant) bool { return m.Name == strings.TrimPrefix(n, TagPrefix) })
 		if i < 0 {
 			var known []string
-			for _, m := range All {
+			for _, m := range table {
 				known = append(known, m.Name)
 			}
 			return nil, fmt.Errorf("no mutant %q; there are: %s", n, strings.Join(known, ", "))
 		}
-		found = append(found, All[i])
+		found = append(found, table[i])
 	}
 	return found, nil
 }

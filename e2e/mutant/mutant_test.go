@@ -20,12 +20,12 @@ import (
 const root = "../.."
 
 func TestTable(t *testing.T) {
-	if len(All) < 24 {
-		t.Errorf("%d defects", len(All))
+	if len(table) < 24 {
+		t.Errorf("%d defects", len(table))
 	}
 	name := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 	names, bugs := map[string]bool{}, map[string]bool{}
-	for _, m := range All {
+	for _, m := range table {
 		switch {
 		case !name.MatchString(m.Name), names[m.Name]:
 			t.Errorf("%q is no name, or taken", m.Name)
@@ -39,7 +39,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	if all, err := Find(); err != nil || len(all) != len(All) {
+	if all, err := Find(); err != nil || len(all) != len(table) {
 		t.Errorf("%d, %v", len(all), err)
 	}
 	if one, err := Find("mutant_stale_page"); err != nil || len(one) != 1 || one[0].Name != "stale_page" {
@@ -88,7 +88,7 @@ func TestDefectsAndTestsAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range All {
+	for _, m := range table {
 		if !regexp.MustCompile(`\bmutant\.` + m.Const() + `\b`).MatchString(code.String()) {
 			t.Errorf("%s: nothing in the node asks for mutant.%s", m.Name, m.Const())
 		}
@@ -120,7 +120,7 @@ func hasTest(t *testing.T, pkg, test string) bool {
 // no defect, and built with one, by which the check itself is checked, they say so.
 func TestTheShippedBinariesHaveNone(t *testing.T) {
 	for _, c := range []struct{ pkg, tags string }{
-		{"./meshnode", ""}, {"./meshnode/cmd/meshchaos", ""}, {"./meshnode", All[0].Tag()},
+		{"./meshnode", ""}, {"./meshnode/cmd/meshchaos", ""}, {"./meshnode", table[0].Tag()},
 	} {
 		binary := filepath.Join(t.TempDir(), "binary")
 		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-tags", c.tags, "-o", binary, c.pkg)
@@ -146,7 +146,7 @@ func TestTheShippedBinariesHaveNone(t *testing.T) {
 		if found := bytes.Contains(content, []byte(Announcement)); found != seeded {
 			t.Errorf("%s with %q: says that it has a defect: %v", c.pkg, c.tags, found)
 		}
-		for _, m := range All {
+		for _, m := range table {
 			if found := bytes.Contains(content, []byte(m.Tag())); found != (m.Tag() == c.tags) {
 				t.Errorf("%s with %q holds %s: %v", c.pkg, c.tags, m.Tag(), found)
 			}

@@ -22,8 +22,8 @@ const (
 	stress    = "resource-stress"
 )
 
-// All are the seeded defects.
-var All = []Mutant{
+// table are the seeded defects.
+var table = []Mutant{
 	// What clients were promised.
 	{Name: "ack_before_fsync", Bug: "acknowledges a record and writes it behind",
 		Scenario: crash, Criterion: "S3.3", Package: store, Test: "TestAcceptNeedsAHolder"},

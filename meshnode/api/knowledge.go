@@ -11,6 +11,10 @@ type Knowledge struct {
 	// Weights are the preferences of routes for the links to neighbours: 1 full,
 	// 0 lost.
 	Weights map[string]float64 `json:"weights"`
+	// Availability is the share of the last hour, or of the time since the peer was met, in
+	// which it was reachable.
+	Availability map[string]float64 `json:"availability"`
+
 	Threats []Threat           `json:"threats"`
 	Latency []LatencyPattern   `json:"latency"`
 	// Recommendation is absent while this node has never lacked resources.

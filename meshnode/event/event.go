@@ -75,7 +75,7 @@ const (
 	DetailReason   = "reason"
 	DetailSession  = "session"  // id in hex
 	DetailRoutes   = "routes"   // destinations reached over the peers, comma-separated, sorted
-	DetailResource = "resource" // cpu, memory, verification, scheduling
+	DetailResource = "resource" // ResourceCPU, ResourceMemory, verification, scheduling
 	DetailType     = "type"     // incident type
 	DetailKind     = "kind"     // of a storage_fault or clock_skew, see package metric
 	DetailSeen     = "reachable_by_others"
@@ -120,3 +120,9 @@ func Read(r io.Reader) ([]Entry, error) {
 	}
 	return entries, nil
 }
+
+// Values of DetailResource.
+const (
+	ResourceCPU    = "cpu"
+	ResourceMemory = "memory"
+)

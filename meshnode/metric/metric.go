@@ -15,7 +15,7 @@ type Set struct {
 	Timeouts            prometheus.Counter
 	Shed                *prometheus.CounterVec // priority
 	Deadline            *prometheus.GaugeVec   // peer
-	PeerVerifications   *prometheus.CounterVec // peer
+	PeerVerifications   *prometheus.CounterVec // peer, priority
 	Sessions            *prometheus.GaugeVec   // state
 	Established         *prometheus.CounterVec // reason
 	Invalidated         *prometheus.CounterVec // reason
@@ -57,6 +57,8 @@ type Set struct {
 
 	// The load of this node as the loop judges it; 0 where it cannot be measured.
 	NodeCPU, NodeMemory, NodeThrottled, NodeQueue, NodeLag prometheus.Gauge
+
+	routes map[[2]string]float64 // of RouteMetric, by destination and next hop
 }
 
 // New registers the node's metrics with reg and sets every label value that a
@@ -71,7 +73,7 @@ func New(reg prometheus.Registerer) *Set {
 		Timeouts:          counter(reg, VerificationTimeouts, "Challenges whose deadline passed without being extended."),
 		Shed:              counters(reg, VerificationsShed, "Attestations not asked for, signed or verified under load, by priority.", LabelPriority),
 		Deadline:          gauges(reg, VerificationDeadline, "Time that a challenge to the peer gets now, extended or not.", LabelPeer),
-		PeerVerifications: counters(reg, PeerVerificationsTotal, "Attestations of the peer that were good.", LabelPeer),
+		PeerVerifications: counters(reg, PeerVerificationsTotal, "Attestations of the peer that were good, by priority.", LabelPeer, LabelPriority),
 		Sessions:          gauges(reg, Sessions, "Sessions with peers, by state.", LabelState),
 		Established:       counters(reg, SessionsEstablishedTotal, "Sessions established, by reason.", LabelReason),
 		Invalidated:       counters(reg, SessionsInvalidatedTotal, "Sessions invalidated, by reason.", LabelReason),
@@ -162,7 +164,9 @@ func (s *Set) AddPeer(peer string) {
 	s.PathMTU.WithLabelValues(peer)
 	s.PeerUnreachable.WithLabelValues(peer)
 	s.FramesByRelay.WithLabelValues(peer)
-	s.PeerVerifications.WithLabelValues(peer)
+	for _, p := range []string{PriorityCritical, PriorityLow} {
+		s.PeerVerifications.WithLabelValues(peer, p)
+	}
 	for _, t := range MessageTypes {
 		s.MessagesRefused.WithLabelValues(peer, t)
 	}
@@ -188,6 +192,20 @@ func (s *Set) SetStatus(peer, status string) {
 		}
 		s.PeerStatus.WithLabelValues(peer, st).Set(v)
 	}
+}
+
+// SetRoutes sets the quality of the routes in use, by destination and next hop, and drops those that are not
+// any more. It may be called by one goroutine. A scrape meanwhile sees each route that stays.
+func (s *Set) SetRoutes(routes map[[2]string]float64) {
+	for r, quality := range routes {
+		s.RouteMetric.WithLabelValues(r[0], r[1]).Set(quality)
+	}
+	for r := range s.routes {
+		if _, ok := routes[r]; !ok {
+			s.RouteMetric.DeleteLabelValues(r[0], r[1])
+		}
+	}
+	s.routes = routes
 }
 
 // SetIsolated sets the gauge of cause to 1 and those of the others to 0; no cause

@@ -2,6 +2,7 @@ package metric_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,24 @@ func gathered(t *testing.T, reg *prometheus.Registry) map[string]map[string]floa
 		all[f.GetName()] = series
 	}
 	return all
+}
+
+// TestRoutesInUseAloneAreTold: a route goes when it is not in use any more, and one that stays is never away.
+func TestRoutesInUseAloneAreTold(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	s := metric.New(reg)
+	for _, routes := range []map[[2]string]float64{
+		{{"b", "b"}: 255, {"c", "b"}: 100}, {{"b", "c"}: 90, {"c", "b"}: 80}, {},
+	} {
+		s.SetRoutes(routes)
+		want := map[string]float64{}
+		for r, quality := range routes {
+			want["destination="+r[0]+",next_hop="+r[1]] = quality
+		}
+		if got := gathered(t, reg)[metric.RouteMetric]; !maps.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+	}
 }
 
 // TestContract: what criteria and alerts read exists at 0 before anything

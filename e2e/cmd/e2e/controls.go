@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -63,7 +62,7 @@ func controls(ctx context.Context, args []string) (int, error) {
 	var table error
 	said := s.tell("controls", score, func(w io.Writer) { table = score.Matrix(w) })
 	if score.Whole {
-		said = errors.Join(said, s.keepScore(score))
+		said = errors.Join(said, score.Keep(s.project))
 	}
 	if code == 0 && (len(score.Results) == 0 || score.Sound() < len(score.Results)) {
 		code = exitFailed
@@ -160,27 +159,11 @@ func (s *session) broken(ctx context.Context, e *engine.Engine, suite, dir strin
 	return all, nil
 }
 
-// scoreFile keeps the last score of all controls. It is not among the artefacts, which make
-// clean removes.
-const scoreFile = ".controls.json"
-
-func (s *session) keepScore(score control.Score) error {
-	b, err := json.MarshalIndent(score, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(s.project, scoreFile), append(b, '\n'), 0o644)
-}
-
 // lastScore says how the last controls went, and of which commit: what a run's green is worth.
 func (s *session) lastScore() string {
-	b, err := os.ReadFile(filepath.Join(s.project, scoreFile))
+	score, err := control.Last(s.project)
 	if errors.Is(err, os.ErrNotExist) {
 		return "controls: not run here yet: make e2e-controls says what a passed criterion is worth"
-	}
-	var score control.Score
-	if err == nil {
-		err = json.Unmarshal(b, &score)
 	}
 	if err != nil {
 		return fmt.Sprintf("controls: the last score cannot be read: %v", err)

@@ -16,20 +16,20 @@ func TestLastScore(t *testing.T) {
 	if got := s.lastScore(); !strings.Contains(got, "not run here yet") {
 		t.Errorf("without a score: %s", got)
 	}
-	if err := s.keepScore(control.Score{Commit: "abc", Whole: true, Results: []control.Result{{Unsound: "passed"}, {}}}); err != nil {
+	if err := (control.Score{Commit: "abc", Whole: true, Results: []control.Result{{Unsound: "passed"}, {}}}).Keep(s.project); err != nil {
 		t.Fatal(err)
 	}
 	// The directory is no repository.
 	if got, want := s.lastScore(), "controls: 1 of 2 criteria and cells are as they must be, at commit abc; this is unknown"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if err := s.keepScore(control.Score{Commit: "unknown", Whole: true}); err != nil {
+	if err := (control.Score{Commit: "unknown", Whole: true}).Keep(s.project); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.lastScore(); strings.Contains(got, "this is") {
 		t.Errorf("of the same commit: %s", got)
 	}
-	if err := os.WriteFile(filepath.Join(s.project, scoreFile), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.project, control.File), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.lastScore(); !strings.Contains(got, "cannot be read") {

@@ -121,6 +121,9 @@ func validateJob(j *batchv1.Job, fail failure) error {
 				return fail(fmt.Sprintf("%s.volumeMounts[%d].name", path, n), "%q is no volume of the pod", m.Name)
 			}
 		}
+		if err := provableAttack(c.Args, path+".args", fail); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -159,7 +162,7 @@ func validateContainer(p *corev1.Pod, asJSON []byte, fail failure) error {
 	if _, err := durationFlag(c); err != nil {
 		return fail(at+"[0].args", "%v", err)
 	}
-	return nil
+	return provableAttack(c.Args, at+"[0].args", fail)
 }
 
 func named(path, name, image string, fail failure) error {

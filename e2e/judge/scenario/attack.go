@@ -142,9 +142,10 @@ func (a *Attack) End(ctx context.Context) (time.Time, error) {
 	return l.Time, err
 }
 
-// Seen narrows a window to the nodes that get bad signatures.
+// Seen narrows the attack's window, with the time until Prometheus has what was counted at its end, to
+// the nodes that get bad signatures.
 func (a *Attack) Seen() prom.Window {
-	w := a.Window
+	w := a.Scraped()
 	w.Pods = a.Seers
 	return w
 }

@@ -118,15 +118,33 @@ func (a *Attack) Counted(ctx context.Context) error {
 	return nil
 }
 
-// Named checks that each node's high failure rate names a session with the suspect.
+// Named checks that each node's high failure rate names a session in which a signature of the suspect had failed
+// there before.
 func (a *Attack) Named(ctx context.Context) error {
-	return a.Loop().each(ctx, func(n string, i journal.Incident) error {
-		names := func(e event.Entry) bool { return e.Detail[event.DetailSession] != "" }
-		if !slices.ContainsFunc(i.Entries, names) {
-			return verdict.Shortf("%s names no session in incident %v", n, i)
+	logs, err := a.run.Journals(ctx, a.Seers)
+	if err != nil {
+		return err
+	}
+	return a.Loop().each(ctx, func(n string, i journal.Incident) error { return names(n, i, a.Suspect, logs[n]) })
+}
+
+// names checks that an incident of a node names, when it is found, a session of the suspect's that failed.
+func names(node string, i journal.Incident, suspect string, entries []event.Entry) error {
+	session := ""
+	for _, e := range i.Entries {
+		if e.Phase == event.Analyze && session == "" {
+			session = e.Detail[event.DetailSession]
 		}
-		return nil
-	})
+	}
+	if session == "" {
+		return verdict.Shortf("%s names no session in incident %v", node, i)
+	}
+	if _, ok := journal.First(entries, time.Time{}, func(e event.Entry) bool {
+		return failed(suspect)(e) && e.Detail[event.DetailSession] == session && !e.Time.After(i.Opened)
+	}); !ok {
+		return verdict.Shortf("%s names session %s in incident %v, in which no signature of %s had failed", node, session, i, suspect)
+	}
+	return nil
 }
 
 // Remembered checks that each node that sees the attack keeps the suspect in its list of
@@ -148,8 +166,28 @@ func (a *Attack) Remembered(ctx context.Context) error {
 	return nil
 }
 
-// Unexplained names the nodes that count more invalidations and rotations than their
-// journals tell of the suspect: what they did to others.
+// Unharmed checks that every session between others than the suspect is the one that it was before.
+func (a *Attack) Unharmed(ctx context.Context, before map[string]string) error {
+	after, err := Read(ctx, a.run.AllSessions)
+	if err != nil {
+		return err
+	}
+	return Kept(a.innocent(before), a.innocent(after))
+}
+
+// innocent are the sessions that the suspect is no end of.
+func (a *Attack) innocent(ids map[string]string) map[string]string {
+	innocent := map[string]string{}
+	for way, id := range ids {
+		if from, to, _ := strings.Cut(way, "→"); from != a.Suspect && to != a.Suspect {
+			innocent[way] = id
+		}
+	}
+	return innocent
+}
+
+// Unexplained names the nodes that count more invalidations than their journals tell of the
+// suspect: what they did to others.
 func (a *Attack) Unexplained(ctx context.Context) ([]string, error) {
 	w := a.Tailed()
 	w.Pods = slices.DeleteFunc(slices.Clone(a.run.Nodes), func(n string) bool { return n == a.Suspect })
@@ -297,54 +335,72 @@ func (d *Delay) Loop() *Loop {
 	})
 }
 
-// Measured checks that each node measured round trips as long as the delay.
+// Measured checks that the round trips which each node measures to each slow peer grew by the bar, in the median, and
+// so did the verifications where most links are slow.
 func (d *Delay) Measured(ctx context.Context) error {
-	return d.peaked(ctx, metric.RTTSeconds, func(r Peak) error {
-		if r.Most < BarLatencyShift.Seconds() {
-			return verdict.Shortf("%s measured at most %v s to %s", r.Node, r.Most, r.Peer)
+	err := d.compared(ctx, metric.RTTSeconds, func(of string, before, under prom.Range) error {
+		if grown := under.Median - before.Median; grown < BarLatencyShift.Seconds() {
+			return verdict.Shortf("the round trips %s that it measures grew by %.3f s in the median, from %.3f s", of, grown, before.Median)
 		}
 		return nil
 	})
+	if err != nil || len(d.Shifted) == 0 {
+		return err
+	}
+	baseline, window := d.run.Baseline, d.Bitten()
+	baseline.Pods, window.Pods = d.Shifted, d.Shifted
+	before, err := d.run.Prom.Quantile(0.5, metric.VerificationLatency, nil, baseline)(ctx)
+	if err != nil {
+		return err
+	}
+	under, err := d.run.Prom.Quantile(0.5, metric.VerificationLatency, nil, window)(ctx)
+	if err != nil {
+		return err
+	}
+	for n, grown := range Differences(before, under) {
+		if grown < BarLatencyShift.Seconds() {
+			return verdict.Shortf("the histogram of %s shifted by %.3f s", n, grown)
+		}
+	}
+	return nil
 }
 
-// Adapted checks that each node gave challenges of each slow peer more time, and its
-// routes over it less weight.
+// Adapted checks that each node gave challenges of each slow peer more time than before, by the bar at least, in the
+// median, and its routes over it less weight.
 func (d *Delay) Adapted(ctx context.Context) error {
-	err := d.peaked(ctx, metric.VerificationDeadline, func(r Peak) error {
-		if r.Most <= r.Least {
-			return verdict.Shortf("%s gave challenges to %s %v s all the time", r.Node, r.Peer, r.Most)
+	err := d.compared(ctx, metric.VerificationDeadline, func(of string, before, under prom.Range) error {
+		if under.Median < before.Median+BarLatencyShift.Seconds() {
+			return verdict.Shortf("challenges %s had %.3f s in the median, and %.3f s before", of, under.Median, before.Median)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return d.peaked(ctx, metric.LinkWeight, func(r Peak) error {
-		if r.Least >= 1 {
-			return verdict.Shortf("%s gave its link with %s full weight all the time", r.Node, r.Peer)
+	return d.compared(ctx, metric.LinkWeight, func(of string, before, under prom.Range) error {
+		if under.Least >= 1 {
+			return verdict.Shortf("the link %s had its full weight all the time", of)
 		}
 		return nil
 	})
 }
 
-// Peak is the least and the most that a node had of a peer.
-type Peak struct {
-	Node, Peer  string
-	Least, Most float64
-}
-
-// peaked checks what each node had of each peer from the baseline to the end of the delay.
-func (d *Delay) peaked(ctx context.Context, gauge string, check func(Peak) error) error {
-	w := d.Window
-	w.Start = d.run.Baseline.Start
+// compared checks what each node had of each slow peer without the delay against what it had under it.
+func (d *Delay) compared(ctx context.Context, gauge string, check func(of string, before, under prom.Range) error) error {
 	for n, peers := range d.Loop().About {
-		w.Pods = []string{n}
+		baseline, window := d.run.Baseline, d.Bitten()
+		baseline.Pods, window.Pods = []string{n}, []string{n}
 		for _, peer := range peers {
-			seen, err := d.run.Prom.Spread(gauge, prom.Labels{metric.LabelPeer: peer}, w)(ctx)
+			of := prom.Labels{metric.LabelPeer: peer}
+			before, err := d.run.Prom.Spread(gauge, of, baseline)(ctx)
 			if err != nil {
 				return err
 			}
-			if err := check(Peak{Node: n, Peer: peer, Least: seen[n].Least, Most: seen[n].Most}); err != nil {
+			under, err := d.run.Prom.Spread(gauge, of, window)(ctx)
+			if err != nil {
+				return err
+			}
+			if err := check("of "+n+" to "+peer, before[n], under[n]); err != nil {
 				return err
 			}
 		}
@@ -430,13 +486,15 @@ func spiked(before, under prom.Range) bool {
 	return under.Median > 0 && under.Median >= spike*before.Median
 }
 
-// Named checks that the victim's incident names what ran short.
+// Named checks that the victim's incident names what ran short: something that the stressors take.
 func (s *Stress) Named(ctx context.Context) error {
 	return s.Loop().each(ctx, func(n string, i journal.Incident) error {
-		if !slices.ContainsFunc(i.Entries, func(e event.Entry) bool { return e.Detail[event.DetailResource] != "" }) {
-			return verdict.Shortf("%s names no resource in incident %v", n, i)
+		for _, e := range i.Entries {
+			if of := e.Detail[event.DetailResource]; e.Phase == event.Analyze && slices.Contains(s.Resources, of) {
+				return nil
+			}
 		}
-		return nil
+		return verdict.Shortf("%s names in incident %v none of what the stressors take: %s", n, i, strings.Join(s.Resources, ", "))
 	})
 }
 

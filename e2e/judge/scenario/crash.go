@@ -212,6 +212,28 @@ func (c *Crash) Unheard(ctx context.Context) (map[string]float64, error) {
 	return c.run.Prom.Growth(metric.PeerUnreachable, prom.Labels{metric.LabelPeer: c.Victim}, window)(ctx)
 }
 
+// WasOne checks that every survivor lost the victim's heartbeats. Where one did not it was no crash that they saw, and nothing
+// of how the mesh heals from one can be concluded; of a crash that is absent all can.
+func (c *Crash) WasOne(ctx context.Context) error {
+	if c.Absent {
+		return nil
+	}
+	_, err := verdict.Await(ctx, WaitScraped, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.Lost(ctx) })
+	return verdict.Unproven(err)
+}
+
+// Whole checks that each survivor found the loss of its session with the victim under the victim's own incident.
+func (c *Crash) Whole(ctx context.Context) error {
+	return c.Loop().each(ctx, func(n string, i journal.Incident) error { return whole(n, c.Victim, i) })
+}
+
+func whole(node, victim string, i journal.Incident) error {
+	if !slices.ContainsFunc(i.Entries, journal.All(journal.Kind(event.SessionLost), journal.About(victim))) {
+		return verdict.Shortf("%s lost no session with %s under incident %v", node, victim, i)
+	}
+	return nil
+}
+
 // Lost checks that every survivor counts a loss of the victim.
 func (c *Crash) Lost(ctx context.Context) error {
 	unheard, err := c.Unheard(ctx)

@@ -265,9 +265,8 @@ func (r *Run) Relays(ctx context.Context, a, b string) (map[string]string, error
 func (r *Run) Detour(ctx context.Context, a, b string) (map[string]string, error) {
 	detours := map[string]string{}
 	for _, end := range [][2]string{{a, b}, {b, a}} {
-		hops, err := r.Prom.Values(ctx, metric.RouteMetric, metric.LabelNextHop, prom.Labels{
-			prom.LabelPod: end[0], metric.LabelDestination: end[1],
-		}, r.Mesh.Namespace)
+		hops, err := r.Prom.Values(ctx, metric.RouteMetric, metric.LabelNextHop, prom.Labels{metric.LabelDestination: end[1]},
+			r.Mesh.Namespace, end[0], metric.PeerStatus)
 		if err != nil {
 			return nil, err
 		}

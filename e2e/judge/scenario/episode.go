@@ -23,6 +23,8 @@ type Episode struct {
 	Window prom.Window
 	// Times tells when it was injected, proven and recovered.
 	Times report.Fault
+	// Until is when its time was up or, before that, when it began to be taken back.
+	Until time.Time `json:",omitzero"`
 	// Victims are the pods that the fault is in.
 	Victims []string
 	// Absent is whether it only is said to be there: see Env.
@@ -194,7 +196,18 @@ func (e *Episode) AwaitHeal(ctx context.Context) error {
 	if err := within(ctx, left, e.injection.WaitRecovered); err != nil {
 		return verdict.Unproven(err)
 	}
+	e.ends(e.Window.Start.Add(e.lasts))
 	return e.recovered(ctx, "after the recovery that Chaos Mesh reports")
+}
+
+// ends notes when a fault that lasts was over at the earliest. The first word counts.
+func (e *Episode) ends(at time.Time) {
+	if due := e.Window.Start.Add(e.lasts); e.lasts > 0 && due.Before(at) {
+		at = due
+	}
+	if e.lasts > 0 && e.Until.IsZero() {
+		e.Until = at
+	}
 }
 
 // recovered waits until the proof from outside says that a fault is over that was
@@ -222,6 +235,7 @@ func (e *Episode) Finish(ctx context.Context) error {
 
 // End takes the fault back before its time and waits until it is over.
 func (e *Episode) End(ctx context.Context) error {
+	e.ends(time.Now())
 	left, err := e.withdraw(ctx)
 	if err == nil && len(left) > 0 {
 		err = errors.New(left[0])

@@ -12,6 +12,12 @@ func TestFixturesAreRefusedByTheBarsInForce(t *testing.T) {
 	if fault.Shortest != AlertFor {
 		t.Errorf("a fault lasts %v at least, an alert takes %v", fault.Shortest, AlertFor)
 	}
+	if fault.ShortestSpike != SpikeFor {
+		t.Errorf("an attack lasts %v at least, its alert takes %v", fault.ShortestSpike, SpikeFor)
+	}
+	if fault.LeastInjected != BarBadSignatures {
+		t.Errorf("an attacker sends %d bad signatures at least, %d are to be counted", fault.LeastInjected, BarBadSignatures)
+	}
 	if fault.ShortestStress != BarScaledUp {
 		t.Errorf("a stress lasts %v at least, the autoscaler may take %v", fault.ShortestStress, BarScaledUp)
 	}

@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
 	"github.com/x0tta6bl4/mesh/e2e/observe/journal"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // Loop is what the design document's table expects of the nodes' loop about one fault.
@@ -173,6 +176,26 @@ func (l *Loop) Recorded(ctx context.Context) error {
 			return verdict.Shortf("%s remembers incident %v as %s about %v", n, i, k.Events[at].Type, k.Events[at].Peers)
 		case k.Events[at].Seconds <= 0:
 			return verdict.Shortf("%s does not remember how long incident %v lasted", n, i)
+		}
+		return nil
+	})
+}
+
+// Alerted checks that an alert about healing fired for each action that each node did under its incident, once it was
+// done: the alert's labels say whose it was, which action, and how it ended.
+func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
+	return l.each(ctx, func(n string, i journal.Incident) error {
+		for _, a := range l.Actions {
+			done, ok := journal.First(i.Entries, l.From, journal.Done(a))
+			if !ok {
+				return verdict.Shortf("%s has done no %s under incident %v", n, a, i)
+			}
+			if !slices.ContainsFunc(fired, func(f alert.Fired) bool {
+				of := f.Labels
+				return of[prom.LabelPod] == n && of[metric.LabelAction] == a && of[metric.LabelOutcome] == metric.OutcomeDone && !f.At.Before(done.Time)
+			}) {
+				return verdict.Shortf("no alert fired for the %s that %s did at %s under incident %v", a, n, done.Time.UTC().Format(time.TimeOnly), i)
+			}
 		}
 		return nil
 	})

@@ -175,21 +175,42 @@ func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
 	return took, nil
 }
 
-// Avoided checks with Prometheus that no route of a node that was cut has a peer as its
-// next hop that the node has lost.
-func (p *Partition) Avoided(ctx context.Context) error {
+// Routed is Rerouted, and how long after each loss Prometheus still had a route of the node whose next hop
+// was the lost peer. That it has one yet is a shortfall.
+func (p *Partition) Routed(ctx context.Context) (verdict.Times, error) {
+	took, err := p.Rerouted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
 	for n := range p.CutAt {
-		hops, err := p.run.Prom.Values(ctx, metric.RouteMetric, metric.LabelNextHop, prom.Labels{prom.LabelPod: n}, p.run.Mesh.Namespace)
-		if err != nil {
-			return err
-		}
 		for _, peer := range p.Lost(n) {
-			if slices.Contains(hops, peer) {
-				return verdict.Shortf("%s still has routes whose next hop is %s, which it has lost", n, peer)
+			w := p.Window
+			if w.Start, err = p.lostAt(n, peer); err != nil {
+				return nil, verdict.Unproven(err)
+			}
+			seen, err := p.run.Prom.LastSeen(ctx, metric.RouteMetric, metric.LabelNextHop, w, n, metric.PeerStatus)
+			if err != nil {
+				return nil, err
+			}
+			if took[n+"→"+peer+" by metric"], err = left(seen[peer], w, now); err != nil {
+				return nil, verdict.Shortf("%s still has routes whose next hop is %s, which it has lost", n, peer)
 			}
 		}
 	}
-	return nil
+	return took, nil
+}
+
+// left returns how long into a window something was last seen: not at all is at once. Of what was
+// seen by one of the last two scrapes nobody can tell.
+func left(last time.Time, w prom.Window, now time.Time) (time.Duration, error) {
+	switch {
+	case last.IsZero():
+		return 0, nil
+	case w.Until(now).Sub(last) <= 2*prom.ScrapeInterval:
+		return 0, errors.New("is still there")
+	}
+	return last.Sub(w.Start), nil
 }
 
 // Reverified returns how long after the heal of each pair that was cut its session was
@@ -206,7 +227,11 @@ func (p *Partition) Reverified(ctx context.Context) (verdict.Times, error) {
 			if err != nil {
 				return nil, verdict.Unproven(err)
 			}
-			e, ok := journal.First(entries, healed.Add(-ProbeSlack), journal.All(journal.Kind(event.SessionVerified), journal.About(peer)))
+			verified := journal.All(journal.Kind(event.SessionVerified), journal.About(peer))
+			e, ok := journal.First(entries, healed.Add(-ProbeSlack), verified)
+			if !ok { // one of before that, in the cut, is too early for its cause
+				e, ok = journal.Last(journal.Between(entries, p.cutSince(), healed), verified)
+			}
 			if !ok {
 				return nil, verdict.Shortf("the journal of %s holds no verification of %s after the heal at %s, but %s",
 					n, peer, healed.Format(time.RFC3339Nano), journal.Kinds(entries, healed))
@@ -225,7 +250,8 @@ func (p *Partition) lostAt(node, peer string) (time.Time, error) {
 	return p.run.Probes.LostAt(node, peer, *p.Times.Proven)
 }
 
-// healedAt returns when a node reached a peer again that it had lost.
+// healedAt returns when two nodes that had lost each other were whole again: when the first of their probers had an
+// answer of the other, which takes both directions. Either may have been kept from running just then.
 func (p *Partition) healedAt(node, peer string) (time.Time, error) {
 	if p.Absent {
 		if p.Times.Recovered == nil {
@@ -233,8 +259,31 @@ func (p *Partition) healedAt(node, peer string) (time.Time, error) {
 		}
 		return *p.Times.Recovered, nil
 	}
-	// At the proof each pair was cut; before, one may have been lost and heard again.
-	return p.run.Probes.Healed(node, peer, *p.Times.Proven)
+	here, err := p.run.Probes.Healed(node, peer, p.cutSince())
+	there, other := p.run.Probes.Healed(peer, node, p.cutSince())
+	if err != nil || other == nil && there.Before(here) {
+		return there, other
+	}
+	return here, nil
+}
+
+// cutSince is when each pair was cut for certain: before the proof, one may have been lost and heard again.
+func (p *Partition) cutSince() time.Time { return *p.Times.Proven }
+
+// FirstHeal is when the first of the pairs that were cut was whole again.
+func (p *Partition) FirstHeal() (first time.Time, err error) {
+	for n := range p.CutAt {
+		for _, peer := range p.Lost(n) {
+			at, err := p.healedAt(n, peer)
+			if err != nil {
+				return first, verdict.Unproven(err)
+			}
+			if first.IsZero() || at.Before(first) {
+				first = at
+			}
+		}
+	}
+	return first, nil
 }
 
 // Gaps returns for each way that was cut how long at most nothing came through it, by

@@ -2,9 +2,12 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
@@ -18,6 +21,10 @@ import (
 type Stress struct {
 	*Episode
 	Victim string
+	// Resources are what it takes away, as nodes name them.
+	Resources []string `json:",omitempty"`
+	// Joined are the nodes that had joined before it was over.
+	Joined []string `json:",omitempty"`
 	// ScaledAt is when an autoscaler was seen to want more replicas.
 	ScaledAt time.Time
 }
@@ -40,7 +47,7 @@ func (r *Run) Stress(ctx context.Context, fixture string) (*Stress, error) {
 	if err := await(ctx, WaitScale, r.scalersRest); err != nil {
 		return nil, verdict.Unproven(err)
 	}
-	s := &Stress{}
+	s := &Stress{Resources: exhausted(o)}
 	s.Episode, err = r.inject(ctx, o, func(e *Episode) proof {
 		var limit float64 // of the victim, in cores
 		meet := func() (err error) {
@@ -94,15 +101,47 @@ func (s *Stress) Only(w prom.Window) prom.Window {
 	return w
 }
 
-// Verified returns how many critical verifications succeeded in the victim per second and
-// expected peer in a window: a session that is missing counts as 0.
-func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float64, error) {
-	good := prom.Labels{metric.LabelResult: metric.ResultSuccess, metric.LabelPriority: metric.PriorityCritical}
-	rates, err := Read(ctx, s.run.Prom.Rate(metric.VerificationsTotal, good, s.Only(w)))
-	for n := range rates {
-		rates[n] /= float64(len(s.run.Nodes) - 1)
+// exhausted names the resources that a fixture's stressors take away.
+func exhausted(o fault.Object) (resources []string) {
+	c, ok := o.(*v1alpha1.StressChaos)
+	if !ok || c.Spec.Stressors == nil {
+		return nil
 	}
-	return rates, err
+	if c.Spec.Stressors.CPUStressor != nil {
+		resources = append(resources, event.ResourceCPU)
+	}
+	if c.Spec.Stressors.MemoryStressor != nil {
+		resources = append(resources, event.ResourceMemory)
+	}
+	return resources
+}
+
+// Verified returns how many critical attestations of each node that the mesh was deployed with were good
+// in the victim, per second of a window: "a→b". A session that is missing counts as 0.
+func (s *Stress) Verified(ctx context.Context, w prom.Window) (map[string]float64, error) {
+	expected := map[string]float64{}
+	for _, n := range s.run.Nodes {
+		if n == s.Victim {
+			continue
+		}
+		of := prom.Labels{metric.LabelPeer: n, metric.LabelPriority: metric.PriorityCritical}
+		rates, err := Read(ctx, s.run.Prom.Rate(metric.PeerVerificationsTotal, of, s.Only(w)))
+		if err != nil {
+			return nil, err
+		}
+		expected[s.Victim+"→"+n] = rates[s.Victim]
+	}
+	return expected, nil
+}
+
+// Upheld returns which share several still have of what they had before, all together: what one has more
+// than before makes up for nothing that another lacks.
+func Upheld(before, after map[string]float64) float64 {
+	var had, has float64
+	for name, b := range before {
+		had, has = had+b, has+min(b, after[name])
+	}
+	return has / had // NaN where nobody had anything: no answer
 }
 
 // Observe waits until the victim has had time for as many critical verifications under
@@ -118,9 +157,27 @@ func (s *Stress) Observe(ctx context.Context) error {
 	}))
 }
 
-// Joined returns the names of the ready nodes beyond those that the mesh was
+// Outlast waits until the stress is over: not before the nodes that it calls for have joined, or could have,
+// so that all that is judged of it is judged of one time.
+func (s *Stress) Outlast(ctx context.Context) error {
+	if s == nil || s.Episode == nil || s.Healed() {
+		return s.Finish(ctx)
+	}
+	err := await(ctx, s.Left(WaitScale), func(ctx context.Context) (err error) {
+		if s.Joined, err = s.joined(ctx); err == nil && len(s.Joined) == 0 {
+			err = errors.New("no node has joined")
+		}
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		return verdict.Unproven(err)
+	}
+	return s.Finish(ctx)
+}
+
+// joined returns the names of the ready nodes beyond those that the mesh was
 // deployed with.
-func (s *Stress) Joined(ctx context.Context) ([]string, error) {
+func (s *Stress) joined(ctx context.Context) ([]string, error) {
 	pods, err := s.run.Mesh.Nodes(ctx)
 	if err != nil {
 		return nil, err

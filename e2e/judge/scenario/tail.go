@@ -57,15 +57,42 @@ func (e *Episode) Came(name string, l alert.Life, state string) error {
 	return err
 }
 
-// Own checks that an alert came of the episode: it was pending no earlier than its window
-// opened, and fired before the fault was over or, where the fault is a moment, in its tail.
+// While is the part of an episode in which the fault was there for certain: from its proof until it was
+// taken back, or its time was up.
+func (e *Episode) While() prom.Window {
+	w := e.Bitten()
+	if !e.Until.IsZero() {
+		w.End = e.Until
+	}
+	return w
+}
+
+// Scraped is an episode's window with the time that it takes until Prometheus has what was counted at its end.
+func (e *Episode) Scraped() prom.Window {
+	w := e.Window
+	if !w.End.IsZero() {
+		if w.End = w.End.Add(2 * prom.ScrapeInterval); w.End.After(time.Now()) {
+			w.End = time.Time{}
+		}
+	}
+	return w
+}
+
+// Own checks that an alert came of the episode: it was pending no earlier than its window opened, fired
+// before the fault was over or, where the fault is a moment, in its tail, and was not
+// resolved while the fault was still there.
 func (e *Episode) Own(name string, l alert.Life) error {
-	end := e.Tailed().End
+	moment, end := e.lasts == 0, e.Window.End
+	if moment {
+		end = e.Tailed().End
+	}
 	switch {
 	case l.Pending.Before(e.Window.Start):
 		return verdict.Unproven(fmt.Errorf("alert %s was active at %s already, before the fault", name, l.Pending.Format(time.TimeOnly)))
 	case !end.IsZero() && l.Firing.After(end):
-		return verdict.Shortf("alert %s fired at %s only, after the fault and its tail", name, l.Firing.Format(time.TimeOnly))
+		return verdict.Shortf("alert %s fired at %s only, after the fault", name, l.Firing.Format(time.TimeOnly))
+	case !moment && !e.Until.IsZero() && !l.Resolved.IsZero() && l.Resolved.Before(e.Until):
+		return verdict.Shortf("alert %s was resolved at %s, and the fault was there until %s", name, l.Resolved.Format(time.TimeOnly), e.Until.Format(time.TimeOnly))
 	}
 	return nil
 }

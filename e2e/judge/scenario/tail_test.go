@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"testing"
+	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
@@ -9,26 +10,56 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
-// An alert is a fault's own only if it became active and fired while the fault, or its tail, lasted.
+// An alert is a fault's own only if it became active and fired while the fault lasted, or in the tail of one that
+// is a moment, and was there as long as the fault.
 func TestOwnAlert(t *testing.T) {
 	tail := int(Tail.Milliseconds())
 	for name, c := range map[string]struct {
-		pending, firing int // ms; the fault lasts from 1000 to 20000
-		want            report.Verdict
+		pending, firing, resolved int // ms; the fault lasts from 1000 to 20000, and ends in truth at 19000; 0: never
+		moment                    bool
+		want                      report.Verdict
 	}{
-		"in the fault":            {2000, 12000, report.Passed},
-		"in its tail":             {15000, 20000 + tail, report.Passed},
-		"active before the fault": {999, 12000, report.Invalid},
-		"after its tail":          {15000, 20001 + tail, report.Failed},
+		"in the fault":                  {2000, 12000, 0, false, report.Passed},
+		"resolved after it":             {2000, 12000, 19500, false, report.Passed},
+		"resolved while it was there":   {2000, 12000, 13000, false, report.Failed},
+		"in its tail":                   {15000, 20001, 0, false, report.Failed},
+		"in the tail of a moment":       {15000, 20000 + tail, 0, true, report.Passed},
+		"after the tail of a moment":    {15000, 20001 + tail, 0, true, report.Failed},
+		"a moment's, and soon resolved": {2000, 2000, 3000, true, report.Passed},
+		"active before the fault":       {999, 12000, 0, false, report.Invalid},
 	} {
 		e := &Episode{Window: prom.Window{Start: at(1000), End: at(20000)}}
-		if err := e.Own("X", alert.Life{Pending: at(c.pending), Firing: at(c.firing)}); verdict.Of(err) != c.want {
+		if !c.moment {
+			e.lasts = 19 * time.Second
+			e.ends(at(19000))
+		}
+		life := alert.Life{Pending: at(c.pending), Firing: at(c.firing)}
+		if c.resolved > 0 {
+			life.Resolved = at(c.resolved)
+		}
+		if err := e.Own("X", life); verdict.Of(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
-	open := &Episode{Window: prom.Window{Start: at(1000)}}
+	open := &Episode{Window: prom.Window{Start: at(1000)}, lasts: time.Minute}
 	if err := open.Own("X", alert.Life{Pending: at(2000), Firing: at(12000)}); err != nil {
 		t.Errorf("while the fault lasts: %v", err)
+	}
+}
+
+// What is judged while a fault was there for certain ends when it began to be taken back, or when its time was up.
+func TestWhile(t *testing.T) {
+	proven := at(2000)
+	for name, c := range map[string]struct{ lasts, ended, want int }{ // s, ms, ms
+		"taken back early": {60, 9000, 9000},
+		"its time was up":  {8, 12000, 9000}, // it began at 1000
+	} {
+		e := &Episode{Window: prom.Window{Start: at(1000), End: at(15000)}, Times: report.Fault{Proven: &proven}, lasts: time.Duration(c.lasts) * time.Second}
+		e.ends(at(c.ended))
+		e.ends(at(c.ended + 1000)) // the first word counts
+		if w := e.While(); !w.Start.Equal(proven) || !w.End.Equal(at(c.want)) {
+			t.Errorf("%s: %v to %v", name, w.Start, w.End)
+		}
 	}
 }
 

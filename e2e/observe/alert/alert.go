@@ -34,7 +34,12 @@ const (
 // second.
 const Step = time.Second
 
-const labelNamespace = "namespace"
+const (
+	labelNamespace = "namespace"
+	// stale is how long before its time a rule that is evaluated every Step may have been
+	// evaluated last.
+	stale = 5 * time.Second
+)
 
 // reads is what each alert's rule reads. Without these series the alert is
 // silent, whatever happens.
@@ -91,6 +96,36 @@ func (r *Reader) Life(name string, w prom.Window) func(context.Context) (Life, e
 	}
 }
 
+// Fired is an alert about one series that fired.
+type Fired struct {
+	Labels map[string]string // of the series
+	At     time.Time         // when it first fired, late by less than Step and an evaluation
+}
+
+// Fired returns a question for Eventually: about which series of the namespace has an alert begun to
+// fire since the window's start?
+func (r *Reader) Fired(name string, w prom.Window) func(context.Context) ([]Fired, error) {
+	return func(ctx context.Context) ([]Fired, error) {
+		series, err := r.series(ctx, w, "alertname="+strconv.Quote(name))
+		if err != nil {
+			return nil, err
+		}
+		begun, _ := since(series, w.Start.Add(Step))
+		var fired []Fired
+		for _, s := range begun {
+			if s.Metric[labelState] != Firing {
+				continue
+			}
+			f := Fired{Labels: map[string]string{}, At: s.Values[0].Timestamp.Time()}
+			for name, value := range s.Metric {
+				f.Labels[string(name)] = string(value)
+			}
+			fired = append(fired, f)
+		}
+		return fired, nil
+	}
+}
+
 // series returns the series ALERTS of the window, sampled once per Step.
 func (r *Reader) series(ctx context.Context, w prom.Window, matchers ...string) (model.Matrix, error) {
 	matchers = append([]string{labelNamespace + "=" + strconv.Quote(w.Namespace)}, matchers...)
@@ -108,11 +143,13 @@ func (r *Reader) series(ctx context.Context, w prom.Window, matchers ...string) 
 
 // Silent returns a question for Eventually, to be asked when the window is over:
 // which alerts have fired in it or were pending, about whom, and from when on? None is silence, and silence
-// means something only if every rule is loaded, has been evaluated without an
-// error since the window's start, and each of the window's pods has the series
-// that it reads; anything else is an error.
+// means something only if every rule is loaded, was evaluated without an error until the
+// window's end, and each of the window's pods was scraped for the series that it reads all
+// the while; anything else is an error.
 func (r *Reader) Silent(w prom.Window) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
+		w := w
+		w.End = w.Until(r.now())
 		if err := r.listening(ctx, w); err != nil {
 			return nil, err
 		}
@@ -164,10 +201,10 @@ func (r *Reader) listening(ctx context.Context, w prom.Window) error {
 			return fmt.Errorf("alert %s: Prometheus has no such rule: are the rules of manifests/prometheus loaded?", name)
 		case rule.Health != promv1.RuleHealthGood:
 			return fmt.Errorf("alert %s: the rule's health is %q: %s", name, rule.Health, rule.LastError)
-		case rule.LastEvaluation.Before(w.Start):
-			return fmt.Errorf("alert %s: the rule was last evaluated at %s, before the window opened", name, rule.LastEvaluation.Format(time.RFC3339))
+		case rule.LastEvaluation.Before(w.End.Add(-stale)):
+			return fmt.Errorf("alert %s: the rule was last evaluated at %s, before the window's end", name, rule.LastEvaluation.Format(time.RFC3339))
 		}
-		if _, err := r.prom.Now(s.metric, s.labels, w.Namespace, w.Pods)(ctx); err != nil {
+		if _, err := r.prom.Growth(s.metric, s.labels, w)(ctx); err != nil { // which is one where a part of the window is not covered
 			return fmt.Errorf("alert %s: %w", name, err)
 		}
 	}

@@ -185,12 +185,17 @@ func rules(list ...string) string {
 	return `{"groups":[{"name":"g","file":"f","interval":1,"rules":[` + strings.Join(list, ",") + `]}]}`
 }
 
-func vector(pods ...string) string {
-	var samples []string
+// scraped are the series of pods that were scraped every so many seconds, up to the 20th.
+func scraped(every int, pods ...string) string {
+	var series []string
 	for _, p := range pods {
-		samples = append(samples, fmt.Sprintf(`{"metric":{"pod":%q},"value":[%d,"0"]}`, p, epoch.Unix()))
+		var values []string
+		for n := 1; n <= 20; n += every {
+			values = append(values, fmt.Sprintf(`[%d,"0"]`, second(n).Unix()))
+		}
+		series = append(series, fmt.Sprintf(`{"metric":{"pod":%q},"values":[%s]}`, p, strings.Join(values, ",")))
 	}
-	return `{"resultType":"vector","result":[` + strings.Join(samples, ",") + `]}`
+	return `{"resultType":"matrix","result":[` + strings.Join(series, ",") + `]}`
 }
 
 func TestSilent(t *testing.T) {
@@ -202,15 +207,16 @@ func TestSilent(t *testing.T) {
 		fired int
 		err   string
 	}{
-		"silence":             {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix()}, 0, ""},
-		"noise":               {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix(alerts(Firing, 3))}, 1, ""},
-		"pending only":        {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix(alerts(Pending, 3))}, 1, ""},
-		"no such rule":        {answers{"rules": rules(spike, peer, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, "MAPEKHealingTriggered: Prometheus has no such rule"},
-		"a rule that fails":   {answers{"rules": rules(rule(VerificationFailureSpike, "err", second(19)), peer, healing, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, `PQCVerificationFailureSpike: the rule's health is "err": oh`},
-		"a rule that stands":  {answers{"rules": rules(spike, rule(NodeUnreachable, "ok", epoch.Add(-time.Second)), healing, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, "MeshNodeUnreachable: the rule was last evaluated"},
-		"a pod unseen":        {answers{"rules": loaded, "query": vector("a"), "query_range": matrix()}, 0, "no series of pod b"},
-		"no rules to be had":  {answers{"query": vector("a", "b"), "query_range": matrix()}, 0, "rules: "},
-		"no series to be had": {answers{"rules": loaded, "query": vector("a", "b")}, 0, "ALERTS{"},
+		"silence":             {answers{"rules": loaded, "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, ""},
+		"noise":               {answers{"rules": loaded, "query": scraped(1, "a", "b"), "query_range": matrix(alerts(Firing, 3))}, 1, ""},
+		"pending only":        {answers{"rules": loaded, "query": scraped(1, "a", "b"), "query_range": matrix(alerts(Pending, 3))}, 1, ""},
+		"no such rule":        {answers{"rules": rules(spike, peer, disk, clock), "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, "MAPEKHealingTriggered: Prometheus has no such rule"},
+		"a rule that fails":   {answers{"rules": rules(rule(VerificationFailureSpike, "err", second(19)), peer, healing, disk, clock), "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, `PQCVerificationFailureSpike: the rule's health is "err": oh`},
+		"a rule that stands":  {answers{"rules": rules(spike, rule(NodeUnreachable, "ok", second(10)), healing, disk, clock), "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, "MeshNodeUnreachable: the rule was last evaluated"},
+		"a pod unseen":        {answers{"rules": loaded, "query": scraped(1, "a"), "query_range": matrix()}, 0, "no series of pod b"},
+		"half of it unseen":   {answers{"rules": loaded, "query": scraped(2, "a", "b"), "query_range": matrix()}, 0, "absent is not zero"},
+		"no rules to be had":  {answers{"query": scraped(1, "a", "b"), "query_range": matrix()}, 0, "rules: "},
+		"no series to be had": {answers{"rules": loaded, "query": scraped(1, "a", "b")}, 0, "ALERTS{"},
 	} {
 		r, asked := reader(t, c.a)
 		fired, err := r.Silent(window)(t.Context())
@@ -233,5 +239,25 @@ func TestAbout(t *testing.T) {
 	})
 	if want := "MAPEKHealingTriggered action=migrate_sessions outcome=done pod=mesh-node-a-0"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestFired(t *testing.T) {
+	r, _ := reader(t, answers{"query_range": matrix(alerts(Firing, 0, 1), alerts(Pending, 2), alerts(Firing, 3, 4))})
+	fired, err := r.Fired("X", window)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(fired) != 0 { // all are one series, which fired from the start
+		t.Errorf("what fired from the start has begun: %v", fired)
+	}
+	r, _ = reader(t, answers{"query_range": matrix(alerts(Pending, 2), alerts(Firing, 3, 4))})
+	fired, err = r.Fired("X", window)(t.Context())
+	if err != nil || len(fired) != 1 || !fired[0].At.Equal(second(3)) || fired[0].Labels[labelState] != Firing {
+		t.Errorf("fired %v, %v", fired, err)
+	}
+	r, _ = reader(t, answers{})
+	if fired, err := r.Fired("X", window)(t.Context()); err == nil {
+		t.Errorf("from a server that fails: %v", fired)
 	}
 }

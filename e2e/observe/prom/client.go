@@ -181,11 +181,16 @@ func (c *Client) At(metric string, labels Labels, namespace string, pods []strin
 	}
 }
 
-// Values returns the values that a label has among a metric's present series,
-// sorted.
-func (c *Client) Values(ctx context.Context, metric, label string, labels Labels, namespace string) ([]string, error) {
-	query := Selector(metric, namespace, labels)
-	value, _, _, err := c.api.Query(ctx, query, c.now())
+// Values returns the values that a label has among a pod's present series of a metric, sorted. That there
+// are none is an answer only of a pod that is scraped: witness is a metric of which it always has
+// a series.
+func (c *Client) Values(ctx context.Context, metric, label string, labels Labels, namespace, pod, witness string) ([]string, error) {
+	now := c.now()
+	if _, err := c.At(witness, nil, namespace, []string{pod}, now)(ctx); err != nil {
+		return nil, err
+	}
+	query := Selector(metric, namespace, of(pod, labels))
+	value, _, _, err := c.api.Query(ctx, query, now)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", query, err)
 	}
@@ -201,6 +206,42 @@ func (c *Client) Values(ctx context.Context, metric, label string, labels Labels
 	}
 	slices.Sort(values)
 	return slices.Compact(values), nil
+}
+
+// LastSeen returns when each value of a label was last scraped in a window, among the series that a metric
+// has of one pod. That one never was is an answer only of a pod that was scraped all the while:
+// witness is a metric of which it always has a series.
+func (c *Client) LastSeen(ctx context.Context, metric, label string, w Window, pod, witness string) (map[string]time.Time, error) {
+	w.Pods, w.End = []string{pod}, w.Until(c.now())
+	if _, _, err := c.samples(ctx, witness, nil, w); err != nil {
+		return nil, err
+	}
+	query := fmt.Sprintf("%s[%dms]", Selector(metric, w.Namespace, of(pod, nil)), w.End.Sub(w.Start).Milliseconds())
+	value, _, _, err := c.api.Query(ctx, query, w.End)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", query, err)
+	}
+	series, ok := value.(model.Matrix)
+	if !ok {
+		return nil, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+	}
+	last := map[string]time.Time{}
+	for _, s := range series {
+		v, ok := s.Metric[model.LabelName(label)]
+		if n := len(s.Values); ok && n > 0 {
+			if at := s.Values[n-1].Timestamp.Time(); at.After(w.Start) && at.After(last[string(v)]) {
+				last[string(v)] = at
+			}
+		}
+	}
+	return last, nil
+}
+
+// of are labels of one pod's series.
+func of(pod string, labels Labels) Labels {
+	own := Labels{LabelPod: pod}
+	maps.Copy(own, labels)
+	return own
 }
 
 // answerStep is the time between two samples that Numbers asks for.

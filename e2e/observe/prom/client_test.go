@@ -98,7 +98,7 @@ func client(t *testing.T, s *server) *Client {
 	return clientAt(t, s, 2)
 }
 
-func clientAt(t *testing.T, s *server, second int) *Client {
+func clientAt(t *testing.T, s http.Handler, second int) *Client {
 	t.Helper()
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)

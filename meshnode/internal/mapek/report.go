@@ -11,7 +11,7 @@ import (
 func (l *Loop) Report(now time.Time) api.Knowledge {
 	k := l.cfg.Knowledge
 	r := api.Knowledge{
-		Events: []api.Event{}, Outcomes: map[string]api.Tally{}, Weights: map[string]float64{},
+		Events: []api.Event{}, Outcomes: map[string]api.Tally{}, Weights: map[string]float64{}, Availability: l.Availability(now),
 		Threats: []api.Threat{}, Latency: []api.LatencyPattern{}, Recommendation: k.Exhaustion.recommend(&l.cfg.Policy.Resources),
 	}
 	for _, i := range k.Incidents {

@@ -126,7 +126,7 @@ func (n *Node) handleEvent(e timed) {
 		n.meet(e.at, peer)
 		n.detect.Resume(e.at, peer)
 	case session.Verified:
-		n.metrics.PeerVerifications.WithLabelValues(peer).Inc()
+		n.metrics.PeerVerifications.WithLabelValues(peer, e.Priority.String()).Inc()
 		n.meet(e.at, peer)
 		if e.at.Sub(n.proof[peer]) > syncAfter {
 			n.records.Sync(peer) // data flows (again): see what was missed
@@ -251,10 +251,11 @@ func (n *Node) measure(now time.Time) {
 	n.judgeStore(now)
 	n.judgeClocks(now)
 	n.judgeMute(now)
-	n.metrics.RouteMetric.Reset()
+	routes := map[[2]string]float64{}
 	for _, r := range n.routes.Routes() {
-		n.metrics.RouteMetric.WithLabelValues(r.Destination, r.NextHop).Set(float64(r.Quality))
+		routes[[2]string{r.Destination, r.NextHop}] = float64(r.Quality)
 	}
+	n.metrics.SetRoutes(routes)
 	for peer, share := range n.loop.Availability(now) {
 		n.metrics.Availability.WithLabelValues(peer).Set(share)
 	}

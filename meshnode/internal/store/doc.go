@@ -62,7 +62,7 @@
 //	disk, recover               what the disk does, and a new file after it failed
 //	quota, names                what is refused
 //	vector                      what is here, by origin
-//	replicate, accept, take, stranger, drain, stall
+//	replicate, accept, take, stranger, drain, stall, flight
 //	                            with the other stores
 //	message, assemble           what they say to each other
 package store
