@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,7 @@ func examine(ctx context.Context, args []string) (int, error) {
 	file := *kubeconfig
 	if file == "" {
 		if _, err := os.Stat(s.kubeconfig()); err != nil {
-			return machine()
+			return s.machine(os.Stdout)
 		}
 		file = s.kubeconfig()
 	}
@@ -43,14 +44,14 @@ func examine(ctx context.Context, args []string) (int, error) {
 }
 
 // machine says what this machine lacks for a run.
-func machine() (int, error) {
-	err := errors.Join(host.CheckKernel(), host.CheckMachine())
+func (s *session) machine(out io.Writer) (int, error) {
+	err := errors.Join(host.CheckKernel(), host.CheckMachine(), s.disks())
 	if err == nil {
-		fmt.Println("this machine has what a run needs; there is no cluster to look at: give -kubeconfig, or make cluster-up")
+		fmt.Fprintln(out, "this machine has what a run needs; there is no cluster to look at: give -kubeconfig, or make cluster-up")
 		return 0, nil
 	}
 	for line := range strings.Lines(err.Error()) {
-		fmt.Println("fatal ", strings.TrimSpace(line))
+		fmt.Fprintln(out, "fatal ", strings.TrimSpace(line))
 	}
 	return exitUsage, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/host"
 	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/progress"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 )
 
 // cleanupTimeout bounds cleaning up, which has a context of its own.
@@ -37,11 +38,23 @@ func open() (*session, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "prepare.log"))
+	log, err := openLog(dir)
 	if err != nil {
 		return nil, err
 	}
 	return &session{project: project, started: time.Now(), progress: progress.New(os.Stderr), log: log}, nil
+}
+
+// openLog begins the log of what is installed and built. That of a command before is kept beside it, unless it says
+// nothing: many commands prepare nothing.
+func openLog(dir string) (*os.File, error) {
+	path := filepath.Join(dir, report.Prepared)
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		if err := os.Rename(path, filepath.Join(dir, report.PreparedBefore)); err != nil {
+			return nil, err
+		}
+	}
+	return os.Create(path)
 }
 
 func (s *session) close() error {
@@ -139,18 +152,32 @@ func images(ctx context.Context, _ []string) (int, error) {
 	return s.code(s.prepare(ctx, nil))
 }
 
-// prepare checks and installs what is needed, makes the images, and calls then with the engine still up.
-func (s *session) prepare(ctx context.Context, then func(*engine.Engine, image.Set) error) error {
+// suits says what keeps a run from this machine and no package mends, before anything is built for it.
+func (s *session) suits(ctx context.Context) error {
 	if err := host.CheckKernel(); err != nil {
 		return err
 	}
 	if err := host.CheckMachine(); err != nil {
 		return err
 	}
-	for _, dir := range []string{s.project, filepath.Dir(engine.StateDir)} {
-		if err := host.CheckDisk(dir); err != nil {
-			return err
-		}
+	if err := s.disks(); err != nil {
+		return err
+	}
+	if _, err := engine.Find(ctx); !errors.Is(err, engine.ErrNone) { // where there is none, one is started
+		return err
+	}
+	return nil
+}
+
+// disks says which of those that a run fills are too full: that of the project, and that of the engine's state.
+func (s *session) disks() error {
+	return errors.Join(host.CheckDisk(s.project), host.CheckDisk(filepath.Dir(engine.StateDir)))
+}
+
+// prepare checks and installs what is needed, makes the images, and calls then with the engine still up.
+func (s *session) prepare(ctx context.Context, then func(*engine.Engine, image.Set) error) error {
+	if err := s.suits(ctx); err != nil {
+		return err
 	}
 	if err := s.install(ctx, false); err != nil {
 		return err

@@ -28,6 +28,9 @@ func (s *session) kubeconfig() string { return filepath.Join(s.project, ".bin", 
 // runs of the suite share: the one of `make cluster-up` if it is there, which then stays, or
 // one that goes with the last run.
 func (s *session) inKept(ctx context.Context, f func(e *engine.Engine, suite string) error) error {
+	if err := s.suits(ctx); err != nil {
+		return err
+	}
 	suite := filepath.Join(s.project, ".bin", "e2e.test")
 	step := s.progress.Step("build the suite")
 	if err := step.End("", s.build(ctx, "test", suite, "-c", "./e2e")); err != nil {

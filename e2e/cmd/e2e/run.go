@@ -39,16 +39,22 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 		return exitFailed, err
 	}
 	defer s.close()
-	if err := engine.Free("images", remains.Run()); err != nil && !slices.Contains(args, "-dry") {
-		return s.code(err)
+	dry := slices.IndexFunc(args, func(a string) bool { return a == "-dry" || a == "--dry" })
+	if dry < 0 { // what would keep it from running is found before a minute of building
+		if err := engine.Free("images", remains.Run()); err != nil {
+			return s.code(err)
+		}
+		if err := s.suits(ctx); err != nil {
+			return s.code(err)
+		}
 	}
 	step := s.progress.Step("build the suite")
 	binary := filepath.Join(s.project, ".bin", "e2e.test")
 	if err := step.End("", s.build(ctx, "test", binary, "-c", "./e2e")); err != nil {
 		return s.code(err)
 	}
-	if i := slices.IndexFunc(args, func(a string) bool { return a == "-dry" || a == "--dry" }); i >= 0 {
-		return s.plan(ctx, binary, slices.Delete(slices.Clone(args), i, i+1))
+	if dry >= 0 {
+		return s.plan(ctx, binary, slices.Delete(slices.Clone(args), dry, dry+1))
 	}
 	// Wrong flags are found before anything is installed or built.
 	if code, err := s.test(ctx, binary, append([]string{"-check"}, args...)); err != nil || code != 0 {
@@ -157,7 +163,7 @@ func up(ctx context.Context, args []string) (int, error) {
 		return s.code(err)
 	}
 	if code == 0 {
-		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept(), s.kubeconfig())
+		fmt.Printf("cluster %s is up; use it with\n  go test ./e2e -timeout 60m -kubeconfig %s\nand remove it with\n  make cluster-down\n", remains.Kept(), s.kubeconfig())
 	}
 	return code, nil
 }

@@ -142,6 +142,29 @@ func TestNetworkFamilies(t *testing.T) {
 	}
 }
 
+func TestFamiliesThatTheKernelDoesNotHaveAreRefused(t *testing.T) {
+	was := inet6
+	t.Cleanup(func() { inet6 = was })
+	there := filepath.Join(t.TempDir(), "if_inet6")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for family, needs := range map[string]bool{"": false, "ipv4": false, "ipv6": true, "dual": true} {
+		inet6 = there
+		if err := (Network{Family: family}).Check(); err != nil {
+			t.Errorf("%q, with IPv6: %v", family, err)
+		}
+		inet6 = there + ".none"
+		err := (Network{Family: family}).Check()
+		if (err != nil) != needs {
+			t.Errorf("%q, without IPv6: %v", family, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), "boot without ipv6.disable=1") || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%q: %v, want one line that says what to do", family, err)
+		}
+	}
+}
+
 func TestWriteConfig(t *testing.T) {
 	project, dir := t.TempDir(), t.TempDir()
 	source := filepath.Join(project, "kind-config.yaml")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -24,10 +25,17 @@ type Network struct {
 // the mesh does in either family.
 const MinMTU = 1280
 
+// inet6 is there where the kernel has IPv6.
+var inet6 = "/proc/net/if_inet6"
+
 // Check finds what is wrong with a network.
 func (n Network) Check() error {
 	switch n.Family {
-	case "", "ipv4", "ipv6", "dual":
+	case "", "ipv4":
+	case "ipv6", "dual":
+		if _, err := os.Stat(inet6); err != nil {
+			return fmt.Errorf("family %s: this kernel runs without IPv6 (%s is not there): boot without ipv6.disable=1", n.Family, inet6)
+		}
 	default:
 		return fmt.Errorf("family %q: ipv4, ipv6 or dual", n.Family)
 	}

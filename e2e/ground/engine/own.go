@@ -47,7 +47,10 @@ func Start(ctx context.Context, project string) (*Engine, error) {
 // startOrRebuild starts the engine on the images that it has. Where it starts only without them, they are
 // what keeps it from starting, and they are dropped; where it does not start without them either, they stay.
 func startOrRebuild(ctx context.Context) (*Engine, error) {
-	aside := dataRoot() + ".aside"
+	aside, gone := dataRoot()+".aside", dataRoot()+".gone"
+	if err := os.RemoveAll(gone); err != nil { // killed while it removed what was to blame
+		return nil, err
+	}
 	if _, err := os.Stat(aside); err == nil { // killed while it was finding out
 		if err := errors.Join(os.RemoveAll(dataRoot()), os.Rename(aside, dataRoot())); err != nil {
 			return nil, err
@@ -74,7 +77,8 @@ func startOrRebuild(ctx context.Context) (*Engine, error) {
 		return nil, errors.Join(why, Stop(ctx), os.RemoveAll(dataRoot()), os.Rename(aside, dataRoot()))
 	}
 	e.Note = fmt.Sprintf("its images did not let it start and are made anew (%v)", why)
-	return e, os.RemoveAll(aside)
+	// Half of it, which a kill would leave, must not be there by the name of what is taken back.
+	return e, errors.Join(os.Rename(aside, gone), os.RemoveAll(gone))
 }
 
 // startOn starts the engine on what is below dataRoot, but for all that is not images.

@@ -96,30 +96,63 @@ func TestStateThatDoesNotStartIsRebuilt(t *testing.T) {
 		t.Errorf("images %s", images)
 	}
 	use(t, e)
-	if _, err := os.Stat(dataRoot() + ".aside"); err == nil {
-		t.Error("the broken state stays")
+	for _, name := range []string{".aside", ".gone"} {
+		if _, err := os.Stat(dataRoot() + name); err == nil {
+			t.Errorf("the broken state stays as %s", name)
+		}
 	}
+}
+
+// brokenEngine puts a dockerd in PATH that ends with a trace, whatever its state is.
+func brokenEngine(t *testing.T) {
+	t.Helper()
+	needsEngine(t)
+	ownDirs(t)
+	const script = `#!/bin/sh
+printf 'panic: no kernel for this\n\ngoroutine 1 [running]:\nmain.main()\n' >&2
+exit 2
+`
+	bin := filepath.Join(stateDir, "bin") // nothing below /tmp is seen in the enclosure
+	if err := errors.Join(os.MkdirAll(bin, 0o700), os.WriteFile(filepath.Join(bin, "dockerd"), []byte(script), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
 
 // An engine that cannot start whatever its state is must not cost the images.
 func TestImagesStayWhereTheyAreNotToBlame(t *testing.T) {
-	needsEngine(t)
-	ownDirs(t)
+	brokenEngine(t)
 	image := filepath.Join(dataRoot(), "image", "overlay2", "imagedb")
-	bin := filepath.Join(stateDir, "bin") // nothing below /tmp is seen in the enclosure
-	if err := errors.Join(os.MkdirAll(image, 0o700), os.MkdirAll(bin, 0o700), os.WriteFile(filepath.Join(bin, "dockerd"), []byte("#!/bin/sh\necho no kernel for this >&2\nexit 1\n"), 0o700)); err != nil {
+	if err := os.MkdirAll(image, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	_, err := startOwn(t.Context(), "../../..")
-	if err == nil || !strings.Contains(err.Error(), "no kernel for this") || strings.Contains(err.Error(), "goroutine") {
-		t.Errorf("error %v, want dockerd's last line", err)
+	if err == nil || !strings.Contains(err.Error(), "panic: no kernel for this") || strings.Contains(err.Error(), "goroutine") || strings.Contains(err.Error(), "main.main") {
+		t.Errorf("error %v, want dockerd's panic without its trace", err)
 	}
 	if _, err := os.Stat(image); err != nil {
 		t.Errorf("the images are gone: %v", err)
 	}
 	if _, err := os.Stat(recordPath()); err == nil {
 		t.Error("the record of the machine stays although nothing runs")
+	}
+}
+
+// One run was killed while the good state was aside, another one while it removed a bad one.
+func TestWhatWasPutAsideComesBack(t *testing.T) {
+	brokenEngine(t)
+	for _, dir := range []string{"docker.aside/image/good", "docker/image/anew", "docker.gone/image/half"} {
+		if err := os.MkdirAll(filepath.Join(stateDir, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := startOwn(t.Context(), "../../.."); err == nil {
+		t.Fatal("an engine that cannot start has started")
+	}
+	for path, want := range map[string]bool{"docker/image/good": true, "docker/image/anew": false, "docker.aside": false, "docker.gone": false} {
+		if _, err := os.Stat(filepath.Join(stateDir, path)); (err == nil) != want {
+			t.Errorf("%s: %v, want it there: %v", path, err, want)
+		}
 	}
 }
 

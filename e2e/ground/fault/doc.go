@@ -21,6 +21,7 @@
 //	provable*            what can be proven from outside and judged
 //	retarget, aim        into a scenario's namespace; onto one pod
 //	duration, direction  how long it lasts; in which directions it acts on packets
+//	effect               what it does, in a word
 //	dryrun               the API server's own check
 //
 // In the cluster:
@@ -28,6 +29,8 @@
 //	injection            a fault's life: applied, injected, recovered, deleted
 //	chaos, schedule, job, container, pods
 //	                     the same for each kind of object
+//	absent               the same of a fault that nobody applies
+//	disk                 what a volume and a clock do in a pod, seen from outside
 //	snapshot, residue, stressor
 //	                     what is kept for the report; what a fault did, and left behind
 package fault

@@ -1,6 +1,9 @@
 package fault
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -34,5 +37,45 @@ func TestCores(t *testing.T) {
 		if got := (Stress{Ticks: c.now}).Cores(Stress{Ticks: c.before}, 2*time.Second); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// TestStressorsAreFoundInTheirPod runs the script where a shell by the name of a stressor burns, and where nothing does.
+func TestStressorsAreFoundInTheirPod(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		unable(t, "needs sh")
+	}
+	binary, err := os.ReadFile(sh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stressor := filepath.Join(t.TempDir(), "stress-ng")
+	if err := os.WriteFile(stressor, binary, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		uid, script string
+		want        int
+	}{
+		"one stressor": {"3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f31", "echo ready; exec " + stressor + " -c 'while :; do :; done'", 1},
+		"no stressor":  {"3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f32", idle, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fakePod(t, c.uid, c.script)
+			k, p := daemonHere(c.uid)
+			var s Stress
+			for until := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+				if s, err = Stressors(t.Context(), k, here{}, p); err != nil {
+					t.Fatal(err)
+				}
+				if c.want == 0 || s.Ticks > 0 || time.Now().After(until) {
+					break
+				}
+			}
+			if s.Processes != c.want || (s.Ticks > 0) != (c.want > 0) {
+				t.Errorf("got %+v, want %d processes, which use time", s, c.want)
+			}
+		})
 	}
 }

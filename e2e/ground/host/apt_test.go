@@ -13,10 +13,7 @@ import (
 func fakeApt(t *testing.T, cases string) (calls func() string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("installing needs root")
-		}
-		t.Skip("installing needs root")
+		unable(t, "installing needs root")
 	}
 	dir := t.TempDir()
 	log := filepath.Join(dir, "calls")
@@ -38,6 +35,9 @@ func TestInstallingTakesNothingAway(t *testing.T) {
 	calls := fakeApt(t, "")
 	if err := install(t.Context(), t.TempDir(), []string{"docker.io", "runc"}, io.Discard); err != nil {
 		t.Fatal(err)
+	}
+	if n := strings.Count(calls(), " install "); n != 1 {
+		t.Errorf("apt-get was asked %d times to install, want once", n)
 	}
 	for line := range strings.Lines(calls()) {
 		if !strings.Contains(line, " install ") {
@@ -61,8 +61,8 @@ func TestOneBrokenSourceDoesNotStopUs(t *testing.T) {
 	if err := install(t.Context(), t.TempDir(), []string{"runc"}, io.Discard); err != nil {
 		t.Errorf("a broken source: %v", err)
 	}
-	if !strings.Contains(calls(), " install ") {
-		t.Error("nothing was installed")
+	if n := strings.Count(calls(), " install "); n != 1 {
+		t.Errorf("apt-get was asked %d times to install, want once", n)
 	}
 	fakeApt(t, broken+"*install*) echo 'E: Unable to locate package runc' >&2; exit 100;;")
 	err := install(t.Context(), t.TempDir(), []string{"runc"}, io.Discard)

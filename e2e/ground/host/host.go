@@ -43,7 +43,7 @@ var (
 		{"pkg-config", "pkg-config"}, {"mmdebstrap", "mmdebstrap"},
 	}
 	// clang-format by its version: each lays lines out a little differently
-	checkNeeds = []requirement{{"strace", "strace"}, {"shellcheck", "shellcheck"}, {"clang-format-14", "clang-format-14"}}
+	checkNeeds = []requirement{{"strace", "strace"}, {"nft", "nftables"}, {"shellcheck", "shellcheck"}, {"clang-format-14", "clang-format-14"}}
 )
 
 func (p Purpose) needs() []requirement {

@@ -45,3 +45,11 @@ func TestCheckKernel(t *testing.T) {
 		t.Errorf("without BTF: %v", err)
 	}
 }
+
+func TestHasTCX(t *testing.T) {
+	for release, want := range map[string]bool{"6.6.0": true, "6.18.44-x": true, "7.0": true, "6.5.13-generic": false, "5.15.0": false, "of nobody": false} {
+		if got := HasTCX(release); got != want {
+			t.Errorf("%s: %v, want %v", release, got, want)
+		}
+	}
+}

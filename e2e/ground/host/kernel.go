@@ -10,6 +10,9 @@ import (
 // minKernel is the oldest kernel that the verifier is written for.
 var minKernel = [2]int{5, 15}
 
+// minTCX is the oldest kernel that has tcx.
+var minTCX = [2]int{6, 6}
+
 // CheckKernel returns an error that wraps ErrMissing if this kernel cannot run the eBPF verifier.
 func CheckKernel() error {
 	var u unix.Utsname
@@ -32,12 +35,25 @@ func checkKernel(release, btf string) error {
 // CheckRelease returns an error that wraps ErrMissing if a kernel of this release, as uname(2) has it, is too old for the
 // eBPF verifier.
 func CheckRelease(release string) error {
+	enough, err := reaches(release, minKernel)
+	if err == nil && !enough {
+		err = fmt.Errorf("%w: the eBPF verifier needs Linux %d.%d or later, this is %s", ErrMissing, minKernel[0], minKernel[1], release)
+	}
+	return err
+}
+
+// HasTCX tells whether a kernel of this release has tcx, at which the corruptor of signatures sits. One whose release
+// cannot be read is taken to have none.
+func HasTCX(release string) bool {
+	has, err := reaches(release, minTCX)
+	return err == nil && has
+}
+
+// reaches tells whether a release is of this version or a later one.
+func reaches(release string, version [2]int) (bool, error) {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
-		return fmt.Errorf("kernel release %q: %w", release, err)
+		return false, fmt.Errorf("kernel release %q: %w", release, err)
 	}
-	if major < minKernel[0] || major == minKernel[0] && minor < minKernel[1] {
-		return fmt.Errorf("%w: the eBPF verifier needs Linux %d.%d or later, this is %s", ErrMissing, minKernel[0], minKernel[1], release)
-	}
-	return nil
+	return major > version[0] || major == version[0] && minor >= version[1], nil
 }

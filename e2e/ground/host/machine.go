@@ -29,13 +29,13 @@ const (
 // CheckMachine returns an error that wraps ErrMissing and has a line for each thing that a run lacks here, with what
 // mends it. What needs root to find out is left out without.
 func CheckMachine() error {
-	r, err := read("/proc")
+	r, err := read("/proc", "/sys/fs/cgroup")
 	if err != nil {
 		return err
 	}
 	errs := []error{r.check(), checkPorts()}
 	if os.Geteuid() == 0 {
-		errs = append(errs, checkNetwork())
+		errs = append(errs, checkNetwork(probeLinks(), probeTables))
 	}
 	return errors.Join(errs...)
 }
@@ -50,8 +50,8 @@ type readings struct {
 	controllers []string // of control groups
 }
 
-// read takes the readings from a proc(5) file system.
-func read(proc string) (readings, error) {
+// read takes the readings from a proc(5) file system, and from where control groups are mounted.
+func read(proc, groups string) (readings, error) {
 	var r readings
 	info, err := os.ReadFile(filepath.Join(proc, "meminfo"))
 	if err != nil {
@@ -82,15 +82,21 @@ func read(proc string) (readings, error) {
 		return r, err
 	}
 	r.overlay = slices.Contains(strings.Fields(string(systems)), "overlay")
-	groups, err := os.ReadFile(filepath.Join(proc, "cgroups"))
+	v1, err := os.ReadFile(filepath.Join(proc, "cgroups"))
 	if err != nil {
 		return r, err
 	}
-	for line := range strings.Lines(string(groups)) { // name, hierarchy, number, enabled
+	for line := range strings.Lines(string(v1)) { // name, hierarchy, number, enabled
 		if f := strings.Fields(line); len(f) == 4 && f[3] == "1" {
 			r.controllers = append(r.controllers, f[0])
 		}
 	}
+	// From Linux 6.11 on that file leaves out those that the kernel has in version 2 alone.
+	v2, err := os.ReadFile(filepath.Join(groups, "cgroup.controllers"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return r, err
+	}
+	r.controllers = append(r.controllers, strings.Fields(string(v2))...)
 	return r, nil
 }
 
@@ -150,28 +156,33 @@ func checkPorts() error {
 	return l.Close()
 }
 
+// probeLinks are of the kinds of interfaces that the engine makes. They are new each time: making one changes it.
+func probeLinks() []netlink.Link {
+	return []netlink.Link{
+		&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "probe-br"}},
+		&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "probe-a"}, PeerName: "probe-b"},
+	}
+}
+
 // probeTables are the firewall tables that the engine, kube-proxy and Chaos Mesh write to.
 var probeTables = []string{"filter", "nat", "mangle"}
 
 // checkNetwork makes what the engine will make, in a network namespace that goes with its thread.
-func checkNetwork() error {
+func checkNetwork(links []netlink.Link, tables []string) error {
 	found := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread, and with it the namespace, ends here
-		found <- probeNetwork()
+		found <- probeNetwork(links, tables)
 	}()
 	return <-found
 }
 
-func probeNetwork() error {
+func probeNetwork(links []netlink.Link, tables []string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("%w: no network namespace can be made (%w): the kernel needs CONFIG_NET_NS, and this process CAP_SYS_ADMIN", ErrMissing, err)
 	}
 	var errs []error
-	for _, link := range []netlink.Link{
-		&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "probe-br"}},
-		&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "probe-a"}, PeerName: "probe-b"},
-	} {
+	for _, link := range links {
 		if err := netlink.LinkAdd(link); err != nil {
 			errs = append(errs, fmt.Errorf("%w: no %s can be made (%w): modprobe %s", ErrMissing, link.Type(), err, link.Type()))
 		}
@@ -185,9 +196,10 @@ func probeNetwork() error {
 	if err != nil {
 		return errors.Join(errs...) // a requirement of its own
 	}
-	for _, table := range probeTables {
+	for _, table := range tables {
 		if out, err := exec.Command(iptables, "-w", "-t", table, "-S").CombinedOutput(); err != nil {
-			errs = append(errs, fmt.Errorf("%w: no firewall table %s (%s): modprobe -a nf_tables nft_compat iptable_%s", ErrMissing, table, strings.TrimSpace(string(out)), table))
+			said := strings.Join(strings.Fields(string(out)), " ") // in one line
+			errs = append(errs, fmt.Errorf("%w: no firewall table %s (%s): modprobe -a nf_tables nft_compat iptable_%s", ErrMissing, table, said, table))
 		}
 	}
 	return errors.Join(errs...)

@@ -4,10 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
+
+// unable ends a test that needs more than it has: skipped for a person, failed in CI.
+func unable(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
 
 func TestCheckMachineHere(t *testing.T) {
 	// Where these tests run, the suite runs.
@@ -42,8 +54,27 @@ func TestWhatTheMachineLacksIsNamedWithItsSetting(t *testing.T) {
 	}
 }
 
+func TestWhatTheNetworkLacksIsNamedInALineEach(t *testing.T) {
+	if os.Geteuid() != 0 {
+		unable(t, "a network namespace needs root")
+	}
+	if _, err := exec.LookPath("iptables"); err != nil {
+		unable(t, "iptables is not installed")
+	}
+	link := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: "probe-none"}, LinkType: "nosuchlink"}
+	err := checkNetwork([]netlink.Link{link}, []string{"filter", "nosuchtable"})
+	if !errors.Is(err, ErrMissing) || strings.Count(err.Error(), "\n") != 1 {
+		t.Fatalf("%v, want two lines: for the link, and for the table", err)
+	}
+	for _, want := range []string{"no nosuchlink can be made", ": modprobe nosuchlink", "no firewall table nosuchtable", ": modprobe -a nf_tables nft_compat iptable_nosuchtable"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 func TestReadings(t *testing.T) {
-	proc := t.TempDir()
+	proc, groups := t.TempDir(), t.TempDir()
 	for file, text := range map[string]string{
 		"meminfo":                           "MemTotal:       24684084 kB\nMemFree:  1 kB\nMemAvailable:    5242880 kB\n",
 		"sys/fs/inotify/max_user_instances": "128\n",
@@ -65,7 +96,7 @@ func TestReadings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := read(proc)
+	r, err := read(proc, groups)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +107,17 @@ func TestReadings(t *testing.T) {
 	if r.memory != 5<<30 || r.instances != 128 || r.inUse != wantInUse || r.watches != 200000 || !r.overlay || fmt.Sprint(r.controllers) != "[cpu]" {
 		t.Errorf("readings %+v", r)
 	}
-	if _, err := read(t.TempDir()); err == nil {
+	if _, err := read(t.TempDir(), groups); err == nil {
 		t.Error("no proc file system, and no error")
+	}
+	// A kernel that has memory and cpuset in version 2 alone.
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(proc, "cgroups"), []byte("#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t0\t2\t1\npids\t0\t2\t1\n"), 0o600),
+		os.WriteFile(filepath.Join(groups, "cgroup.controllers"), []byte("cpuset cpu memory pids\n"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := read(proc, groups); err != nil || r.check() != nil {
+		t.Errorf("with control groups of version 2: %v, %v", err, r.check())
 	}
 }

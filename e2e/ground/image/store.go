@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -212,23 +213,14 @@ func (s *Store) buildProject(ctx context.Context, name, command string, b binari
 	digest := hex.EncodeToString(hash.Sum(nil))
 	archive := filepath.Join(s.dir, command+"-"+digest[:16]+".tar")
 	img := Image{Name: name, Digest: "sha256:" + digest, Source: Present}
-	if _, err := os.Stat(archive); err == nil {
+	if now := time.Now(); os.Chtimes(archive, now, now) == nil { // it is there, and in use
 		return img, archive, nil
-	}
-	old, err := filepath.Glob(filepath.Join(s.dir, command+"-*.tar"))
-	if err != nil {
-		return Image{}, "", err
 	}
 	img.Source = Built
 	if _, err := compose(archive, "", layer{"/" + command: executable(binary)}, staticConfig("/"+command), name); err != nil {
 		return Image{}, "", err
 	}
-	for _, o := range old { // superseded
-		if err := os.Remove(o); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Image{}, "", err
-		}
-	}
-	return img, archive, nil
+	return img, archive, removeSuperseded(s.dir, command)
 }
 
 // recipes are the sources that decide what a node image holds, beside manifests/images

@@ -3,7 +3,11 @@ package image
 import (
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 )
 
 func TestKubernetesVersion(t *testing.T) {
@@ -37,5 +41,31 @@ func TestNodeHashFollowsTheRecipes(t *testing.T) {
 	two, err := s.nodeHash()
 	if err != nil || one != two {
 		t.Errorf("the hash of the same recipes differs: %s, %s (%v)", one, two, err)
+	}
+}
+
+func TestOnlyArchivesThatNobodyAsksForAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{
+		"probe-new.tar": 0, "probe-other.tar": 23 * time.Hour, "probe-old.tar": 25 * time.Hour, "meshnode-old.tar": 25 * time.Hour,
+	} {
+		path, at := filepath.Join(dir, name), time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := removeSuperseded(dir, "probe"); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if want := []string{"meshnode-old.tar", "probe-new.tar", "probe-other.tar"}; !slices.Equal(left, want) {
+		t.Errorf("left are %q, want %q", left, want)
 	}
 }

@@ -14,15 +14,29 @@ import (
 	"unicode/utf8"
 )
 
+// Output is the file in the directory of a scenario's artefacts that has what its process printed.
+const Output = "output.log"
+
+// Logs beside the directories of runs: what the last command installed and built, and what one before it did.
+const (
+	Prepared       = "prepare.log"
+	PreparedBefore = "prepare.previous.log"
+)
+
 // Pack writes what a bug report about a run needs as a compressed archive, without the
-// secrets in it: all that is text. Prometheus' samples stay behind, for their size.
+// secrets in it: all that is text, and the logs of what was prepared. Prometheus' samples stay
+// behind, for their size. A run that was killed has no summary; what its scenarios have left is
+// packed all the same.
 func Pack(w io.Writer, dir string, now time.Time) error {
 	if _, err := Read(dir); err != nil {
-		return err
+		begun, wrong := filepath.Glob(filepath.Join(dir, "*", Output))
+		if !errors.Is(err, fs.ErrNotExist) || len(begun) == 0 {
+			return errors.Join(err, wrong)
+		}
 	}
 	z := gzip.NewWriter(w)
 	t := tar.NewWriter(z)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	pack := func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() { // a link may lead anywhere
 			return err
 		}
@@ -41,9 +55,18 @@ func Pack(w io.Writer, dir string, now time.Time) error {
 		}
 		_, err = t.Write(text)
 		return err
-	})
-	if err != nil {
-		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	roots := []string{dir}
+	for _, log := range []string{Prepared, PreparedBefore} {
+		log = filepath.Join(filepath.Dir(dir), log)
+		if _, err := os.Lstat(log); err == nil { // a run elsewhere has none
+			roots = append(roots, log)
+		}
+	}
+	for _, root := range roots {
+		if err := filepath.WalkDir(root, pack); err != nil {
+			return fmt.Errorf("pack %s: %w", root, err)
+		}
 	}
 	return errors.Join(t.Close(), z.Close())
 }

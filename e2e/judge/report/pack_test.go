@@ -30,7 +30,7 @@ func TestPackHasNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	pem := "-----BEGIN EC PRIVATE KEY-----\n" + secret + "\n" + secret + "\n-----END EC PRIVATE KEY-----"
-	inJSON, err := json.Marshal(map[string]any{"key": pem, "password": secret, "nested": `{"token":"` + secret + `"}`, "kept": 1})
+	inJSON, err := json.Marshal(map[string]any{"key": pem, "password": secret, "passwd": `two words "` + secret + `" and ` + secret, "nested": `{"token":"` + secret + `"}`, "kept": 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +43,11 @@ func TestPackHasNoSecret(t *testing.T) {
 		"page.html":           "say eyJhbGciOiJSUzI1NiJ9.eyJ" + secret + "." + secret + " again",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{Prepared, PreparedBefore} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("built the node\npassword="+secret+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,13 +85,45 @@ func TestPackHasNoSecret(t *testing.T) {
 			t.Errorf("%s is not in the archive", name)
 		}
 	}
-	for _, name := range []string{"run/link", "run/samples.om.gz", "run/binary"} {
+	for _, name := range []string{Prepared, PreparedBefore} {
+		if !strings.Contains(files[name], "built the node") {
+			t.Errorf("%s in the archive has %q", name, files[name])
+		}
+	}
+	for _, name := range []string{"outside", "run/link", "run/samples.om.gz", "run/binary"} {
 		if _, ok := files[name]; ok {
 			t.Errorf("%s is in the archive", name)
 		}
 	}
 	if err := Pack(io.Discard, root, epoch); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what is no run: %v", err)
+	}
+}
+
+// TestPackOfAKilledRun packs what there is of a run that came to no summary.
+func TestPackOfAKilledRun(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.MkdirAll(filepath.Join(dir, "latency"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Pack(io.Discard, dir, epoch); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a run that came to nothing: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "latency", Output), []byte("password: "+secret+"\nlast words\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Pack(&b, dir, epoch); err != nil {
+		t.Fatal(err)
+	}
+	if got := unpack(t, &b)["run/latency/"+Output]; !strings.Contains(got, "last words") || strings.Contains(got, secret) {
+		t.Errorf("packed: %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "summary.json"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Pack(io.Discard, dir, epoch); err == nil {
+		t.Error("half a summary is no error")
 	}
 }
 

@@ -17,6 +17,8 @@ var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`([a-z][a-z0-9+.-]*://)[^/\s:@"']+:[^/\s@"']+@`),
 	// A variable of a container: its name on one line, its value on the next.
 	regexp.MustCompile(`(?i)(name:[ \t]*"?[a-z0-9_.-]*(?:password|passwd|secret|token|api_?key|private_?key|credentials?)"?[ \t]*\r?\n[ \t]*value:[ \t]*)\S[^\r\n]*`),
+	// A value in quotation marks under a name, as in JSON, with all that stands between them.
+	regexp.MustCompile(`(?i)("[a-z0-9_.-]*(?:password|passwd|secret|token|api[_-]?key|private[_-]?key|key-data|credentials?)"[ \t]*:[ \t]*")(?:[^"\\\r\n]|\\.)+`),
 	// A value under a name, as in YAML, JSON and the environment.
 	regexp.MustCompile(`(?i)(\b[a-z0-9_.-]*(?:password|passwd|secret|token|api[_-]?key|private[_-]?key|key-data|credentials?)\\?"?[ \t]*[:=][ \t]*\\?"?)[^\s"'{}\[\],\\]+`),
 }

@@ -94,7 +94,7 @@ func sound(t *testing.T) *world {
 	for _, name := range []string{"one", "two"} {
 		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		n.Status.NodeInfo = corev1.NodeSystemInfo{
-			KernelVersion: "6.1.0-44-amd64", OperatingSystem: "linux", Architecture: goruntime.GOARCH, ContainerRuntimeVersion: "containerd://2.1.4",
+			KernelVersion: "6.12.0-44-amd64", OperatingSystem: "linux", Architecture: goruntime.GOARCH, ContainerRuntimeVersion: "containerd://2.1.4",
 		}
 		for _, i := range []string{"meshnode", "meshchaos", "probe"} {
 			n.Status.Images = append(n.Status.Images, corev1.ContainerImage{Names: []string{"docker.io/x0tta6bl4/" + i + ":dev"}})
@@ -388,6 +388,8 @@ func TestEachDefectIsFound(t *testing.T) {
 		"another architecture":        {func(w *world) { w.machines[1].Status.NodeInfo.Architecture = "s390x" }, false, "two: it is s390x", "made for it"},
 		"pods' security":              {func(w *world) { w.level = "baseline" }, true, `set to "baseline"`, "exception"},
 		"an old kernel":               {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "5.10.0" }, true, "two: ", "newer kernel"},
+		"a kernel without tcx":        {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "6.1.0-44-amd64" }, false, "two: pqc-corrupt is not supported below Linux 6.6", "boot Linux 6.6"},
+		"the oldest kernel with tcx":  {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "6.6.0" }, false, "", ""},
 		"an old control plane":        {func(w *world) { w.machines[2].Status.NodeInfo.KernelVersion = "4.19.0" }, false, "", ""},
 		"a kernel without types":      {says("types\n", ""), true, "no type information", "CONFIG_DEBUG_INFO_BTF"},
 		"capabilities are kept back":  {says("1ff", "0ff"), false, "", ""},

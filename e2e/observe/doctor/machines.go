@@ -106,6 +106,9 @@ func named(m corev1.Node) (found []Finding) {
 	}
 	if err := host.CheckRelease(info.KernelVersion); err != nil {
 		found = append(found, fatal("boot a newer kernel there", "%s: %v", m.Name, err))
+	} else if !host.HasTCX(info.KernelVersion) {
+		found = append(found, note("boot Linux 6.6 or later there, or leave pqc-corrupt out",
+			"%s: pqc-corrupt is not supported below Linux 6.6 (it needs tcx), this is %s", m.Name, info.KernelVersion))
 	}
 	return found
 }
