@@ -19,8 +19,13 @@ var (
 	comment  = regexp.MustCompile(`\s+#\s.*$`)
 	variable = regexp.MustCompile(`^([A-Z0-9_]+)=(.*)$`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	recipe   = regexp.MustCompile(`(?m)^(?:\t| +(?:- )?run: )(.*)$`)
+	step     = regexp.MustCompile(`(?m)^ +(?:- )?run: (.*)$`)
 	unslug   = regexp.MustCompile(`[^\p{L}\p{N} -]`)
+	// rule is a target of a Makefile, what it needs, and its recipe.
+	rule = regexp.MustCompile(`(?m)^([a-z0-9][a-z0-9%-]*):([^=#\n]*)(?:#.*)?\n((?:\t.*\n)*)`)
+	// printed is a command that only says its arguments, which may be quoted.
+	printed = regexp.MustCompile(`\b(?:echo|printf)\b(?:'[^']*'|"(?:[^"\\]|\\.)*"|[^;&|'"])*`)
+	makes   = regexp.MustCompile(`\bmake((?:[ \t]+[^\s;&|<>]+)+)`)
 )
 
 // fenced are the lines of a document's blocks of shell.
@@ -66,7 +71,7 @@ func cells(text string) (all []string) {
 type book struct {
 	files          fs.FS
 	makefile, help string
-	ci             string // what CI runs, and make for it
+	ci             string // what CI runs, and make for it: see called
 	labels         map[string]bool
 }
 
@@ -185,18 +190,64 @@ func (b book) file(name string) error {
 	return nil
 }
 
-// runLines are the commands of a script, and of a Makefile's recipes or a workflow's steps.
-func runLines(script, recipes string) string {
+// steps are the commands of a workflow, a line each.
+func steps(workflow string) (script string) {
+	for _, m := range step.FindAllStringSubmatch(workflow, -1) {
+		script += m[1] + "\n"
+	}
+	return script
+}
+
+// called are the commands of a script, and of all recipes of a Makefile that it calls: of the
+// targets that it names, of what these need, and of what their recipes make.
+func called(script, makefile string) string {
+	rules := rule.FindAllStringSubmatch(makefile, -1)
+	all := running(script)
+	done := map[string]bool{}
+	for queue := targets(all); len(queue) > 0; {
+		name := queue[0]
+		queue = queue[1:]
+		i := slices.IndexFunc(rules, func(r []string) bool { return r[1] == name })
+		if i < 0 {
+			i = slices.IndexFunc(rules, func(r []string) bool {
+				before, after, pattern := strings.Cut(r[1], "%")
+				return pattern && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
+			})
+		}
+		if i < 0 || done[name] {
+			continue
+		}
+		done[name] = true
+		recipe := running(rules[i][3])
+		all += recipe
+		queue = append(append(queue, strings.Fields(rules[i][2])...), targets(recipe)...)
+	}
+	return all
+}
+
+// running are the commands of a script or a recipe. A comment is none, and nor is what is only said.
+func running(script string) string {
 	var b strings.Builder
 	for line := range strings.Lines(script) {
+		line = strings.TrimLeft(strings.TrimSuffix(line, "\n"), "\t @-+")
 		if !strings.HasPrefix(line, "#") {
-			b.WriteString(line)
+			line = comment.ReplaceAllString(printed.ReplaceAllString(line, ""), "")
+			b.WriteString(strings.NewReplacer("$(GO)", "go", "$(MAKE)", "make").Replace(line) + "\n")
 		}
 	}
-	for _, m := range recipe.FindAllStringSubmatch(recipes, -1) {
-		b.WriteString(strings.ReplaceAll(m[1], "$(GO)", "go") + "\n")
-	}
 	return b.String()
+}
+
+// targets are what the calls of make in a script name.
+func targets(script string) (names []string) {
+	for _, m := range makes.FindAllStringSubmatch(script, -1) {
+		for _, w := range strings.Fields(m[1]) {
+			if w = strings.Trim(w, `"')`); !strings.HasPrefix(w, "-") && !strings.Contains(w, "=") {
+				names = append(names, w)
+			}
+		}
+	}
+	return names
 }
 
 // run tells that neither CI nor a test runs a command.

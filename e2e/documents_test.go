@@ -48,11 +48,11 @@ func TestDocuments(t *testing.T) {
 	if err != nil || len(workflows) == 0 {
 		t.Fatalf("no workflows: %v", err)
 	}
-	ci := "make help\n" + runLines(text[".ci/run"], text["Makefile"]) // the first as above
+	script := "make help\n" + text[".ci/run"] // the first as above
 	for _, w := range workflows {
-		ci += runLines("", read(t, w))
+		script += steps(read(t, w))
 	}
-	b := book{os.DirFS(root), text["Makefile"], string(help), ci, labels()}
+	b := book{os.DirFS(root), text["Makefile"], string(help), called(script, text["Makefile"]), labels()}
 	for _, name := range documents {
 		for _, line := range commands(text[name]) {
 			if err := b.exists(line); err != nil {
@@ -84,10 +84,13 @@ func TestDocuments(t *testing.T) {
 
 // TestDocumentsAreJudged sees each fault of a document found.
 func TestDocumentsAreJudged(t *testing.T) {
+	// CI calls all and e2e-%, these call part and next, and nobody calls idle, of which much is said.
+	const makefile = "all: part ## x\n\t@echo $(PROFILE) 'all; make idle'; printf \"make idle; \\\"make idle\"\n\t@# make idle\n\t$(MAKE) next # make idle\n" +
+		"part: ## x\n\t$(GO) test -short ./e2e\nnext: ## x\n\t@$(GO) generate ./...\nidle: ## x\n\t$(GO) vet ./e2e\ne2e-%: all\n\t$(GO) build ./e2e\n"
+	const workflow = "steps:\n  - run: make all\n  # - run: make idle\n  - name: make idle\n    run: sudo make \"e2e-${SCENARIO}\"\n"
 	b := book{
 		fstest.MapFS{"e2e/file.yaml": {}, "e2e/script.sh": {}, "e2e/page.md": {Data: []byte("# Some heading, 2\n")}},
-		"all: ## x\n\techo $(PROFILE)\nidle: ## x\n", "  all  x\n  idle  x\n",
-		"make all\nrun: make \"e2e-${SCENARIO}\"\ngo test -short ./e2e\ngo generate ./...\n", map[string]bool{"latency": true},
+		makefile, "  all  x\n  idle  x\n", called("# make idle\n"+steps(workflow), makefile), map[string]bool{"latency": true},
 	}
 	for line, want := range map[string]string{
 		"make all PROFILE=quick":                         "",
@@ -120,6 +123,7 @@ func TestDocumentsAreJudged(t *testing.T) {
 	for line, want := range map[string]bool{
 		"make all": true, "make idle": false, "make all idle": false, "make e2e-latency": true,
 		"go test -short ./e2e": true, "go test ./e2e": false, "go generate ./e2e": true, "e2e/script.sh": false,
+		"make next": true, "go build ./e2e": true, "go vet ./e2e": false,
 	} {
 		if err := b.run(line); err == nil != want {
 			t.Errorf("%q is run: %v, want %v", line, err, want)

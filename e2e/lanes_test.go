@@ -259,7 +259,7 @@ func runLane(ctx context.Context, sc *scenario.Scenario, kubeconfig string, take
 		err = cmd.Wait()
 	}
 	output = out.Bytes()
-	return output, errors.Join(err, os.WriteFile(filepath.Join(dir, "output.log"), output, 0o644))
+	return output, errors.Join(err, os.WriteFile(filepath.Join(dir, report.Output), output, 0o644))
 }
 
 // laneArgs are the arguments of a lane's process: this one's flags, but for one scenario in the

@@ -59,16 +59,18 @@ func reportQueries(ctx context.Context, since time.Time) {
 }
 
 // list writes the registry as JSON: each scenario's name, the label filter that selects it
-// alone, whether it is nightly, the ids of its criteria, how many of them the filters select,
-// and its fixtures.
+// alone, whether it is nightly, whether it must be alone, about how many nanoseconds it takes in
+// the quick profile, the ids of its criteria, how many of them the filters select, and its fixtures.
 func list(w io.Writer) error {
 	type entry struct {
-		Name     string   `json:"name"`
-		Filter   string   `json:"filter"`
-		Nightly  bool     `json:"nightly"`
-		Criteria []string `json:"criteria"`
-		Selected int      `json:"selected"`
-		Fixtures []string `json:"fixtures"`
+		Name     string        `json:"name"`
+		Filter   string        `json:"filter"`
+		Nightly  bool          `json:"nightly"`
+		Alone    bool          `json:"alone"`
+		Takes    time.Duration `json:"takes"`
+		Criteria []string      `json:"criteria"`
+		Selected int           `json:"selected"`
+		Fixtures []string      `json:"fixtures"`
 	}
 	selected := map[string]int{}
 	for _, s := range suite.selected {
@@ -76,7 +78,7 @@ func list(w io.Writer) error {
 	}
 	var all []entry
 	for _, sc := range scenarios {
-		e := entry{Name: sc.Name, Filter: only(sc), Nightly: sc.Is(scenario.Nightly), Selected: selected[sc.Name], Fixtures: sc.Fixtures}
+		e := entry{Name: sc.Name, Filter: only(sc), Nightly: sc.Is(scenario.Nightly), Alone: sc.Alone, Takes: sc.Takes, Selected: selected[sc.Name], Fixtures: sc.Fixtures}
 		for _, c := range sc.Criteria {
 			e.Criteria = append(e.Criteria, c.ID)
 		}

@@ -5,8 +5,9 @@
 //	go test ./e2e -profile full -ginkgo.label-filter network-partition -args -artifacts DIR
 //
 // Exit codes: 0 all criteria passed, 1 one failed or something was left
-// behind, 2 usage or a missing requirement, 3 invalid: nothing can be
-// concluded, 4 a scenario was aborted (-abort-on) and nothing failed.
+// behind, or the run broke off, 2 usage or a missing requirement, 3 invalid:
+// nothing can be concluded, 4 a scenario was aborted (-abort-on) and nothing
+// failed, 5 a control: nothing was done to the mesh.
 package e2e
 
 import (
@@ -15,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/report/page"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 )
 
@@ -119,6 +122,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e: the report is not whole:", err)
 		return max(code, report.ExitFailed)
 	}
+	fmt.Printf("report: %s\n", filepath.Join(suite.dir, page.File))
 	return report.Exit(suite.summary.ExitCode(), code)
 }
 

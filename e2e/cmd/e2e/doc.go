@@ -5,9 +5,13 @@
 // # Map
 //
 //	main, run, kept       subcommands; a run of the suite; the cluster that stays
+//	plan                  what a run would do, and how long it would take
+//	new                   the files of a new scenario
 //	play                  a mesh to play with, and faults by hand
 //	images, push          requirements, engine and images
-//	controls, mutants     runs in which the mesh cannot pass
+//	doctor                what keeps the suite from running in a cluster
+//	controls, breakage, mutants
+//	                      runs in which the mesh cannot pass, or the harness breaks
 //	compare, finished, report
 //	                      what is made of runs that are over
 package main

@@ -47,8 +47,16 @@ func newScenario(_ context.Context, args []string) (int, error) {
 		}
 		fmt.Println(f.path)
 	}
-	fmt.Printf("write the fault and the criteria, then\n  go generate ./e2e    # the README's table\n  make e2e-%s\n", args[0])
+	fmt.Print(next(args[0]))
 	return 0, nil
+}
+
+// next says what is left to do for a scenario whose files were written.
+func next(name string) string {
+	return fmt.Sprintf(`write the fault and the criteria, say in e2e/control/table.go when each criterion must not pass, then
+  go generate ./e2e    # the tables of the README files
+  make e2e-%s
+`, name)
 }
 
 // file is one to be written, by its path in the project.

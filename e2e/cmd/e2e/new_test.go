@@ -32,6 +32,11 @@ func TestNewScenario(t *testing.T) {
 	if !strings.Contains(fixture, "kind: NetworkChaos") || !strings.Contains(fixture, "name: mesh-slow-disk") {
 		t.Errorf("the fixture is %s", fixture)
 	}
+	for _, step := range []string{"e2e/control/table.go", "go generate ./e2e", "make e2e-slow-disk"} {
+		if hint := next("slow-disk"); !strings.Contains(hint, step) {
+			t.Errorf("nobody is told of %s: %s", step, hint)
+		}
+	}
 	for _, name := range []string{"disk-windows", "disk-arm64"} {
 		if _, err := scenarioFiles(name); err == nil || !strings.Contains(err.Error(), "take another") {
 			t.Errorf("%s, which Go builds for one system only: %v", name, err)

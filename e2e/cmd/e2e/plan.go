@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,6 +29,8 @@ type planned struct {
 	Name     string
 	Filter   string // the label filter that selects it alone
 	Nightly  bool
+	Alone    bool          // no other may go meanwhile
+	Takes    time.Duration // about how long it takes in the quick profile
 	Criteria []string
 	Selected int
 	Fixtures []string
@@ -41,9 +46,9 @@ func (s *session) plan(ctx context.Context, binary string, args []string) (int, 
 	if err != nil {
 		return exitFailed, err
 	}
-	profile := profileOf(args)
+	profile := flagOf(args, "profile", "quick") // the suite's own default
 	took := report.LastTimes(filepath.Join(s.project, "artifacts"), profile)
-	if err := writePlan(os.Stdout, all, profile, took); err != nil {
+	if err := writePlan(os.Stdout, all, profile, lanesOf(args), took); err != nil {
 		return exitFailed, err
 	}
 	lacking := s.lacking(ctx)
@@ -93,48 +98,87 @@ func either(all []planned, names []string) string {
 	return strings.Join(filters, " || ")
 }
 
-// profileOf is the profile that a run's arguments name, which the suite has checked.
-func profileOf(args []string) string {
-	profile := "quick" // the suite's own default
+// flagOf is the value of a flag among a run's arguments, which the suite has checked.
+func flagOf(args []string, flag, otherwise string) string {
+	value := otherwise
 	for i, a := range args {
-		name, value, given := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		name, v, given := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		switch {
-		case name != "profile":
+		case name != flag || !strings.HasPrefix(a, "-"):
 		case given:
-			profile = value
+			value = v
 		case i+1 < len(args):
-			profile = args[i+1]
+			value = args[i+1]
 		}
 	}
-	return profile
+	return value
 }
 
-// writePlan writes which scenarios would run and how long each took the last time.
-func writePlan(w io.Writer, all []planned, profile string, took report.Times) error {
+// lanesOf is how many scenarios a run with these arguments has at a time.
+func lanesOf(args []string) int {
+	n, err := strconv.ParseInt(flagOf(args, "lanes", ""), 0, 0)
+	if err != nil || n < 1 { // it is not given: what is no number of lanes the suite has refused
+		return runtime.NumCPU()
+	}
+	return int(n)
+}
+
+// makespan is how long scenarios take in so many lanes, which a run gives first to those that must be alone, and then to
+// those that should take longest. One that has not run counts as it should take.
+func makespan(run []planned, lanes int, took map[string]time.Duration) time.Duration {
+	run = slices.Clone(run)
+	slices.SortStableFunc(run, func(a, b planned) int {
+		switch {
+		case a.Alone == b.Alone:
+			return cmp.Compare(b.Takes, a.Takes)
+		case a.Alone:
+			return -1
+		}
+		return 1
+	})
+	busy := make([]time.Duration, lanes) // until when each lane is
+	for _, sc := range run {
+		takes := cmp.Or(took[sc.Name], sc.Takes)
+		if sc.Alone {
+			busy = slices.Repeat([]time.Duration{slices.Max(busy) + takes}, lanes)
+		} else {
+			busy[slices.Index(busy, slices.Min(busy))] += takes
+		}
+	}
+	return slices.Max(busy)
+}
+
+// writePlan writes which scenarios would run, how long each took the last time, and how long all would
+// take in so many lanes.
+func writePlan(w io.Writer, all []planned, profile string, lanes int, took report.Times) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "SCENARIO\tCRITERIA\tLAST TIME\tFIXTURES\n")
-	whole, known, scenarios, criteria := took.SetUp, took.SetUp > 0, 0, 0
+	var run []planned
+	criteria, basis := 0, ""
 	for _, sc := range all {
 		if sc.Selected == 0 {
 			continue
 		}
 		last := "never"
 		if d, ok := took.Scenarios[sc.Name]; ok {
-			last, whole = d.Round(time.Second).String(), whole+d
+			last = d.Round(time.Second).String()
 		} else {
-			known = false
+			basis = ", from estimates of the quick profile"
 		}
-		scenarios, criteria = scenarios+1, criteria+sc.Selected
+		run, criteria = append(run, sc), criteria+sc.Selected
 		fmt.Fprintf(t, "%s\t%d of %d\t%s\t%s\n", sc.Name, sc.Selected, len(sc.Criteria), last, strings.Join(sc.Fixtures, " "))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	about := "how long is not known: not all of it has run here"
-	if known {
-		about = fmt.Sprintf("about %s, of which %s until the first spec", whole.Round(time.Second), took.SetUp.Round(time.Second))
+	setUp := "from the first spec on" // nothing has run here
+	if took.SetUp > 0 {
+		setUp = fmt.Sprintf("of which %s until the first spec", took.SetUp.Round(time.Second))
 	}
-	_, err := fmt.Fprintf(w, "\nprofile %s: %d scenarios, %d criteria; %s\n", profile, scenarios, criteria, about)
+	lanes = max(1, min(lanes, len(run)))
+	whole := took.SetUp + makespan(run, lanes, took.Scenarios)
+	_, err := fmt.Fprintf(w, "\nprofile %s: %d scenarios, %d criteria, %d at a time; about %s, %s%s\n",
+		profile, len(run), criteria, lanes, whole.Round(time.Second), setUp, basis)
 	return err
 }
 

@@ -12,6 +12,10 @@ type Theme struct {
 	plain, title, rule, dim, good, warm, bad lipgloss.Style
 }
 
+// themeOf is the theme that the environment asks for: any value of NO_COLOR but the empty one
+// leaves colours away (https://no-color.org).
+func themeOf(getenv func(string) string) Theme { return NewTheme(getenv("NO_COLOR") == "") }
+
 // NewTheme returns the theme of a screen, with colours or without.
 func NewTheme(colour bool) Theme {
 	plain := lipgloss.NewStyle()

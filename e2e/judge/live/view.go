@@ -36,13 +36,12 @@ type View interface {
 }
 
 // Show begins to show a run: as a screen on a terminal that can, and elsewhere as lines in a
-// log. In CI it is lines: what is written there is kept for later. Colours are those that
-// NO_COLOR leaves (https://no-color.org). getenv is os.Getenv.
+// log. In CI it is lines: what is written there is kept for later. getenv is os.Getenv.
 func Show(terminal *os.File, log io.Writer, s State, getenv func(string) string) View {
 	if !term.IsTerminal(int(terminal.Fd())) || getenv("CI") != "" || getenv("TERM") == "dumb" {
 		return Lines(log, s.Started)
 	}
-	return newScreen(terminal, log, s, getenv("NO_COLOR") == "")
+	return newScreen(terminal, log, s, themeOf(getenv))
 }
 
 // Lines shows a run that has started then as lines.
@@ -85,8 +84,8 @@ type screen struct {
 
 // newScreen begins to draw. It reads no key and takes no signal: those are of whoever runs
 // the suite, and a terminal that nobody has changed the modes of needs no mending.
-func newScreen(f *os.File, log io.Writer, s State, colour bool) *screen {
-	m := model{state: s, theme: NewTheme(colour), size: func() (width, height int) {
+func newScreen(f *os.File, log io.Writer, s State, theme Theme) *screen {
+	m := model{state: s, theme: theme, size: func() (width, height int) {
 		width, height, err := term.GetSize(int(f.Fd()))
 		if err != nil {
 			return 0, 0

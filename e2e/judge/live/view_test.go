@@ -129,6 +129,19 @@ func TestPlainLines(t *testing.T) {
 	}
 }
 
+// TestNoColor sees that colours go by NO_COLOR, of which only an empty value is none.
+func TestNoColor(t *testing.T) {
+	for _, c := range []struct {
+		env      func(string) string
+		coloured bool
+	}{{environ(), true}, {environ("NO_COLOR", ""), true}, {environ("NO_COLOR", "1"), false}, {environ("NO_COLOR", "0"), false}} {
+		got := Screen(midway(), second(120), 80, 24, themeOf(c.env))
+		if coloured := strings.Contains(got, "\x1b["); coloured != c.coloured {
+			t.Errorf("NO_COLOR is %q: coloured %t", c.env("NO_COLOR"), coloured)
+		}
+	}
+}
+
 // TestSize sees a change of the terminal's size taken in, and nothing drawn anew without one.
 func TestSize(t *testing.T) {
 	width := 80

@@ -11,4 +11,6 @@
 //	junit, markdown, publish
 //	                      the forms that others read
 //	exit                  the exit code
+//	times                 how long parts of a run took the last time
+//	pack, redact          what a bug report needs, without secrets
 package report

@@ -236,6 +236,9 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := whole()
+	again := s.Scenarios[0] // most scenarios have an F1
+	again.Name = "latency"
+	s.Scenarios = append(s.Scenarios, again)
 	if err := Write(dir, s, types.Report{SuiteDescription: "x"}); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +263,7 @@ func TestWrite(t *testing.T) {
 	if err := xml.Unmarshal(b, &j); err != nil {
 		t.Fatal(err)
 	}
-	if len(j.TestSuites) != 2 || j.Tests != 8 || j.Failures != 1 || j.Errors != 3 || j.TestSuites[0].Skipped != 1 {
+	if len(j.TestSuites) != 3 || j.Tests != 14 || j.Failures != 2 || j.Errors != 4 || j.TestSuites[0].Skipped != 1 {
 		t.Errorf("suites %d, tests %d, failures %d, errors %d", len(j.TestSuites), j.Tests, j.Failures, j.Errors)
 	}
 	for i, id := range []string{"S1.1", "S1.2", "S1.4", "S4.1", "F1"} {

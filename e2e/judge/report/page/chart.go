@@ -110,6 +110,10 @@ func (b band) Plot(c draw.Canvas, p *plot.Plot) {
 	from, to := max(x(b.from), c.Min.X), min(x(b.to), c.Max.X)
 	if to > from {
 		c.FillPolygon(tone(toneBand), []vg.Point{{X: from, Y: c.Min.Y}, {X: to, Y: c.Min.Y}, {X: to, Y: c.Max.Y}, {X: from, Y: c.Max.Y}})
+		// It is faint, since lines over it have to be seen: who does not see it sees its edges.
+		edge := draw.LineStyle{Color: tone(toneBad), Width: 1, Dashes: []vg.Length{2, 2}}
+		c.StrokeLine2(edge, from, c.Min.Y, from, c.Max.Y)
+		c.StrokeLine2(edge, to, c.Min.Y, to, c.Max.Y)
 	}
 }
 

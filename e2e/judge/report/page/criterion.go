@@ -11,8 +11,12 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
-// mostEntries bounds the journal that is shown around a criterion that did not pass.
-const mostEntries = 150
+// mostEntries bounds the journal that is shown around a criterion that did not pass, and mostLines
+// those of the whole page, which is to be sent.
+const (
+	mostEntries = 150
+	mostLines   = 3000
+)
 
 type criterionView struct {
 	report.Criterion
@@ -30,7 +34,25 @@ type gauge struct{ Measured, Bar float64 }
 // pastView is what an earlier run found.
 type pastView struct{ When, Verdict, Got string }
 
-func newCriterion(s *report.Summary, sc report.Scenario, c report.Criterion, past []report.Criterion, e evidence, k clock) criterionView {
+// room is how many lines of a journal each criterion that did not pass may have.
+func room(s *report.Summary) int {
+	n := 0
+	for _, sc := range s.Scenarios {
+		for _, c := range sc.Criteria {
+			if troubled(c) {
+				n++
+			}
+		}
+	}
+	return max(1, min(mostEntries, mostLines/max(1, n)))
+}
+
+// troubled reports whether somebody will ask why a criterion did not pass.
+func troubled(c report.Criterion) bool {
+	return c.Verdict == report.Failed || c.Verdict == report.Invalid || c.Verdict == report.Aborted
+}
+
+func newCriterion(s *report.Summary, sc report.Scenario, c report.Criterion, past []report.Criterion, e evidence, k clock, most int) criterionView {
 	v := criterionView{Criterion: c}
 	if m, ok := c.Margin(); ok {
 		v.Margin = fmt.Sprintf("%.0f %% of the bar to spare", m*100)
@@ -46,9 +68,9 @@ func newCriterion(s *report.Summary, sc report.Scenario, c report.Criterion, pas
 		}
 		v.History = append(v.History, pastView{when, string(p.Verdict), p.Got()})
 	}
-	if c.Verdict == report.Failed || c.Verdict == report.Invalid || c.Verdict == report.Aborted {
+	if troubled(c) {
 		v.Rerun = rerun(s, sc, c)
-		v.Journal = e.around(c, sc, k)
+		v.Journal = e.around(c, sc, k, most)
 	}
 	return v
 }
@@ -79,8 +101,9 @@ func rerun(s *report.Summary, sc report.Scenario, c report.Criterion) string {
 }
 
 // around is the journal of all nodes from shortly before the fault, or the criterion where
-// there is none, to the criterion's end.
-func (e evidence) around(c report.Criterion, sc report.Scenario, k clock) []string {
+// there is none, to the criterion's end: the last lines of it, at most so many, the first of which
+// then says what was cut.
+func (e evidence) around(c report.Criterion, sc report.Scenario, k clock, most int) []string {
 	end := ended(c)
 	if end.IsZero() {
 		return nil
@@ -96,7 +119,8 @@ func (e evidence) around(c report.Criterion, sc report.Scenario, k clock) []stri
 		}
 		lines = append(lines, entryLine(k, j))
 	}
-	if cut := len(lines) - mostEntries; cut > 0 {
+	if len(lines) > most {
+		cut := len(lines) - most + 1
 		lines = append([]string{fmt.Sprintf("… %d entries before these are in journal/", cut)}, lines[cut:]...)
 	}
 	return lines

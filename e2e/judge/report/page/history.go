@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 )
 
@@ -15,6 +16,8 @@ type history struct {
 	alike []*report.Summary // of the same profile, with the same loop, and with faults or not
 	// control is the last run of the same profile without the loop.
 	control *report.Summary
+	// score is the last one of all controls in the project above; nil: there is none.
+	score *control.Score
 }
 
 // readHistory reads the runs beside one. What is no run, or cannot be read, is none.
@@ -40,6 +43,9 @@ func readHistory(dir string, of *report.Summary) history {
 	}
 	if of.Mapek == "off" {
 		h.control = of
+	}
+	if s, err := control.Last(filepath.Dir(filepath.Dir(dir))); err == nil {
+		h.score = &s
 	}
 	return h
 }

@@ -17,17 +17,22 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 	"gonum.org/v1/plot/plotter"
 
+	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
 // scenariosOfARun are more than a full run has.
 const scenariosOfARun = 12
 
+// mostBytes is a size to send.
+const mostBytes = 2 << 20
+
 func TestOneFileOfASizeToSend(t *testing.T) {
 	dir, _ := made(t, t.TempDir(), "run", scenariosOfARun)
 	p := written(t, dir)
-	if most := 2 << 20; len(p) > most {
-		t.Errorf("%d bytes, at most %d", len(p), most)
+	if len(p) > mostBytes {
+		t.Errorf("%d bytes, at most %d", len(p), mostBytes)
 	}
 	t.Logf("%d bytes", len(p))
 	for _, fetched := range []string{`<(script|link|img|iframe|object)`, `<[^<>]*\s(src|xlink:href)=`, `url\(`, `@import`, `href="[^#]`} {
@@ -39,7 +44,14 @@ func TestOneFileOfASizeToSend(t *testing.T) {
 
 // What the report is for: each thing that has to be in it, as a reader finds it.
 func TestWhatIsInIt(t *testing.T) {
-	root := t.TempDir()
+	project := t.TempDir()
+	root := filepath.Join(project, "artifacts")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := (control.Score{Commit: "abc", Whole: true, Results: []control.Result{{Unsound: "passed"}, {}}}).Keep(project); err != nil {
+		t.Fatal(err)
+	}
 	for i, of := range []struct {
 		name, mapek string
 		ago         time.Duration
@@ -60,7 +72,7 @@ func TestWhatIsInIt(t *testing.T) {
 		"the verdict of the whole":        "9 of 12 criteria passed, 1 failed, 1 invalid, 1 not supported",
 		"the machine":                     "2 cores, 24 GiB, Linux 6.1",
 		"versions":                        "docker.io/prom/prometheus:v3.10.0",
-		"the score of the controls":       "In the last control, of 2029-12-31 23:00:00, in which nothing heals: 1 failed.",
+		"the score of the controls":       "The last controls: 1 of 2 criteria and cells are as they must be, at commit abc. In the last run with the loop off, of 2029-12-31 23:00:00, in which nothing heals: 1 failed.",
 		"the fault":                       "mesh-network-partition from +0.0 s to +62.0 s in mesh-node-b-0, mesh-node-b-1, injected at +1.0 s, proven at +2.0 s, recovered at +61.0 s",
 		"incidents by phase per node":     "mesh-node-a-0 6 entries, mesh-node-a-1 6 entries",
 		"clients":                         "1285 at once, 214 after a retry, 1 failed",
@@ -92,6 +104,36 @@ func TestWhatIsInIt(t *testing.T) {
 	}
 	if n := strings.Count(p, "The journal around it"); n != 2 {
 		t.Errorf("a journal is around %d criteria, and 2 did not pass", n)
+	}
+}
+
+// Where every criterion fails and the journals are long, each has its share of what the page has room for.
+func TestLongJournals(t *testing.T) {
+	dir, s := made(t, t.TempDir(), "run", 10) // a full run has eight
+	criteria := 0
+	for i := range s.Scenarios {
+		sc := &s.Scenarios[i]
+		for k := range sc.Criteria {
+			sc.Criteria[k].Verdict = report.Failed
+			criteria++
+		}
+		var entries []any
+		for k := range 200 {
+			entries = append(entries, event.Entry{Seq: uint64(k + 1), Time: second(62 + float64(k)/100), Node: nodes[0], Incident: nodes[0] + "-1", Phase: event.Monitor,
+				Kind: "network_partition", Detail: map[string]string{event.DetailPeers: nodes[1]}})
+		}
+		jsonLines(t, filepath.Join(dir, sc.Name, "journal", nodes[0]+".jsonl"), entries)
+	}
+	if err := report.Write(dir, s, types.Report{}); err != nil {
+		t.Fatal(err)
+	}
+	p := written(t, dir)
+	if len(p) > mostBytes {
+		t.Errorf("%d bytes, at most %d", len(p), mostBytes)
+	}
+	entries, notes := strings.Count(p, " (mesh-node-"), strings.Count(p, "entries before these are in journal/")
+	if notes != criteria || entries < criteria || entries+notes > mostLines {
+		t.Errorf("%d criteria have %d entries, and %d say what was cut: at most %d lines in all", criteria, entries, notes, mostLines)
 	}
 }
 

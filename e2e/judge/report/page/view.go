@@ -86,8 +86,8 @@ type podView struct {
 type incidentView struct{ Node, Type, Peers, Opened, Took string }
 
 func newView(dir string, s *report.Summary) (*view, error) {
-	past := readHistory(dir, s)
-	v := &view{Summary: s, Run: filepath.Base(dir), State: state(s.Count()), Control: past.score(),
+	past, most := readHistory(dir, s), room(s)
+	v := &view{Summary: s, Run: filepath.Base(dir), State: state(s.Count()), Control: past.worth(),
 		Wall: seconds(s.WallSeconds).Round(time.Second).String(), Memory: fmt.Sprintf("%.0f GiB", float64(s.Machine.Memory)/(1<<30))}
 	for _, sc := range s.Scenarios {
 		e, trouble := readEvidence(filepath.Join(dir, sc.Name))
@@ -104,7 +104,7 @@ func newView(dir string, s *report.Summary) (*view, error) {
 			sv.Charts, sv.Pods, sv.Incidents = charts, e.legend(), e.incidents(c)
 		}
 		for _, k := range sc.Criteria {
-			sv.Criteria = append(sv.Criteria, newCriterion(s, sc, k, past.of(sc.Name, k.ID), e, c))
+			sv.Criteria = append(sv.Criteria, newCriterion(s, sc, k, past.of(sc.Name, k.ID), e, c, most))
 		}
 		v.Scenarios = append(v.Scenarios, sv)
 	}
@@ -153,14 +153,17 @@ func tally(n map[report.Verdict]int) string {
 	return strings.Join(words, ", ")
 }
 
-// score says how the last control went: without the loop, what the loop brings about has
-// to fail.
-func (h history) score() string {
-	if h.control == nil {
-		return "No control is beside this run: make e2e ARGS=-mapek=off runs one, in which nothing heals."
+// worth says how the last controls went: what has to fail in them, and whether it did, is what
+// a pass is worth.
+func (h history) worth() string {
+	words := "No controls have run here: make e2e-controls runs scenarios in which criteria have to fail."
+	if h.score != nil {
+		words = "The last " + h.score.String() + "."
 	}
-	n := h.control.Count()
-	return fmt.Sprintf("In the last control, of %s, in which nothing heals: %s.", h.control.Started.UTC().Format(time.DateTime), tally(n))
+	if h.control != nil {
+		words += fmt.Sprintf(" In the last run with the loop off, of %s, in which nothing heals: %s.", h.control.Started.UTC().Format(time.DateTime), tally(h.control.Count()))
+	}
+	return words
 }
 
 // legend says which line is which pod's.
