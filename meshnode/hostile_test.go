@@ -299,7 +299,7 @@ func TestRealHostileMember(t *testing.T) {
 	}
 	took := c.within(20*time.Second, "the honest are well", func() error { return c.unharmed("liar") })
 	for _, n := range c.names[:3] {
-		for _, typ := range metric.MessageTypes {
+		for _, typ := range metric.MessageTypes() {
 			if v := c.count(n, metric.MessagesRefusedTotal, map[string]string{metric.LabelPeer: "liar", metric.LabelType: typ}); v == 0 {
 				t.Errorf("%s refused nothing of type %s", n, typ)
 			}

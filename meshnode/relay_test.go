@@ -76,7 +76,7 @@ func TestRealRelay(t *testing.T) {
 	for _, n := range c.names {
 		if v, err := count(n, metric.RelayRefusedTotal, "", ""); err != nil || v != before[n] {
 			t.Errorf("%s refused %v frames, %v before the cut: %v", n, v, before[n], err)
-			for _, reason := range metric.RefusedReasons {
+			for _, reason := range metric.RefusedReasons() {
 				v, err := count(n, metric.RelayRefusedTotal, metric.LabelReason, reason)
 				t.Logf("%s: %v for %s, %v", n, v, reason, err)
 			}

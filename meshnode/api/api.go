@@ -106,7 +106,7 @@ type Status struct {
 // Isolation says why a node reaches none of the members that it knows.
 type Isolation struct {
 	Since  time.Time `json:"since"`
-	Cause  string    `json:"cause"` // one of metric.Causes
+	Cause  string    `json:"cause"` // one of metric.Causes()
 	Detail string    `json:"detail"`
 }
 

@@ -15,8 +15,8 @@ type Knowledge struct {
 	// which it was reachable.
 	Availability map[string]float64 `json:"availability"`
 
-	Threats []Threat           `json:"threats"`
-	Latency []LatencyPattern   `json:"latency"`
+	Threats []Threat         `json:"threats"`
+	Latency []LatencyPattern `json:"latency"`
 	// Recommendation is absent while this node has never lacked resources.
 	Recommendation *Recommendation `json:"recommendation,omitempty"`
 }

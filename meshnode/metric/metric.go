@@ -29,6 +29,7 @@ type Set struct {
 	RouteMetric        *prometheus.GaugeVec // destination, next_hop
 	FramesRelayed      prometheus.Counter
 	FramesByRelay      *prometheus.CounterVec // peer
+	RelayGap           *prometheus.GaugeVec   // peer
 	RelayRefused       *prometheus.CounterVec // reason
 	MessagesRefused    *prometheus.CounterVec // peer, type
 	RTT                *prometheus.GaugeVec   // peer
@@ -87,6 +88,7 @@ func New(reg prometheus.Registerer) *Set {
 		RouteMetric:        gauges(reg, RouteMetric, "Transmit quality (0 to 255) of the route in use.", LabelDestination, LabelNextHop),
 		FramesRelayed:      counter(reg, FramesRelayedTotal, "Frames passed on for other nodes."),
 		FramesByRelay:      counters(reg, FramesByRelayTotal, "Sealed frames of a peer that came by relay.", LabelPeer),
+		RelayGap:           gauges(reg, RelayGapSeconds, "Longest time between two frames of the peer that came by relay, since its link was lost last.", LabelPeer),
 		RelayRefused:       counters(reg, RelayRefusedTotal, "Relayed frames dropped, by reason.", LabelReason),
 		MessagesRefused:    counters(reg, MessagesRefusedTotal, "Messages of a member dropped because no sound node sends them, by type.", LabelPeer, LabelType),
 		RTT:                gauges(reg, RTTSeconds, "Smoothed round-trip time of heartbeats.", LabelPeer),
@@ -130,24 +132,24 @@ func New(reg prometheus.Registerer) *Set {
 	}
 	zero(s.StoreErrors, []string{FaultError, FaultFull})
 	s.SetStoreFault("")
-	zero(s.Anomalies, AnomalyTypes)
-	zero(s.Detected, IncidentTypes)
+	zero(s.Anomalies, AnomalyTypes())
+	zero(s.Detected, IncidentTypes())
 	zero(s.Established, []string{"connect", "accept", "reverify", "ttl", "sequence"})
 	zero(s.Invalidated, []string{VerificationFailed})
-	zero(s.RelayRefused, RefusedReasons)
+	zero(s.RelayRefused, RefusedReasons())
 	zero(s.Rotations, []string{"ttl", "sequence", ReasonCompromise})
 	s.SetIsolated("")
-	for _, v := range States {
+	for _, v := range States() {
 		s.Sessions.WithLabelValues(v)
 	}
-	for _, a := range Actions {
+	for _, a := range Actions() {
 		s.Healing.WithLabelValues(a, OutcomeDone)
 		s.Healing.WithLabelValues(a, OutcomeFailed)
 	}
-	for _, p := range Phases {
+	for _, p := range Phases() {
 		s.PhaseDuration.WithLabelValues(p)
 	}
-	for _, t := range IncidentTypes {
+	for _, t := range IncidentTypes() {
 		s.IncidentDetection.WithLabelValues(t)
 		s.IncidentRecovery.WithLabelValues(t)
 		s.IncidentsOpen.WithLabelValues(t)
@@ -164,13 +166,14 @@ func (s *Set) AddPeer(peer string) {
 	s.PathMTU.WithLabelValues(peer)
 	s.PeerUnreachable.WithLabelValues(peer)
 	s.FramesByRelay.WithLabelValues(peer)
+	s.RelayGap.WithLabelValues(peer)
 	for _, p := range []string{PriorityCritical, PriorityLow} {
 		s.PeerVerifications.WithLabelValues(peer, p)
 	}
-	for _, t := range MessageTypes {
+	for _, t := range MessageTypes() {
 		s.MessagesRefused.WithLabelValues(peer, t)
 	}
-	for _, st := range Statuses {
+	for _, st := range Statuses() {
 		s.PeerStatus.WithLabelValues(peer, st)
 	}
 }
@@ -178,14 +181,14 @@ func (s *Set) AddPeer(peer string) {
 // RemovePeer drops the peer's gauges; its counters stay.
 func (s *Set) RemovePeer(peer string) {
 	s.PeerStatus.DeletePartialMatch(prometheus.Labels{LabelPeer: peer})
-	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline, s.PathMTU, s.ClockOffset} {
+	for _, g := range []*prometheus.GaugeVec{s.RTT, s.Availability, s.LinkWeight, s.Deadline, s.PathMTU, s.ClockOffset, s.RelayGap} {
 		g.DeleteLabelValues(peer)
 	}
 }
 
 // SetStatus sets the gauge of status to 1 and those of the others to 0.
 func (s *Set) SetStatus(peer, status string) {
-	for _, st := range Statuses {
+	for _, st := range Statuses() {
 		v := 0.0
 		if st == status {
 			v = 1
@@ -210,11 +213,11 @@ func (s *Set) SetRoutes(routes map[[2]string]float64) {
 
 // SetIsolated sets the gauge of cause to 1 and those of the others to 0; no cause
 // means that the node is not isolated.
-func (s *Set) SetIsolated(cause string) { one(s.Isolated, Causes, cause) }
+func (s *Set) SetIsolated(cause string) { one(s.Isolated, Causes(), cause) }
 
 // SetStoreFault sets the gauge of what is wrong with the store to 1 and the others to 0;
 // empty: nothing is.
-func (s *Set) SetStoreFault(kind string) { one(s.StoreFault, StorageFaults, kind) }
+func (s *Set) SetStoreFault(kind string) { one(s.StoreFault, StorageFaults(), kind) }
 
 // one sets the gauge of one label value to 1 and those of the others to 0.
 func one(g *prometheus.GaugeVec, all []string, name string) {

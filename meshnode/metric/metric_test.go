@@ -125,13 +125,13 @@ func TestLint(t *testing.T) {
 	}
 	used := map[string]bool{}
 	for _, p := range problems {
-		if slices.Contains(metric.Exceptions, p.Metric) {
+		if slices.Contains(metric.Exceptions(), p.Metric) {
 			used[p.Metric] = true
 		} else {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 	}
-	for _, name := range metric.Exceptions {
+	for _, name := range metric.Exceptions() {
 		if !used[name] {
 			t.Errorf("%s is listed as an exception and is none", name)
 		}
@@ -193,10 +193,10 @@ func TestVerifierCountersOutliveErrors(t *testing.T) {
 	}
 	v.fail = true
 	all := gathered(t, reg)
-	if all[metric.MalformedTotal]["rule=fragment"] != 5 || len(all[metric.MalformedTotal]) != len(metric.Rules) {
+	if all[metric.MalformedTotal]["rule=fragment"] != 5 || len(all[metric.MalformedTotal]) != len(metric.Rules()) {
 		t.Errorf("malformed after an error: %v", all[metric.MalformedTotal])
 	}
-	if all[metric.PacketsTotal]["verdict=pass"] != 7 || len(all[metric.PacketsTotal]) != len(metric.Verdicts) || all[metric.RingbufLostTotal][""] != 3 {
+	if all[metric.PacketsTotal]["verdict=pass"] != 7 || len(all[metric.PacketsTotal]) != len(metric.Verdicts()) || all[metric.RingbufLostTotal][""] != 3 {
 		t.Errorf("after an error: %v", all)
 	}
 }

@@ -34,6 +34,7 @@ const (
 	RouteMetric              = Namespace + "_mesh_route_metric"
 	FramesRelayedTotal       = Namespace + "_mesh_frames_relayed_total"
 	FramesByRelayTotal       = Namespace + "_mesh_frames_received_by_relay_total"
+	RelayGapSeconds          = Namespace + "_mesh_relay_gap_seconds"
 	RelayRefusedTotal        = Namespace + "_mesh_relay_refused_total"
 	MessagesRefusedTotal     = Namespace + "_mesh_messages_refused_total"
 	RTTSeconds               = Namespace + "_mesh_rtt_seconds"
@@ -78,7 +79,9 @@ const ClientStallLong = 0.2
 
 // Exceptions are the names that the design document fixes although they break
 // Prometheus naming (counters without the suffix _total).
-var Exceptions = []string{VerificationsFailed, PeerUnreachable, RoutesRecalculated, AnomaliesDetected}
+func Exceptions() []string {
+	return []string{VerificationsFailed, PeerUnreachable, RoutesRecalculated, AnomaliesDetected}
+}
 
 // Label names.
 const (
@@ -124,7 +127,8 @@ const (
 	ResourceExhaustion = "resource_exhaustion"
 	// Misbehaviour is a member that sends what no sound node sends.
 	Misbehaviour = "misbehaviour"
-	// Isolated is a node that knows of members and reaches none.
+	// Isolated is a node that knows of members and reaches none, or a peer that is verified,
+	// and neither heard nor on any way.
 	Isolated = "isolated"
 	// StorageFault is a store whose disk is at fault, or that takes no new records.
 	StorageFault = "storage_fault"
@@ -253,19 +257,67 @@ const (
 	VerdictRateLimited = "rate_limited"
 )
 
-// The label values that exist at 0 from start-up.
-var (
-	AnomalyTypes   = []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
-	IncidentTypes  = []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate, Misbehaviour, Isolated, StorageFault, ClockSkew, RepairStalled}
-	States         = []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
-	Statuses       = []string{StatusReachable, StatusSuspect, StatusUnreachable}
-	Verdicts       = []string{VerdictPass, VerdictNotMesh, VerdictMalformed, VerdictNoSession, "expired", VerdictRevoked, "bad_tag", "replay", VerdictRateLimited}
-	Rules          = []string{RuleFragment, RuleLength, RuleHeader, RuleHidden}
-	Causes         = []string{CauseMTU, CauseNoSession, CauseRateLimited, CauseRefused, CauseUnanswered, CauseSilence, CauseUnknown}
-	RefusedReasons = []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
-	MessageTypes   = []string{MessageControl, MessageRouting, MessageData, MessageRecord, MessageClient, MessageRelay}
-	Phases         = []string{"monitor", "analyze", "plan", "execute", "knowledge"}
-	Actions        = []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer, StopWrites, RecoverStore, RequestReplacement, CorrectClock}
-	StorageFaults  = []string{FaultLatency, FaultError, FaultFull, FaultLost, FaultQuota}
-	ClockKinds     = []string{ClockOwn, ClockPeer}
-)
+// AnomalyTypes are the types of anomalies that exist at 0 from start-up, as do the values of the lists below.
+func AnomalyTypes() []string {
+	return []string{VerificationFailed, HighFailureRate, UnknownPubkey, ReplayAttack, SessionExpired}
+}
+
+// IncidentTypes are the types of incidents.
+func IncidentTypes() []string {
+	return []string{NetworkPartition, NodeCrash, LinkFailure, LatencySLO, ResourceExhaustion, VerificationFailed, HighFailureRate, Misbehaviour, Isolated, StorageFault, ClockSkew, RepairStalled}
+}
+
+// States are those of sessions.
+func States() []string {
+	return []string{StateHandshaking, StateVerified, StateUnverified, StateRevoked}
+}
+
+// Statuses are those of peers.
+func Statuses() []string {
+	return []string{StatusReachable, StatusSuspect, StatusUnreachable}
+}
+
+// Verdicts are the verifier's.
+func Verdicts() []string {
+	return []string{VerdictPass, VerdictNotMesh, VerdictMalformed, VerdictNoSession, "expired", VerdictRevoked, "bad_tag", "replay", VerdictRateLimited}
+}
+
+// Rules are those that a malformed packet breaks.
+func Rules() []string {
+	return []string{RuleFragment, RuleLength, RuleHeader, RuleHidden}
+}
+
+// Causes are those of isolation.
+func Causes() []string {
+	return []string{CauseMTU, CauseNoSession, CauseRateLimited, CauseRefused, CauseUnanswered, CauseSilence, CauseUnknown}
+}
+
+// RefusedReasons are why relayed frames are dropped.
+func RefusedReasons() []string {
+	return []string{RefusedMalformed, RefusedNoSession, RefusedExpired, RefusedBadTag, RefusedReplay, RefusedRateLimited, RefusedTampered, RefusedHops, RefusedNoRoute}
+}
+
+// MessageTypes are the types of members' messages that are refused.
+func MessageTypes() []string {
+	return []string{MessageControl, MessageRouting, MessageData, MessageRecord, MessageClient, MessageRelay}
+}
+
+// Phases are those of the loop.
+func Phases() []string {
+	return []string{"monitor", "analyze", "plan", "execute", "knowledge"}
+}
+
+// Actions are what the loop does.
+func Actions() []string {
+	return []string{ActivateBackupRoutes, ReverifySessions, InvalidateSession, RotateKeys, MigrateSessions, ExtendTimeouts, UpdateRouteWeights, ShedLowPriority, YieldSessions, RequestScaleUp, BlockPeer, StopWrites, RecoverStore, RequestReplacement, CorrectClock}
+}
+
+// StorageFaults are what can be wrong with a store.
+func StorageFaults() []string {
+	return []string{FaultLatency, FaultError, FaultFull, FaultLost, FaultQuota}
+}
+
+// ClockKinds say whose clock is wrong.
+func ClockKinds() []string {
+	return []string{ClockOwn, ClockPeer}
+}

@@ -50,10 +50,10 @@ func (c *verifierCollector) Describe(ch chan<- *prometheus.Desc) {
 
 func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 	now := c.read()
-	for _, v := range Verdicts {
+	for _, v := range Verdicts() {
 		ch <- prometheus.MustNewConstMetric(c.packets, prometheus.CounterValue, float64(now.packets[v]), v)
 	}
-	for _, r := range Rules {
+	for _, r := range Rules() {
 		ch <- prometheus.MustNewConstMetric(c.malformed, prometheus.CounterValue, float64(now.malformed[r]), r)
 	}
 	ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(now.lost))

@@ -288,7 +288,8 @@ func (p *Partition) FirstHeal() (first time.Time, err error) {
 
 // Gaps returns for each way that was cut how long at most nothing came through it, by
 // relay, until an end that lies before the heal: first from the cut to the first frame, by
-// the receiver's journal, and then between two scrapes of its count of relayed frames.
+// the receiver's journal, and then between two frames, by its own account, or between two
+// scrapes of its count of them, which also tells of a silence that has no end yet.
 func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, error) {
 	gaps := verdict.Times{}
 	for _, w := range p.Ways {
@@ -311,7 +312,11 @@ func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, e
 		if err != nil {
 			return nil, err
 		}
-		gaps[w.From+"→"+w.To] = max(e.Time.Sub(cut), stalls[w.To])
+		told, err := Read(ctx, p.run.Prom.Spread(metric.RelayGapSeconds, prom.Labels{metric.LabelPeer: w.From}, window))
+		if err != nil {
+			return nil, err
+		}
+		gaps[w.From+"→"+w.To] = max(e.Time.Sub(cut), time.Duration(told[w.To].Most*float64(time.Second)), stalls[w.To])
 	}
 	return gaps, nil
 }

@@ -39,9 +39,15 @@
 // few of them for a majority refuses.
 //
 // A member takes part with its vote: it can claim any session, refuse, or say that it holds
-// what it does not, as any home can. It cannot claim for another, nor so high an epoch that
-// nobody could claim after it: one further ahead than missed claims explain is refused
-// (maxLeap), so that what it took comes back when it has left.
+// what it does not, as any home can. It cannot claim or propose in another's name, nor so high
+// an epoch that nobody could claim after it: one further ahead than missed claims explain is
+// refused (maxLeap), so that what it took comes back when it has left.
+//
+// But what it says that others hold or have claimed, also unasked, is believed up to that
+// bound: nodes pass on promises and states that are not their own, and none is signed. So it
+// can have nodes take another one for a session's home, and a state that it made up for the
+// newest. A member that is named so takes the session up when it is asked. A name that is
+// nobody's leaves it without a home: what is asked of it is refused (Busy) until it ends unused.
 //
 // This is a register for each session by Lamport's rules ("The part-time
 // parliament", 1998): Propose and its acknowledgement are phase two, Prepare

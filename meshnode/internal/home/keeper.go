@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/share"
 )
 
 // Session is what a client is told of its session.
@@ -41,6 +42,7 @@ type Keeper struct {
 	refused func(peer string, err error)
 	logger  *slog.Logger
 	inbox   chan inbound
+	room    *share.Room // in inbox
 
 	mu      sync.Mutex
 	table   *Table
@@ -52,22 +54,22 @@ type inbound struct {
 	payload []byte
 }
 
-// inbox is how many messages may wait; more are dropped and sent again.
+// inbox is how many messages may wait, and half of it how many of one peer; more are dropped
+// and sent again.
 const inbox = 1024
 
 // NewKeeper returns a Keeper; Run makes it work.
 func NewKeeper(self string, l Limits, send func(string, []byte) error, migrated func(int), refused func(string, error), logger *slog.Logger) *Keeper {
 	return &Keeper{
-		self: self, send: send, migrated: migrated, refused: refused, logger: logger, inbox: make(chan inbound, inbox),
+		self: self, send: send, migrated: migrated, refused: refused, logger: logger, inbox: make(chan inbound, inbox), room: share.New(inbox),
 		table: New(time.Now(), self, l), waiting: map[uint64]chan Result{},
 	}
 }
 
 // Receive takes a message, which it copies. It does not block.
 func (k *Keeper) Receive(from string, payload []byte) {
-	select {
-	case k.inbox <- inbound{from, slices.Clone(payload)}:
-	default:
+	if k.room.Take(from) { // and so in the channel
+		k.inbox <- inbound{from, slices.Clone(payload)}
 	}
 }
 
@@ -80,6 +82,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-k.inbox:
+			k.room.Give(m.from)
 			k.do(func(now time.Time) Output {
 				var out Output
 				err := crash.Contain(func() (err error) {

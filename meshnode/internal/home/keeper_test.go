@@ -64,6 +64,33 @@ func TestWhoIsBlamed(t *testing.T) {
 	}
 }
 
+// TestAFloodOfOneMember leaves room for what others say.
+func TestAFloodOfOneMember(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		var answered []string
+		k := NewKeeper("a", Limits{}, func(peer string, _ []byte) error { answered = append(answered, peer); return nil }, func(int) {},
+			func(string, error) {}, slog.New(slog.DiscardHandler))
+		question := (&message{Kind: page}).encode()
+		for range 2 * inbox {
+			k.Receive("liar", question)
+		}
+		k.Receive("b", question)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { k.Run(ctx) })
+		synctest.Wait()
+		for range 2 { // what was taken gives its room back
+			k.Receive("liar", question)
+		}
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		if n := len(answered); n != inbox/2+3 || answered[inbox/2] != "b" {
+			t.Errorf("%d are answered, want half of the room, one of another and two later", n)
+		}
+	})
+}
+
 // TestASilentMemberIsNotWaitedFor: where all begin anew, a member that answers no question keeps the others from
 // their work for a while only.
 func TestASilentMemberIsNotWaitedFor(t *testing.T) {

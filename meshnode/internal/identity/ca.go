@@ -45,6 +45,7 @@ type CAConfig struct {
 	CAService, NodeService, APIService string
 	Hosts                              []string // further names or addresses of the CA's own certificate
 	Logger                             *slog.Logger
+	Clock                              func() time.Time // the machine's clock, which is read once; nil: time.Now
 }
 
 const (
@@ -59,7 +60,8 @@ const (
 
 // CA issues certificates to pods that prove themselves.
 type CA struct {
-	cfg CAConfig
+	cfg   CAConfig
+	epoch epoch
 
 	mu   sync.Mutex
 	seen map[[32]byte]time.Time // hashes of granted proofs, and when to forget them
@@ -84,8 +86,15 @@ func NewCA(cfg CAConfig) (*CA, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &CA{cfg: cfg, seen: make(map[[32]byte]time.Time)}, nil
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	return &CA{cfg: cfg, epoch: epoch{cfg.Clock(), time.Now()}, seen: make(map[[32]byte]time.Time)}, nil
 }
+
+// now is the mesh's time. It is what the machine's clock showed at the start and what has passed
+// since: of two certificates the one that was issued later says so, whatever becomes of the clock.
+func (ca *CA) now() time.Time { return ca.epoch.now() }
 
 // serviceNames returns the names under which a Service is reached.
 func serviceNames(service, namespace string) []string {
@@ -102,7 +111,7 @@ func (ca *CA) nodeNames(node string) []string {
 // TLSConfig returns the TLS configuration of the CA's server, with a
 // certificate of the API CA.
 func (ca *CA) TLSConfig() (*tls.Config, error) {
-	now, hosts := time.Now(), append(serviceNames(ca.cfg.CAService, ca.cfg.Namespace), ca.cfg.Hosts...)
+	now, hosts := ca.now(), append(serviceNames(ca.cfg.CAService, ca.cfg.Namespace), ca.cfg.Hosts...)
 	cert, err := ca.cfg.Authority.ServerCertificate(hosts, now.Add(-ClockSkew), now.Add(apiCALife))
 	if err != nil {
 		return nil, err
@@ -174,6 +183,7 @@ func (ca *CA) serveEnrol(w http.ResponseWriter, req *http.Request) {
 
 func (ca *CA) answer(w http.ResponseWriter, status int, contentType string, v any) {
 	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Date", ca.now().UTC().Format(http.TimeFormat)) // which nodes go by
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		ca.cfg.Logger.Debug("enrolment answer not sent", "error", err)
@@ -196,7 +206,7 @@ func (ca *CA) enrolBody(req *http.Request) (*EnrolResponse, string, error) {
 	if err != nil {
 		host = ""
 	}
-	response, err := ca.enrol(req.Context(), r, key, net.ParseIP(host), time.Now())
+	response, err := ca.enrol(req.Context(), r, key, net.ParseIP(host), ca.now())
 	return response, r.Name, err
 }
 

@@ -15,6 +15,7 @@ import (
 //   - A certificate's validity against the time of who checks it. Both are the
 //     authority's: a node counts on from when its own certificate was issued (Node.Now),
 //     and ClockSkew is more than a clock that runs 5 % wrong is off by when it is renewed.
+//     The authority counts on from when it started (CA): its time never goes back while it runs.
 //   - The TLS certificate of the CA against the clock of a node that enrols, which has no
 //     other time yet: the chain is what is trusted, its time counts with MaxClockError.
 //   - An enrolment request's time against the CA's: a node whose clock is off is told the

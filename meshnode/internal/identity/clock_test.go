@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -37,6 +38,36 @@ func TestEnrolWithAWrongClock(t *testing.T) {
 		if n.Verify(old) == nil {
 			t.Errorf("clock off by %v: an expired certificate counts", off)
 		}
+	}
+}
+
+// TestTheAuthoritysTimeNeverGoesBack: when the clock of its machine is set while it runs, certificates
+// that it issues are no older than those before, and nodes are told the time by which it issues them.
+func TestTheAuthoritysTimeNeverGoesBack(t *testing.T) {
+	var off atomic.Int64
+	off.Store(int64(2 * time.Hour))
+	e := newEnrolment(t, func(c *CAConfig) { c.Clock = func() time.Time { return time.Now().Add(time.Duration(off.Load())) } })
+	enrol := func() *Certificate {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		n, err := e.enroller.Enrol(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Credential().Certificate
+	}
+	before := enrol()
+	if d := time.Until(before.NotBefore); d < 2*time.Hour-time.Minute {
+		t.Errorf("by a clock that is 2 h ahead it is issued in %v", d)
+	}
+	for _, set := range []time.Duration{0, -24 * time.Hour, 48 * time.Hour} {
+		off.Store(int64(set))
+		after := enrol()
+		if d := after.NotBefore.Sub(before.NotBefore); d < 0 || d > time.Minute {
+			t.Errorf("clock set to %v from the time: issued %v after the one before", set, d)
+		}
+		before = after
 	}
 }
 

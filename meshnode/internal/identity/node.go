@@ -49,6 +49,8 @@ type epoch struct {
 	local time.Time // with a monotonic reading, which no clock that is set changes
 }
 
+func (e *epoch) now() time.Time { return e.mesh.Add(time.Since(e.local)) }
+
 // NewNode returns the identity of a node that holds c and trusts t.
 func NewNode(c *Credential, t *Trust) *Node {
 	n := new(Node)
@@ -69,10 +71,7 @@ func (n *Node) Update(c *Credential, t *Trust) {
 }
 
 // Now returns the mesh's time.
-func (n *Node) Now() time.Time {
-	e := n.epoch.Load()
-	return e.mesh.Add(time.Since(e.local))
-}
+func (n *Node) Now() time.Time { return n.epoch.Load().now() }
 
 // Name returns the node's name.
 func (n *Node) Name() string { return n.Credential().Certificate.Name }

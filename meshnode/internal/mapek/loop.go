@@ -104,7 +104,7 @@ func (l *Loop) Step(now time.Time, signals []Signal) {
 	for _, i := range l.cases.Open() {
 		open[i.Type]++
 	}
-	for _, typ := range metric.IncidentTypes {
+	for _, typ := range metric.IncidentTypes() {
 		l.cfg.Metrics.IncidentsOpen.WithLabelValues(typ).Set(float64(open[typ]))
 	}
 }

@@ -341,9 +341,9 @@ func (m *machine) check() {
 		"peers in the view":    {len(m.loop.view.Peers), peers},
 		"peers that came back": {len(m.loop.cases.back), peers},
 		"threats":              {len(k.Threats), peers},
-		"tallies of actions":   {len(k.Actions), len(Supported)},
-		"running actions":      {len(m.loop.running), len(Supported) * (peers + 1)},
-		"failed actions":       {len(m.loop.failed), len(Supported) * (peers + 1)},
+		"tallies of actions":   {len(k.Actions), len(supported)},
+		"running actions":      {len(m.loop.running), len(supported) * (peers + 1)},
+		"failed actions":       {len(m.loop.failed), len(supported) * (peers + 1)},
 	} {
 		if n[0] > n[1] {
 			m.complain("%d %s, want at most %d", n[0], what, n[1])

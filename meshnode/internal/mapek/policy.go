@@ -91,7 +91,7 @@ type Rule struct {
 }
 
 // kinds are those that incidents of a type may have.
-var kinds = map[string][]string{metric.StorageFault: metric.StorageFaults, metric.ClockSkew: metric.ClockKinds}
+var kinds = map[string][]string{metric.StorageFault: metric.StorageFaults(), metric.ClockSkew: metric.ClockKinds()}
 
 // Limit bounds an action: its effect must be observed within Deadline, and it
 // is tried at most Attempts times.
@@ -112,8 +112,8 @@ func DefaultPolicy() *Policy {
 	return p
 }
 
-// Supported are the actions that a rule may name.
-var Supported = []string{
+// supported are the actions that a rule may name.
+var supported = []string{
 	metric.ActivateBackupRoutes,
 	metric.ReverifySessions,
 	metric.InvalidateSession,
@@ -132,7 +132,7 @@ var Supported = []string{
 }
 
 // analyzed are the incident types that Analyze knows.
-var analyzed = metric.IncidentTypes
+var analyzed = metric.IncidentTypes()
 
 var moments = []Moment{Opened, PeerReturned, Repeated, Relapsed, Quiet, Lasting, Over}
 
@@ -204,16 +204,16 @@ func (p *Policy) validate() error {
 			}
 		}
 		for _, a := range r.Do {
-			if !slices.Contains(Supported, a) {
-				bad("rule %d: unknown action %q; known: %v", i+1, a, Supported)
+			if !slices.Contains(supported, a) {
+				bad("rule %d: unknown action %q; known: %v", i+1, a, supported)
 			} else if _, ok := p.Actions[a]; !ok {
 				bad("rule %d: action %q has no entry under actions", i+1, a)
 			}
 		}
 	}
 	for name, l := range p.Actions {
-		if !slices.Contains(Supported, name) {
-			bad("actions: unknown action %q; known: %v", name, Supported)
+		if !slices.Contains(supported, name) {
+			bad("actions: unknown action %q; known: %v", name, supported)
 		}
 		between("deadline of "+name, l.Deadline, 10*time.Millisecond, time.Hour)
 		if l.Attempts < 1 {

@@ -17,7 +17,7 @@ func TestDefaultPolicyIsValid(t *testing.T) {
 			}
 		}
 	}
-	for _, a := range Supported {
+	for _, a := range supported {
 		if !slices.ContainsFunc(p.Rules, func(r Rule) bool { return slices.Contains(r.Do, a) }) {
 			t.Errorf("no rule does %s", a)
 		}

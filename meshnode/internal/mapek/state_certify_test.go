@@ -186,7 +186,7 @@ func (m *machine) encode(order [machinePeers]int) []byte {
 		case i.Type == metric.VerificationFailed:
 			last = m.age(i.last, p.Quiet)
 		}
-		b = append(b, byte(1+slices.Index(metric.IncidentTypes, i.Type)), due, last, bits(i.told))
+		b = append(b, byte(1+slices.Index(metric.IncidentTypes(), i.Type)), due, last, bits(i.told))
 		for _, o := range order {
 			s := i.Subjects[peerNames[o]]
 			if s == nil {
@@ -205,7 +205,7 @@ func (m *machine) encode(order [machinePeers]int) []byte {
 		if !ok {
 			n = math.MaxUint8
 		}
-		return []byte{byte(slices.Index(Supported, a.Name)), slot(a.Peer), n, byte(a.Attempt), age}
+		return []byte{byte(slices.Index(supported, a.Name)), slot(a.Peer), n, byte(a.Attempt), age}
 	}
 	var actions [][]byte
 	for i := range l.running {

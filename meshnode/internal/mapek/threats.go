@@ -33,6 +33,21 @@ func (k *Knowledge) Blocked(now time.Time) []Threat {
 	return slices.DeleteFunc(slices.Clone(k.Threats), func(t Threat) bool { return !now.Before(t.Until) })
 }
 
+// Recall takes back what lies too far ahead: the clock may have been set back since it was
+// written down, and nothing is planned for a peer that is blocked.
+func (k *Knowledge) Recall(now time.Time, p *Policy) {
+	end := now.Add(time.Duration(p.Block))
+	for i := range k.Threats {
+		t := &k.Threats[i]
+		if t.Until.After(end) {
+			t.Until = end
+		}
+		if t.Last.After(now) {
+			t.Last = now
+		}
+	}
+}
+
 // blocked reports whether a peer is blocked at a time.
 func (k *Knowledge) blocked(now time.Time, peer string) bool {
 	t := k.threat(peer)
@@ -151,4 +166,9 @@ func (k *Knowledge) learnThreats(now time.Time, p *Policy, findings []Finding, e
 	}
 	k.forgive(now, p)
 	return learned
+}
+
+// Threatens reports whether a peer is on the list of threats.
+func (l *Loop) Threatens(peer string) bool {
+	return slices.ContainsFunc(l.cfg.Knowledge.Threats, func(t Threat) bool { return t.Peer == peer })
 }

@@ -149,6 +149,37 @@ func TestABlockOutlivesARestartAndEnds(t *testing.T) {
 	}
 }
 
+// TestAClockSetBackProlongsNoBlock: of a node that starts with its clock a day back, nobody is blocked
+// for longer than a block, and the list forgets in time.
+func TestAClockSetBackProlongsNoBlock(t *testing.T) {
+	p := DefaultPolicy()
+	k, err := LoadKnowledge(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, findings := again("b")
+	k.Learn(t0, p, findings, []Outcome{{Action: Action{Name: metric.BlockPeer, Peer: "b", Started: t0}}})
+	now := t0.Add(-24 * time.Hour)
+	k.Recall(now, p)
+	end := now.Add(time.Duration(p.Block))
+	quiet := []Finding{{Quiet, findings[0].Incident, []string{"b"}}}
+	if plan := Plan(end.Add(-1), p, cases, k, quiet, nil, nil); len(plan) != 0 {
+		t.Errorf("within the block %q are planned", names(plan))
+	}
+	if plan := Plan(end, p, cases, k, quiet, nil, nil); !slices.Equal(names(plan), []string{metric.RotateKeys}) {
+		t.Errorf("after the block %q are planned", names(plan))
+	}
+	if k.Learn(now.Add(time.Duration(p.StrikeWindow)+1), p, nil, nil); len(k.Threats) != 0 {
+		t.Errorf("never forgotten: %+v", k.Threats)
+	}
+	// What a clock that was right has left stays as it is.
+	k.Learn(t0, p, findings, []Outcome{{Action: Action{Name: metric.BlockPeer, Peer: "b", Started: t0}}})
+	before := k.Threats[0]
+	if k.Recall(t0, p); k.Threats[0] != before {
+		t.Errorf("%+v became %+v", before, k.Threats[0])
+	}
+}
+
 func TestThreatsAreBounded(t *testing.T) {
 	p := DefaultPolicy()
 	k, err := LoadKnowledge(nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/internal/identity"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/store"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -140,4 +141,54 @@ func TestALiarIsBlocked(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// TestABlockEndsThoughTheClockWasSetBack: what a node wrote down of a block a day ahead of the time at
+// which it starts lasts as long as a block. Then something is done for the peer again.
+func TestABlockEndsThoughTheClockWasSetBack(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m := newTestMesh(t, true)
+		victim, peer, block := zoneNames[0], zoneNames[1], 2*time.Minute
+		m.configure = func(_ string, c *Config) { c.Policy.Block = mapek.Duration(block) }
+		then := time.Now().Add(24 * time.Hour)
+		m.remembers(victim, mapek.Threat{Peer: peer, Strikes: 1, First: then, Last: then, Until: then.Add(block)})
+		for _, name := range m.names {
+			m.start(name)
+		}
+		defer m.down()
+		n := m.nodes[victim]
+		time.Sleep(block - time.Second)
+		if s := n.Node.session(peer).State; s == session.StateVerified {
+			t.Errorf("within the block the session is %s", s)
+		}
+		m.within(45*time.Second, "the end of the block", m.whole)
+		m.net.Cut(n.addr, m.nodes[peer].addr)
+		m.within(3*time.Second, "a way around", func() error {
+			if v := n.healed(metric.ActivateBackupRoutes, metric.OutcomeDone); v != 1 {
+				return fmt.Errorf("%v; incidents %v", v, n.incidents())
+			}
+			return nil
+		})
+	})
+}
+
+// remembers writes down what a node that is yet to start knows of threats.
+func (m *testMesh) remembers(name string, threats ...mapek.Threat) {
+	m.t.Helper()
+	id, err := m.auth.NewNode(name, "", time.Hour)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	known := mapek.Knowledge{Threats: threats}
+	b, err := known.Encode()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	s, err := store.Open(m.dirs[name], name, notary{id}, time.Now)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := errors.Join(s.SaveKnowledge(b), s.Close()); err != nil {
+		m.t.Fatal(err)
+	}
 }

@@ -85,9 +85,8 @@ func (n *Node) judgeClocks(now time.Time) {
 	for _, l := range links {
 		n.judgeClock(now, l.Peer, metric.ClockPeer, ahead[l.Peer]-mesh, l.Clock.Error)
 	}
-	if len(links) > 0 {
-		n.judgeClock(now, n.name, metric.ClockOwn, -mesh, 0)
-	}
+	// Who is alone agrees with himself: of a clock that was wrong nobody is left to tell.
+	n.judgeClock(now, n.name, metric.ClockOwn, -mesh, 0)
 	if n.clocks.correct && n.loop.Skewed(n.name) {
 		n.anchor.Store(&anchor{own.Add(mesh), now})
 	}

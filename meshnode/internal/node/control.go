@@ -193,12 +193,13 @@ func (n *Node) change(c detect.Change) {
 			n.clients.Left(c.Peer)
 		}
 		n.sendRoutes(n.routes.Forget(c.Time, c.Peer))
+		delete(n.silent, c.Peer)
 		delete(n.clocks.wrong, c.Peer) // the loop forgets it, too
 		signal(mapek.Gone)
 	case detect.Suspect:
 		signal(mapek.Suspected)
 	case detect.Unreachable:
-		n.silent[c.Peer] = c.LastHeard
+		n.silent[c.Peer] = &silence{since: c.LastHeard}
 		if !n.byRelay(c.Peer) {
 			n.sessions.Suspend(session.Peer(c.Peer))
 		}
@@ -265,7 +266,7 @@ func (n *Node) measure(now time.Time) {
 		n.metrics.Deadline.WithLabelValues(string(s.Peer)).Set(s.Deadline.Seconds())
 		n.metrics.PathMTU.WithLabelValues(string(s.Peer)).Set(float64(s.MTU))
 	}
-	for _, s := range metric.States {
+	for _, s := range metric.States() {
 		n.metrics.Sessions.WithLabelValues(s).Set(float64(states[session.State(s)]))
 	}
 	n.metrics.Records.Set(float64(n.store.Len()))

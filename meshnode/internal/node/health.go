@@ -12,7 +12,8 @@ import (
 // the loop.
 type health struct {
 	isolation
-	stalled []string // peers from which repair makes no progress
+	unmet   map[string]latch // peers that are verified, and neither heard nor on any way
+	stalled []string         // peers from which repair makes no progress
 }
 
 // latch is on when something has been so for a while, and off as soon as it is not.
@@ -37,6 +38,7 @@ func (l *latch) sample(now time.Time, is bool, while time.Duration) (changed boo
 // judgeHealth tells the loop what is not well with this node.
 func (n *Node) judgeHealth(now time.Time) {
 	n.judgeIsolation(now)
+	n.judgeUnmet(now)
 	stalled := n.records.Stalled(now)
 	for _, peer := range stalled {
 		if !slices.Contains(n.health.stalled, peer) {

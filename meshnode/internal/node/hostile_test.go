@@ -32,6 +32,8 @@ type hostile struct {
 	rewrite func(to string, t frame.Type, payload []byte) [][]byte
 	// hears is told of every message that it gets, before the node is.
 	hears func(from string, t frame.Type, payload []byte)
+	// takes gives the node a message, by deliver; nil: just so.
+	takes func(from string, t frame.Type, deliver func())
 }
 
 // turn makes the node of a name hostile when it starts; it is honest before it is told
@@ -48,12 +50,17 @@ func (m *testMesh) turn(name string) *hostile {
 func (h *hostile) enlist(n *Node) {
 	n.hear = func(p session.Peer, t frame.Type, payload []byte) {
 		h.mu.Lock()
-		hears := h.hears
+		hears, takes := h.hears, h.takes
 		h.mu.Unlock()
 		if hears != nil {
 			hears(string(p), t, slices.Clone(payload))
 		}
-		n.onMessage(p, t, payload)
+		deliver := func() { n.onMessage(p, t, payload) }
+		if takes != nil {
+			takes(string(p), t, deliver)
+		} else {
+			deliver()
+		}
 	}
 	h.node, n.carry = n, func(p session.Peer, t frame.Type, payload []byte) error {
 		h.mu.Lock()
@@ -168,7 +175,7 @@ func (m *testMesh) leave(name string) {
 // refused sums what a node refused of a peer, by type.
 func (n *testNode) refused(peer string) map[string]float64 {
 	got := map[string]float64{}
-	for _, typ := range metric.MessageTypes {
+	for _, typ := range metric.MessageTypes() {
 		if v := testutil.ToFloat64(n.metrics.MessagesRefused.WithLabelValues(peer, typ)); v > 0 {
 			got[typ] = v
 		}
@@ -282,7 +289,7 @@ func TestEveryFieldHostile(t *testing.T) {
 			t.Error(err)
 		}
 		got := victim.refused(liar)
-		for _, typ := range metric.MessageTypes {
+		for _, typ := range metric.MessageTypes() {
 			if got[typ] == 0 {
 				t.Errorf("nothing of type %s was refused: %v", typ, got)
 			}

@@ -7,10 +7,12 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/share"
 )
 
-// maxMessages bounds the control messages that wait; more are lost, as on a
-// network. Events are not lost: the session manager bounds them.
+// maxMessages bounds the control messages that wait, and half of it those of one
+// peer; more are lost, as on a network. Events are not lost: the session manager
+// bounds them.
 const maxMessages = 4096
 
 // inputs queues what arrives for the control goroutine.
@@ -18,6 +20,7 @@ type inputs struct {
 	wake chan struct{} // holds a token while something waits
 
 	mu       *sync.Mutex
+	room     *share.Room // in messages
 	messages []message
 	events   []timed
 	members  []Member // the newest lookup; nil if none waits
@@ -36,7 +39,7 @@ type timed struct {
 }
 
 func newInputs() inputs {
-	return inputs{wake: make(chan struct{}, 1), mu: new(sync.Mutex)}
+	return inputs{wake: make(chan struct{}, 1), mu: new(sync.Mutex), room: share.New(maxMessages)}
 }
 
 func (i *inputs) signal() {
@@ -52,6 +55,9 @@ func (i *inputs) take() (messages []message, events []timed, members []Member) {
 	defer i.mu.Unlock()
 	messages, events, members = i.messages, i.events, i.members
 	i.messages, i.events, i.members = nil, nil, nil
+	for _, m := range messages {
+		i.room.Give(m.from)
+	}
 	return messages, events, members
 }
 
@@ -68,7 +74,7 @@ func (n *Node) onMessage(p session.Peer, t frame.Type, payload []byte) {
 		return
 	}
 	n.in.mu.Lock()
-	if len(n.in.messages) < maxMessages {
+	if n.in.room.Take(string(p)) {
 		n.in.messages = append(n.in.messages, message{string(p), t, slices.Clone(payload)})
 	}
 	n.in.mu.Unlock()

@@ -19,7 +19,7 @@ const isolatedAfter = 10 * time.Second
 type isolation struct {
 	latch
 	before counts // of the gate when it began
-	cause  string // one of metric.Causes while the latch is on
+	cause  string // one of metric.Causes() while the latch is on
 	detail string
 }
 
@@ -81,6 +81,25 @@ func (n *Node) isolated() bool {
 	return known
 }
 
+// judgeUnmet tells the loop of each peer that is verified, but neither heard nor on any way, and
+// has been for a while. Where no peer is reached at all, isolated says it; of one whose
+// signatures are bad there is an incident already.
+func (n *Node) judgeUnmet(now time.Time) {
+	verified := n.verified()
+	for _, l := range n.detect.Links() {
+		_, routed := n.routes.Next(l.Peer)
+		unmet := verified[l.Peer] && !l.Left && l.Status == detect.Unknown && !routed && !n.health.isolation.on && !n.loop.Threatens(l.Peer)
+		w := n.health.unmet[l.Peer]
+		changed := w.sample(now, unmet, isolatedAfter)
+		if n.health.unmet[l.Peer] = w; !unmet {
+			delete(n.health.unmet, l.Peer)
+		}
+		if changed {
+			n.condition(now, l.Peer, mapek.Condition{Type: metric.Isolated, On: w.on, Reason: "its session is verified, and neither its heartbeats nor a way to it come"})
+		}
+	}
+}
+
 // explain names the likely cause why nobody was reached between two readings of the
 // counters: what most frames were dropped for; if none was, whether any came.
 func (c counts) explain(now counts) (cause, detail string) {
@@ -90,7 +109,7 @@ func (c counts) explain(now counts) (cause, detail string) {
 	grown := func(of, before map[string]uint64, name string) uint64 { return of[name] - before[name] }
 	verdict := func(name string) uint64 { return grown(now.verdicts, c.verdicts, name) }
 	var most, refused uint64
-	for _, v := range metric.Verdicts {
+	for _, v := range metric.Verdicts() {
 		refused += verdict(v)
 	}
 	fragments := grown(now.rules, c.rules, metric.RuleFragment)

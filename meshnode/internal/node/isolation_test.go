@@ -13,7 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -47,7 +49,7 @@ func TestIsolationCause(t *testing.T) {
 			if cause != test.want || !strings.Contains(detail, test.says) {
 				t.Errorf("%s: %s, want %s with %q", cause, detail, test.want, test.says)
 			}
-			if !slices.Contains(metric.Causes, cause) {
+			if !slices.Contains(metric.Causes(), cause) {
 				t.Errorf("cause %s has no series", cause)
 			}
 		})
@@ -140,7 +142,7 @@ func TestIsolatedSaysWhy(t *testing.T) {
 		if i := n.Status().Isolation; i == nil || i.Cause != metric.CauseMTU || time.Since(i.Since) < 30*time.Second {
 			t.Errorf("the status says %+v", i)
 		}
-		for _, cause := range metric.Causes {
+		for _, cause := range metric.Causes() {
 			if want := map[bool]float64{true: 1}[cause == metric.CauseMTU]; gauge(cause) != want {
 				t.Errorf("%s is %v, want %v", cause, gauge(cause), want)
 			}
@@ -155,5 +157,77 @@ func TestIsolatedSaysWhy(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// TestAPeerThatIsNotMetIsAnIncident: of a peer that is verified, and neither heard nor on any way,
+// although another one is, this node says so after ten seconds, and no more when it is heard.
+func TestAPeerThatIsNotMetIsAnIncident(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m := newTestMeshOf(t, true, zoneNames[:3])
+		defer m.down()
+		mute := zoneNames[2]
+		h := m.turn(mute)
+		h.says(noHeartbeats)
+		for _, name := range m.names {
+			m.start(name)
+		}
+		n, incident := m.nodes[zoneNames[0]], metric.Isolated+" of "+mute
+		time.Sleep(isolatedAfter - time.Second)
+		if open := n.openIncidents(); len(open) > 0 {
+			t.Errorf("too early: %v", open)
+		}
+		for _, p := range n.Status().Peers {
+			if p.Session != "verified" || (p.Status == "unknown") != (p.Name == mute) || n.next(mute) != "" {
+				t.Fatalf("%s is %s, session %s: the test proves nothing", p.Name, p.Status, p.Session)
+			}
+		}
+		m.within(5*time.Second, "the incident", func() error {
+			if open := n.openIncidents(); !slices.Equal(open, []string{incident}) {
+				return fmt.Errorf("open: %v", open)
+			}
+			return nil
+		})
+		h.says(nil)
+		m.within(5*time.Second, "its end", func() error {
+			if open := n.openIncidents(); len(open) > 0 {
+				return fmt.Errorf("open: %v", open)
+			}
+			return m.whole()
+		})
+	})
+}
+
+// noHeartbeats is what a member says that keeps its heartbeats to itself.
+func noHeartbeats(_ string, typ frame.Type, payload []byte) [][]byte {
+	if typ == frame.Heartbeat || typ == frame.HeartbeatEcho {
+		return nil
+	}
+	return [][]byte{payload}
+}
+
+// TestOfAThreatThereIsNoSecondIncident: whose signatures were bad need not be met.
+func TestOfAThreatThereIsNoSecondIncident(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m := newTestMeshOf(t, true, zoneNames[:3])
+		defer m.down()
+		mute := zoneNames[2]
+		m.turn(mute).says(noHeartbeats)
+		for _, name := range m.names {
+			if name != mute {
+				m.remembers(name, mapek.Threat{Peer: mute, First: time.Now(), Last: time.Now()})
+			}
+			m.start(name)
+		}
+		time.Sleep(2 * isolatedAfter)
+		n := m.nodes[zoneNames[0]]
+		for _, p := range n.Status().Peers {
+			if p.Name == mute && (p.Session != "verified" || p.Status != "unknown") {
+				t.Fatalf("%s is %s, session %s: the test proves nothing", p.Name, p.Status, p.Session)
+			}
+		}
+		if open := n.openIncidents(); len(open) > 0 {
+			t.Errorf("open: %v", open)
+		}
 	})
 }

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -12,6 +15,7 @@ import (
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -70,6 +74,68 @@ func TestLyingWitness(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestARelayOutlivesItsPeer: a link fails, and a relay brings what its other end says. Then that one
+// dies. A liar goes on to announce the way to it, and may bring frames that it has kept back: the
+// failed link becomes a crash all the same.
+func TestARelayOutlivesItsPeer(t *testing.T) {
+	for what, kept := range map[string]bool{"nothing comes any more": false, "frames that were kept back": true} {
+		t.Run(what, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				m := newTestMesh(t, true)
+				liar, dead := zoneNames[4], zoneNames[1]
+				h := m.turn(liar)
+				m.up()
+				defer m.down()
+				n := m.nodes[zoneNames[0]]
+				revealed, repeats := map[string][]byte{}, false
+				h.says(func(to string, typ frame.Type, payload []byte) [][]byte {
+					if typ != frame.Routing {
+						return [][]byte{payload}
+					}
+					if again := revealed[to]; repeats && again != nil {
+						return [][]byte{again}
+					}
+					if bytes.Contains(payload, []byte(dead)) {
+						revealed[to] = payload
+					}
+					return [][]byte{payload}
+				})
+				m.net.Cut(n.addr, m.nodes[dead].addr)
+				m.within(2*barGap, "a relay", func() error {
+					if arrivals(n, m.nodes[dead]) == 0 {
+						return errors.New("brings nothing")
+					}
+					return nil
+				})
+				time.Sleep(3 * muteAfter)
+				if got := n.incidents(); !maps.Equal(got, map[string]float64{metric.LinkFailure: 1}) {
+					t.Fatalf("while its peer lives: incidents %v", got)
+				}
+				h.mu.Lock()
+				repeats = true
+				h.mu.Unlock()
+				m.stop(dead, true)
+				limit := 2 * muteAfter
+				if kept {
+					limit = unprovenAfter
+				}
+				m.within(limit+time.Second, "a crash", func() error {
+					if kept {
+						n.onEvent(session.Event{Kind: session.Relayed, Peer: session.Peer(dead)})
+					}
+					if n.detected(metric.NodeCrash) != 1 {
+						return fmt.Errorf("incidents %v, open %v", n.incidents(), n.openIncidents())
+					}
+					return nil
+				})
+				if open := n.openIncidents(); !slices.Contains(open, metric.NodeCrash+" of "+dead) {
+					t.Errorf("open: %v", open)
+				}
+			})
+		})
+	}
 }
 
 // TestForgedRoute: one message in which a member announces another node under a high

@@ -248,6 +248,7 @@ func (n *Node) forget(now time.Time, name string) {
 	delete(n.silent, name)
 	delete(n.doubts, name)
 	delete(n.clocks.wrong, name)
+	delete(n.health.unmet, name)
 	n.refusals.forget(name)
 	n.detect.Remove(name)
 	n.sessions.Forget(session.Peer(name))

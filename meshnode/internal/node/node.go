@@ -38,9 +38,9 @@ type Gate interface {
 	Reattach() error
 	// Mode says how it is attached.
 	Mode() string
-	// Counters returns the packets seen, by verdict (metric.Verdicts).
+	// Counters returns the packets seen, by verdict (metric.Verdicts()).
 	Counters() (map[string]uint64, error)
-	// Malformed returns the malformed ones, by the rule that they break (metric.Rules).
+	// Malformed returns the malformed ones, by the rule that they break (metric.Rules()).
 	Malformed() (map[string]uint64, error)
 }
 
@@ -116,7 +116,7 @@ type Node struct {
 	rerouted  bool
 	announced []route.Message
 	detours   map[string]bool
-	silent    map[string]time.Time       // lost peers that no relay has brought a frame of: last heard
+	silent    map[string]*silence        // lost peers
 	doubts    map[string]time.Time       // peers with an overdue challenge that were asked for an echo: when
 	slow      map[string]bool            // links that routes are to avoid; set by the loop
 	patient   map[string]bool            // peers whose challenges get more time; likewise
@@ -139,8 +139,8 @@ func New(cfg Config) (*Node, error) {
 		metrics: metric.New(cfg.Registry), keep: make(chan []byte, 1), in: newInputs(),
 		members: map[string]*member{}, proof: map[string]time.Time{}, slow: map[string]bool{}, patient: map[string]bool{}, applied: map[string]frame.SessionID{},
 	}
-	n.clocks.wrong = map[string]*suspicion{}
-	n.detours, n.silent, n.doubts = map[string]bool{}, map[string]time.Time{}, map[string]time.Time{}
+	n.clocks.wrong, n.health.unmet = map[string]*suspicion{}, map[string]latch{}
+	n.detours, n.silent, n.doubts = map[string]bool{}, map[string]*silence{}, map[string]time.Time{}
 	n.relays.n = n
 	n.relays.next.Store(&map[session.Peer]session.Peer{})
 	n.reachable.Store(&[]string{})
@@ -188,6 +188,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("knowledge in the store: %w", err), n.Close())
 	}
+	knowledge.Recall(time.Now(), n.cfg.Policy)
 	n.loop = mapek.NewLoop(mapek.Config{
 		Policy: n.cfg.Policy, Knowledge: knowledge, Effector: effector{n}, Metrics: n.metrics, Heal: n.cfg.Heal,
 		Prefix:  fmt.Sprintf("%s-%d", n.name, n.started.Unix()),

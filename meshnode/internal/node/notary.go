@@ -33,7 +33,7 @@ func (n notary) Identify(certificate []byte) (string, func(statement, signature 
 		if errors.Is(err, identity.ErrForeign) {
 			kind = store.ErrUnknownRoot
 		}
-		return "", nil, fmt.Errorf("%w: %w", kind, err)
+		return c.Name, nil, fmt.Errorf("%w: %w", kind, err)
 	}
 	return c.Name, func(statement, signature []byte) bool {
 		return c.PublicKey.Verify(identity.ContextRecord, statement, signature)

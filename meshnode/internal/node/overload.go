@@ -98,11 +98,9 @@ func (n *Node) blockAgain() error {
 	if !n.cfg.Heal {
 		return nil
 	}
-	now := n.cfg.Clock()
+	now := time.Now() // as the loop has it
 	for _, t := range n.loop.Blocked(now) {
-		// No longer than a block is: the clock may have been set back since.
-		left := min(t.Until.Sub(now), time.Duration(n.cfg.Policy.Block))
-		if err := n.sessions.Block(session.Peer(t.Peer), left); err != nil {
+		if err := n.sessions.Block(session.Peer(t.Peer), t.Until.Sub(now)); err != nil {
 			return err
 		}
 	}

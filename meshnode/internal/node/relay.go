@@ -7,6 +7,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/detect"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/mapek"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -37,35 +38,67 @@ func (r *relays) Arrived(p session.Peer) {
 	r.n.onEvent(session.Event{Kind: session.Relayed, Peer: p})
 }
 
-// muteAfter is how long after it was last heard nothing of a peer has come by relay when
-// those that claim to hear it are not believed: several times what a relay takes to
-// come into use, and the attestations of a second.
-const muteAfter = 4 * time.Second
+const (
+	// muteAfter is how long after it was last heard nothing of a peer has come by relay when
+	// those that claim to hear it are not believed: several times what a relay takes to
+	// come into use, and the attestations of a second. Once something has come it is twice as
+	// long: a relay that is lost has to be replaced.
+	muteAfter = 4 * time.Second
+	// unprovenAfter is how long a peer may go without an attestation when it counts as mute
+	// whatever comes: a relay can keep frames back, and bring them when their sender is dead.
+	// It is more than the longest wait between two challenges.
+	unprovenAfter = 10 * muteAfter
+)
 
-// judgeMute tells the loop of peers that no relay brings anything of, although this node
-// goes by relay for them.
+// silence is of a peer that is lost.
+type silence struct {
+	since time.Time     // last heard
+	came  time.Time     // the last frame by relay; zero: none yet
+	gap   time.Duration // the longest between two of them
+}
+
+// judgeMute tells the loop of peers that no relay brings anything of, or nothing more, although
+// this node goes by relay for them.
 func (n *Node) judgeMute(now time.Time) {
-	for peer, heard := range n.silent {
-		if n.cfg.Heal && now.Sub(heard) >= muteAfter && n.loop.Witnessed(peer) {
-			n.signals = append(n.signals, mapek.Signal{Kind: mapek.Mute, Peer: peer, Time: now, Since: heard})
+	for peer, s := range n.silent {
+		since, limit, proven := s.since, muteAfter, s.since
+		if !s.came.IsZero() {
+			since, limit = s.came, 2*muteAfter
+		}
+		if p := n.proof[peer]; p.After(proven) {
+			proven = p
+		}
+		mute := now.Sub(since) >= limit || now.Sub(proven) >= unprovenAfter
+		// Where this node was kept from working, what has come may wait here.
+		waits := !s.came.IsZero() && n.overload.stalled(now)
+		if n.cfg.Heal && mute && !waits && n.loop.Witnessed(peer) {
+			n.signals = append(n.signals, mapek.Signal{Kind: mapek.Mute, Peer: peer, Time: now, Since: since})
 		}
 	}
 }
 
-// relayed writes down the first frame that comes through a relay after the link
-// to a peer was lost, and how long there was none. Challenges of before may have been lost
+// relayed notes a frame that comes through a relay after the link to a peer was lost. It
+// writes down the first one, and how long there was none. Challenges of before may have been lost
 // on a way that led nowhere yet, so that a session in doubt gets one more.
 func (n *Node) relayed(peer string, at time.Time) {
-	since, lost := n.silent[peer]
-	if !lost {
+	s := n.silent[peer]
+	if s == nil {
 		return
 	}
-	delete(n.silent, peer)
+	first, gap := s.came.IsZero(), at.Sub(s.came)
+	if s.came = at; !first {
+		if gap > s.gap {
+			s.gap = gap
+			n.metrics.RelayGap.WithLabelValues(peer).Set(gap.Seconds())
+		}
+		return
+	}
+	n.metrics.RelayGap.WithLabelValues(peer).Set(0)
 	if n.cfg.Heal && n.session(peer).State == session.StateUnverified {
 		n.sessions.Reverify(session.Peer(peer))
 	}
 	n.journal.Append(event.Entry{Phase: event.Monitor, Kind: event.PeerRelayed, Subject: peer, Detail: map[string]string{
-		event.DetailSeconds: strconv.FormatFloat(at.Sub(since).Seconds(), 'f', 6, 64),
+		event.DetailSeconds: strconv.FormatFloat(at.Sub(s.since).Seconds(), 'f', 6, 64),
 	}})
 }
 
@@ -91,7 +124,7 @@ func (n *Node) publishWays() {
 		for _, r := range n.routes.Routes() {
 			next[session.Peer(r.Destination)] = session.Peer(r.NextHop)
 		}
-		n.relays.next.Store(&next)
+		n.strand(*n.relays.next.Swap(&next), next)
 	}
 	for _, m := range n.announced {
 		n.transmit(m.To, frame.Routing, m.Payload)
@@ -108,6 +141,21 @@ func (n *Node) publishWays() {
 		}
 	}
 	n.publishReachable()
+}
+
+// strand suspends the sessions with lost peers that a relay reached and none does any more: this
+// node counts on them no longer, and what was verified would count for some seconds. With the
+// next way they are challenged at once.
+func (n *Node) strand(before, next map[session.Peer]session.Peer) {
+	for peer, by := range before {
+		if _, way := next[peer]; way || by == peer || n.detect.Status(string(peer)) != detect.Unreachable {
+			continue
+		}
+		n.sessions.Suspend(peer)
+		if n.cfg.Heal {
+			n.detours[string(peer)] = true
+		}
+	}
 }
 
 // byRelay reports whether frames for a peer go by relay.

@@ -109,7 +109,7 @@ func TestCutLinkIsRelayed(t *testing.T) {
 		relayed := 0.0
 		for name, n := range m.nodes {
 			relayed += testutil.ToFloat64(n.metrics.FramesRelayed)
-			for _, reason := range metric.RefusedReasons {
+			for _, reason := range metric.RefusedReasons() {
 				// A frame may meet a node whose own route is just changing.
 				most := 0.0
 				if reason == metric.RefusedNoRoute {

@@ -235,3 +235,29 @@ func TestAClockThatIsWrongNowAndThen(t *testing.T) {
 		t.Errorf("at rest: %d changes, on %t", changes, s.on)
 	}
 }
+
+// TestAloneNoClockIsWrong: a node whose clock is wrong has nobody to go by when all others have
+// left, and its incident does not stay open for good.
+func TestAloneNoClockIsWrong(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m := newTestMeshOf(t, true, zoneNames[:3])
+		m.discover = &present{all: m.all, gone: map[string]bool{}}
+		wrong := zoneNames[0]
+		step := setClocks(m, wrong)
+		m.up()
+		defer m.down()
+		step.Store(int64(-50 * time.Minute))
+		m.within(barSkew, "the wrong clock is named", func() error { return m.skewed([]string{wrong}) })
+		for _, name := range zoneNames[1:3] {
+			m.leave(name)
+		}
+		n := m.nodes[wrong]
+		m.within(2*barSkew, "its end", func() error {
+			open := n.openIncidents()
+			if slices.Contains(open, metric.ClockSkew+" of "+wrong) || n.anchor.Load() != nil {
+				return fmt.Errorf("open are %v", open)
+			}
+			return nil
+		})
+	})
+}

@@ -23,7 +23,7 @@ type Relays interface {
 	// Arrived counts a sealed frame of p that came by relay and was good.
 	Arrived(p Peer)
 	// Refused counts a frame that a neighbour handed over and that was dropped,
-	// for one of metric.RefusedReasons.
+	// for one of metric.RefusedReasons().
 	Refused(neighbour Peer, reason string)
 }
 

@@ -137,7 +137,7 @@ type doubter struct {
 func (d doubter) Identify(certificate []byte) (string, func(statement, signature []byte) bool, error) {
 	name, verify, err := d.stamp.Identify(certificate)
 	if s := d.stranger.Load(); s != nil && name == *s {
-		return "", nil, fmt.Errorf("%w: of %s", ErrUnknownRoot, name)
+		return name, nil, fmt.Errorf("%w: of %s", ErrUnknownRoot, name)
 	}
 	return name, verify, err
 }

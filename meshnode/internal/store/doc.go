@@ -17,6 +17,9 @@
 // sent it. An acknowledgement names the content that is kept, so that it cannot be had for
 // other content.
 //
+// What waits of one member's messages leaves room for the others', and what it asks for is
+// answered at a bounded rate.
+//
 // What a member can still do: show different members different records of its own under one
 // number, until one of them sees both; have its record be the answer for an id that another
 // one took, by an early time, though both are kept; acknowledge what it does not keep, so that a client
@@ -62,7 +65,8 @@
 //	disk, recover               what the disk does, and a new file after it failed
 //	quota, names                what is refused
 //	vector                      what is here, by origin
-//	replicate, accept, take, stranger, drain, stall, flight
+//	replicate, accept, take, stranger, drain, stall, behind, flight
 //	                            with the other stores
+//	rate                        how much of it one of them gets
 //	message, assemble           what they say to each other
 package store

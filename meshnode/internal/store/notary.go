@@ -16,7 +16,8 @@ type Notary interface {
 	Sign(statement []byte) (certificate, signature []byte)
 	// Identify returns whose certificate it is and what verifies its signatures, also
 	// long after its time: a record outlives the key that signed it. The error is
-	// ErrUnknownRoot if no root of the mesh that is known here signed it.
+	// ErrUnknownRoot if no root of the mesh that is known here signed it; then the name is
+	// what it claims.
 	Identify(certificate []byte) (name string, verify func(statement, signature []byte) bool, err error)
 	// Trust returns a value that is another one, by ==, after what Identify goes by has
 	// changed: a root has come, or was taken away.
@@ -90,6 +91,7 @@ type signer struct {
 	name        string
 	verify      func(statement, signature []byte) bool
 	certificate []byte
+	unknown     error // of no root that is known here
 }
 
 // maxSigners bounds the certificates that are kept decoded, which takes some 40 KiB each.
@@ -116,8 +118,8 @@ func (s *Store) signerOf(p *proof) (signer, error) {
 	if known, ok := s.signers[p.signer]; ok {
 		return known, nil
 	}
-	if err := s.foreign[p.signer]; err != nil {
-		return signer{}, err
+	if known, ok := s.foreign[p.signer]; ok {
+		return known, known.unknown
 	}
 	encoded := p.certificate
 	if encoded == nil {
@@ -137,15 +139,15 @@ func (s *Store) signerOf(p *proof) (signer, error) {
 		if len(s.foreign) >= maxSigners {
 			clear(s.foreign)
 		}
-		s.foreign[p.signer] = err
+		s.foreign[p.signer] = signer{name: name, unknown: err}
 	}
 	if err != nil {
-		return signer{}, err
+		return signer{name: name}, err
 	}
 	if len(s.signers) >= maxSigners {
 		clear(s.signers)
 	}
-	s.signers[p.signer] = signer{name, verify, encoded}
+	s.signers[p.signer] = signer{name: name, verify: verify, certificate: encoded}
 	return s.signers[p.signer], nil
 }
 
@@ -154,7 +156,9 @@ func (s *Store) signerOf(p *proof) (signer, error) {
 // meanwhile but that of signers.
 func (s *Store) authenticate(r *Record) error {
 	who, err := s.signerOf(&r.proof)
-	if err != nil {
+	// Who makes up a root signs for the name in its certificate, too: stores of others are not
+	// to be remembered for it.
+	if err != nil && (who.name == r.Node || !errors.Is(err, ErrUnknownRoot)) {
 		return fmt.Errorf("%.*q of %s: %w", maxID, r.ID, r.Origin, err)
 	}
 	if statement := r.statement(); who.name != r.Node || !who.verify(statement[:], r.proof.signature) {

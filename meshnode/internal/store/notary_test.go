@@ -18,8 +18,8 @@ func (s stamp) Sign(statement []byte) (certificate, signature []byte) {
 func (stamp) Identify(certificate []byte) (string, func(statement, signature []byte) bool, error) {
 	name, found := strings.CutPrefix(string(certificate), "certificate of ")
 	name, _, _ = strings.Cut(name, "/") // from which on certificates of one name differ
-	if !found || strings.HasPrefix(name, "~") {
-		return "", nil, ErrUnknownRoot
+	if own, foreign := strings.CutPrefix(name, "~"); !found || foreign {
+		return own, nil, ErrUnknownRoot
 	}
 	return name, func(statement, signature []byte) bool {
 		_, good := stamp(name).Sign(statement)

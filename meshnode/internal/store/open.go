@@ -41,7 +41,7 @@ func openWith(dir, node string, notary Notary, clock func() time.Time, random io
 	}
 	s := &Store{
 		path: path, db: db, node: node, notary: notary, clock: clock, vector: Vector{}, writing: make(chan struct{}, 1),
-		signers: map[certificateID]signer{}, foreign: map[certificateID]error{},
+		signers: map[certificateID]signer{}, foreign: map[certificateID]signer{},
 	}
 	s.update = func(f func(*bbolt.Tx) error) error { return s.db.Update(f) }
 	// Everything is read once. A node starts and answers reads also when its disk is full.

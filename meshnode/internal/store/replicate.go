@@ -12,6 +12,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/crash"
+	"github.com/x0tta6bl4/mesh/meshnode/internal/share"
 )
 
 // Peers is the way to the other stores.
@@ -37,7 +38,8 @@ const (
 	syncEvery = time.Second
 	// batch is how many records answer one vector.
 	batch = 64
-	// inbox is how many messages may wait; more are dropped and repaired later.
+	// inbox is how many messages may wait, and half of it how many of one peer; more are
+	// dropped and repaired later.
 	inbox = 1024
 	// transfers is how many records in parts are kept per peer.
 	transfers = 16
@@ -51,14 +53,6 @@ var ErrNoHolder = errors.New("no reachable peer confirmed the record in time")
 // stored.
 var ErrTooFew = errors.New("too few nodes are within reach")
 
-// ErrBehind says that a record is not here, but that this node has just started
-// and has not taken in what the others hold.
-var ErrBehind = errors.New("no such record yet: the node has just started and is taking in what others hold")
-
-// aloneAfter is how long a node without a reachable peer waits for one before what
-// it holds counts as all there is.
-const aloneAfter = 3 * time.Second
-
 // Replicator spreads a store's records and repairs what is missing.
 type Replicator struct {
 	store  *Store
@@ -70,10 +64,12 @@ type Replicator struct {
 	chance func(n int) int
 
 	inbox chan inbound
+	room  *share.Room // in inbox
 	sync  chan string
 
 	caughtUp atomic.Bool
-	level    map[string]bool // by peer: it has named nothing so far that is not here; Run's own
+	behind   behind  // Run's own
+	answers  answers // Run's own
 
 	mu        sync.Mutex
 	waits     map[position]*wait
@@ -102,53 +98,15 @@ type wait struct {
 func NewReplicator(s *Store, p Peers, replicated func(int), logger *slog.Logger) *Replicator {
 	return &Replicator{
 		store: s, peers: p, logger: logger, replicated: replicated, chance: rand.IntN,
-		inbox: make(chan inbound, inbox), sync: make(chan string, inbox), waits: make(map[position]*wait), lacks: make(map[string]*lack),
-		level: make(map[string]bool), has: make(map[string]certificateID), flights: newFlights(),
-	}
-}
-
-// Get reads a record. While the node has not caught up with any peer since its
-// start, what is not there is ErrBehind instead of ErrNotFound.
-func (r *Replicator) Get(id string) (Record, error) {
-	caughtUp := r.caughtUp.Load() // before it looks: what it took in then is there
-	rec, err := r.store.Get(id)
-	if errors.Is(err, ErrNotFound) && !caughtUp {
-		return rec, ErrBehind
-	}
-	return rec, err
-}
-
-// question is what a vector asks of a peer: its own if it has more, and until
-// the node has caught up in any case.
-func (r *Replicator) question() byte {
-	flags := byte(flagReply)
-	if !r.caughtUp.Load() {
-		flags |= flagEcho
-	}
-	return flags
-}
-
-// compare takes in whether what a peer holds is missing here, part by part, until nothing is.
-func (r *Replicator) compare(peer string, s *summary, lacks bool) {
-	if r.caughtUp.Load() {
-		return
-	}
-	if s.After == "" {
-		r.level[peer] = true
-	}
-	if lacks {
-		r.level[peer] = false
-	}
-	if s.Through == "" && r.level[peer] {
-		r.caughtUp.Store(true)
+		inbox: make(chan inbound, inbox), room: share.New(inbox), sync: make(chan string, inbox), waits: make(map[position]*wait), lacks: make(map[string]*lack),
+		behind: newBehind(), answers: make(answers), has: make(map[string]certificateID), flights: newFlights(),
 	}
 }
 
 // Receive takes a Data or DataAck payload, which it copies. It does not block.
 func (r *Replicator) Receive(from string, t frame.Type, payload []byte) {
-	select {
-	case r.inbox <- inbound{from, t, slices.Clone(payload)}:
-	default:
+	if r.room.Take(from) { // and so in the channel
+		r.inbox <- inbound{from, t, slices.Clone(payload)}
 	}
 }
 
@@ -165,7 +123,7 @@ func (r *Replicator) Run(ctx context.Context) {
 	every := time.NewTicker(syncEvery)
 	defer every.Stop()
 	parts := make(map[string][]*assembly)
-	started := time.Now()
+	r.behind.start(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -179,27 +137,29 @@ func (r *Replicator) Run(ctx context.Context) {
 			r.mu.Lock()
 			r.flights.forget(time.Now())
 			r.mu.Unlock()
+			r.answers.forget(time.Now())
 			peers := r.peers.Reachable()
-			switch {
-			case len(peers) > 0:
+			r.judge(time.Now(), peers)
+			if peers = r.toAsk(peers); len(peers) > 0 {
 				r.sendVector(peers[r.chance(len(peers))], r.question())
-			case time.Since(started) >= aloneAfter:
-				r.caughtUp.Store(true)
 			}
 		}
 	}
 }
 
-func (r *Replicator) sendVector(peer string, flags byte) {
+// sendVector says what is here, and returns how many bytes that took.
+func (r *Replicator) sendVector(peer string, flags byte) (bytes int) {
 	for _, part := range r.store.Vector().summaries(r.refusedOf(peer)) {
 		b, err := encodeSummary(&part, flags)
 		if err == nil {
+			bytes += len(b)
 			err = r.peers.Send(peer, frame.Data, b)
 		}
 		if err != nil {
 			r.logger.Debug("vector not sent", "peer", peer, "error", err)
 		}
 	}
+	return bytes
 }
 
 // handle handles m and whatever else waits already, so that many records cost
@@ -207,6 +167,7 @@ func (r *Replicator) sendVector(peer string, flags byte) {
 func (r *Replicator) handle(m inbound, parts map[string][]*assembly) {
 	var records []received
 	for n := 0; ; n++ {
+		r.room.Give(m.from)
 		var rec *received
 		err := crash.Contain(func() (err error) {
 			rec, err = r.dispatch(m, parts)
@@ -255,7 +216,7 @@ func (r *Replicator) dispatch(m inbound, parts map[string][]*assembly) (*receive
 			return nil, err
 		}
 		lacks := r.wants(m.from, s)
-		r.compare(m.from, s, lacks)
+		r.compare(time.Now(), m.from, s, lacks)
 		r.compareLack(time.Now(), m.from, s, lacks)
 		r.heardSummary(m.from, s)
 		return nil, r.answer(m.from, s, flags, lacks)
@@ -298,12 +259,17 @@ func (r *Replicator) confirm(peer string, p position, d digest) error {
 	return err
 }
 
-// answer sends a peer what it lacks, and asks for what this store lacks, if it does.
+// answer sends a peer what it lacks, and asks for what this store lacks, if it does. A peer
+// that has had its share is told nothing, and asks again.
 func (r *Replicator) answer(peer string, s *summary, flags byte, lacks bool) error {
+	if !r.answers.due(time.Now(), peer) {
+		return nil
+	}
 	missing, err := r.store.missing(s, batch)
 	if err != nil {
 		return err
 	}
+	r.answers.gave(time.Now(), peer, weight(missing...))
 	missing = r.withoutComing(peer, missing)
 	for i := range missing {
 		var f byte
@@ -313,7 +279,7 @@ func (r *Replicator) answer(peer string, s *summary, flags byte, lacks bool) err
 		r.push(peer, &missing[i], f)
 	}
 	if flags&flagEcho != 0 || flags&flagReply != 0 && lacks {
-		r.sendVector(peer, 0)
+		r.answers.gave(time.Now(), peer, r.sendVector(peer, 0))
 	}
 	return nil
 }

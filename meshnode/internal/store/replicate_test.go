@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,7 @@ type web struct {
 	rng   *rand.Rand
 	loss  float64
 	delay time.Duration // of a message; 0: 1 ms
+	busy  atomic.Int64  // for how many nanoseconds a byte keeps who sends it
 	cut   map[[2]string]bool
 	nodes map[string]*Replicator
 	stop  map[string]func()
@@ -38,6 +40,7 @@ type end struct {
 }
 
 func (e end) Send(peer string, t frame.Type, payload []byte) error {
+	time.Sleep(time.Duration(e.w.busy.Load() * int64(len(payload))))
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
 	if e.w.cut[[2]string{e.name, peer}] || e.w.rng.Float64() < e.w.loss || e.w.lose != nil && e.w.lose(e.name, peer, t, payload) {

@@ -78,7 +78,7 @@ type Store struct {
 
 	signing sync.Mutex
 	signers map[certificateID]signer // as trust has it
-	foreign map[certificateID]error  // of unknown roots
+	foreign map[certificateID]signer // of unknown roots
 	trust   any
 }
 

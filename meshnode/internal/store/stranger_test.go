@@ -42,7 +42,7 @@ func TestRootOfItsOwn(t *testing.T) {
 			seq := uint64(0)
 			hand := func() {
 				seq++
-				bad := signedBy("~liar", Record{ID: fmt.Sprint("x", seq), Node: "b", Origin: "b/1", Seq: seq, Time: someTime})
+				bad := signedBy("~b", Record{ID: fmt.Sprint("x", seq), Node: "b", Origin: "b/1", Seq: seq, Time: someTime})
 				messages, err := encodeRecord(&bad, 7, 0)
 				if err != nil {
 					t.Fatal(err)
@@ -106,6 +106,41 @@ func TestStrangersOfOnePeer(t *testing.T) {
 	}
 }
 
+// TestAStrangerSignsForHisOwnNameOnly: what a member makes up under a root of its own names stores
+// of the node in the certificate, or is forged. Nothing of it is remembered, nor sent back.
+func TestAStrangerSignsForHisOwnNameOnly(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		c := &court{said: map[string][][]byte{}}
+		a := NewReplicator(open(t, memoryDir(t), "a"), c, func(int) {}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { a.Run(ctx) })
+		defer wg.Wait()
+		defer cancel()
+		hand := func(node string, seq uint64) {
+			r := signedBy("~liar", Record{ID: fmt.Sprint(node, seq), Node: node, Origin: node + "/1", Seq: seq, Time: someTime})
+			if seq > 1 {
+				r.proof.certificate = nil // the first one has brought it
+			}
+			handOver(t, a, "liar", r)
+			synctest.Wait()
+		}
+		for seq := range uint64(3) {
+			hand("liar", seq+1)
+			if _, culprits := c.take(); len(culprits) > 0 {
+				t.Errorf("record %d in the certificate's name: %v are blamed", seq+1, culprits)
+			}
+			hand("b", seq+1)
+			if acks, culprits := c.take(); acks > 0 || !slices.Equal(culprits, []string{"liar"}) {
+				t.Errorf("record %d in the name of b: %d acknowledgements, blamed %v", seq+1, acks, culprits)
+			}
+		}
+		if v := a.refusedOf("liar"); len(v) != 1 || !slices.Equal(v["liar/1"], Extent{{1, 3}}) {
+			t.Errorf("of the liar is remembered: %v", v)
+		}
+	})
+}
+
 // counter counts how often a certificate is identified.
 type counter struct {
 	stamp
@@ -138,7 +173,7 @@ func TestStrangersPutNobodyOut(t *testing.T) {
 	}
 	honest(1)
 	for i := range uint64(2 * maxSigners) {
-		bad := signedBy(fmt.Sprintf("~%d", i), Record{ID: "x", Node: "c", Origin: "c/1", Seq: i + 1, Time: someTime})
+		bad := signedBy(fmt.Sprintf("~c/%d", i), Record{ID: "x", Node: "c", Origin: "c/1", Seq: i + 1, Time: someTime})
 		if _, err := s.Add(bad); !errors.Is(err, ErrUnknownRoot) {
 			t.Fatal(err)
 		}

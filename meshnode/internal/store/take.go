@@ -39,6 +39,7 @@ func (r *Replicator) keep(records []received) {
 	for i := range records {
 		plain[i] = records[i].Record
 	}
+	before := r.store.Vector()
 	n, err := r.store.Add(plain...)
 	refused, some := errors.AsType[Refusals](err)
 	if err != nil && !some {
@@ -47,7 +48,7 @@ func (r *Replicator) keep(records []received) {
 	}
 	r.replicated(n)
 	if n > 0 {
-		r.progressed(time.Now(), records[0].from)
+		r.behind.progressed(time.Now())
 	}
 	type source struct {
 		peer   string
@@ -59,6 +60,9 @@ func (r *Replicator) keep(records []received) {
 		from := source{rec.from, rec.proof.signer}
 		switch why := refused[i]; {
 		case why == nil:
+			if !before[rec.Origin].holds(rec.Seq) {
+				r.progressed(time.Now(), rec.from)
+			}
 			r.reply(rec.from, frame.DataAck, encodeAck(&rec.Record))
 			r.goOn(rec)
 		case errors.Is(why, ErrUnknownRoot):
@@ -109,14 +113,18 @@ func (r *Replicator) turnAway(rec *received, why error) {
 	}
 }
 
-// show sends a peer a record with the certificate of its signer. The peer has turned away
-// what else that one signed: it asks for it when it has this one.
+// show sends a peer a record with the certificate of its signer, if the peer has not had its
+// share. The peer has turned away what else that one signed: it asks for it when it has this one.
 func (r *Replicator) show(peer string, p position) error {
+	if !r.answers.due(time.Now(), peer) {
+		return nil
+	}
 	rec, err := r.store.proven(p)
 	if errors.Is(err, ErrNotFound) {
 		return nil // the peer may have asked another node's former self
 	}
 	if err == nil {
+		r.answers.gave(time.Now(), peer, weight(rec))
 		r.push(peer, &rec, flagReply)
 	}
 	return err
