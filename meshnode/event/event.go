@@ -75,7 +75,7 @@ const (
 	DetailReason   = "reason"
 	DetailSession  = "session"  // id in hex
 	DetailRoutes   = "routes"   // destinations reached over the peers, comma-separated, sorted
-	DetailResource = "resource" // ResourceCPU, ResourceMemory, verification, scheduling
+	DetailResource = "resource" // what ran short: see ResourceCPU
 	DetailType     = "type"     // incident type
 	DetailKind     = "kind"     // of a storage_fault or clock_skew, see package metric
 	DetailSeen     = "reachable_by_others"
@@ -123,6 +123,8 @@ func Read(r io.Reader) ([]Entry, error) {
 
 // Values of DetailResource.
 const (
-	ResourceCPU    = "cpu"
-	ResourceMemory = "memory"
+	ResourceCPU          = "cpu"
+	ResourceMemory       = "memory"
+	ResourceVerification = "verification" // signatures wait for a core
+	ResourceScheduling   = "scheduling"   // the control loop comes late
 )

@@ -72,3 +72,8 @@ func (l *Loop) Skewed(node string) bool {
 func (l *Loop) Severed() bool {
 	return slices.ContainsFunc(l.cases.open, func(i *Incident) bool { return i.Type == "" || connectivity(i.Type) })
 }
+
+// Parted reports whether a partition is an open incident: who is silent then may be on its other side.
+func (l *Loop) Parted() bool {
+	return slices.ContainsFunc(l.cases.open, func(i *Incident) bool { return i.Type == metric.NetworkPartition })
+}

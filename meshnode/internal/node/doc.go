@@ -28,7 +28,7 @@
 //	effect                      what the control loop's actions do
 //	members, voucher, notary, relay
 //	                            who is there, how it and its records are proven, who passes on
-//	health, isolation, doubt, overload, refusals, clocks, storage
+//	health, doubt, overload, refusals
 //	                            what is judged here, and given to the loop as signals
 //	isolation, clocks, storage  the same of having no peer, of wrong clocks, and of the store's disk
 //	clients, view, metrics      what clients, people and Prometheus see

@@ -11,8 +11,8 @@ import (
 )
 
 // maxMessages bounds the control messages that wait, and half of it those of one
-// peer; more are lost, as on a network. Events are not lost: the session manager
-// bounds them.
+// peer; more are lost, as on a network. Events are not bounded here: the session manager takes
+// no more work than it can do, and each frame by relay makes one.
 const maxMessages = 4096
 
 // inputs queues what arrives for the control goroutine.

@@ -82,9 +82,12 @@ func (n *Node) isolated() bool {
 }
 
 // judgeUnmet tells the loop of each peer that is verified, but neither heard nor on any way, and
-// has been for a while. Where no peer is reached at all, isolated says it; of one whose
-// signatures are bad there is an incident already.
+// has been for a while. Where no peer is reached at all, isolated says it. Of one whose
+// signatures were bad lately an incident has told.
 func (n *Node) judgeUnmet(now time.Time) {
+	if n.overload.stalled(now) {
+		return // what has come may wait here
+	}
 	verified := n.verified()
 	for _, l := range n.detect.Links() {
 		_, routed := n.routes.Next(l.Peer)

@@ -284,3 +284,31 @@ func randomLiar(t *testing.T, seed uint64) {
 		t.Errorf("seed %d, at the end: %v", seed, err)
 	}
 }
+
+// TestAPartitionAfterAFailedLink: who was reached by relay and is on the other side of a partition now is not dead.
+func TestAPartitionAfterAFailedLink(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		m := newTestMesh(t, true)
+		m.up()
+		defer m.down()
+		here, there := []string{zoneNames[0], zoneNames[2]}, []string{zoneNames[1], zoneNames[3], zoneNames[4]}
+		n, far := m.nodes[here[0]], m.nodes[there[0]]
+		m.net.Cut(n.addr, far.addr)
+		m.within(2*barGap, "a relay", func() error {
+			if arrivals(n, far) == 0 {
+				return errors.New("brings nothing")
+			}
+			return nil
+		})
+		time.Sleep(15 * time.Second)
+		for _, a := range here {
+			for _, b := range there {
+				m.net.Cut(m.nodes[a].addr, m.nodes[b].addr)
+			}
+		}
+		time.Sleep(5 * muteAfter)
+		if n.detected(metric.NetworkPartition) != 1 || n.detected(metric.NodeCrash) != 0 {
+			t.Errorf("incidents %v", n.incidents())
+		}
+	})
+}

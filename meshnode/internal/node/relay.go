@@ -57,9 +57,12 @@ type silence struct {
 	gap   time.Duration // the longest between two of them
 }
 
-// judgeMute tells the loop of peers that no relay brings anything of, or nothing more, although
-// this node goes by relay for them.
+// judgeMute tells the loop of peers that no relay brings anything of, or nothing more. In a
+// partition the relay, too, may be on the other side.
 func (n *Node) judgeMute(now time.Time) {
+	if n.loop.Parted() {
+		return
+	}
 	for peer, s := range n.silent {
 		since, limit, proven := s.since, muteAfter, s.since
 		if !s.came.IsZero() {

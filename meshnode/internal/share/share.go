@@ -4,8 +4,9 @@ package share
 import "sync"
 
 // Room is the room of a queue. Nobody may take more of it than is left: who fills it alone gets
-// half, and who has taken nothing finds a place after that (Choudhury and Hahne, "Dynamic queue
-// length thresholds for shared-memory packet switches", 1998).
+// half, who comes next half of the rest, and so on; of 1,024 places ten can leave none
+// (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches",
+// 1998).
 type Room struct {
 	mu    sync.Mutex
 	free  int

@@ -17,18 +17,21 @@ const (
 	// quietAfter is how long nothing new may have come when one peer's word is enough. A
 	// member that hands over something new all the time puts that off up to heardOut.
 	quietAfter = 10 * time.Second
-	heardOut   = 5 * time.Minute
+	heardOut   = 30 * time.Second
 )
 
 // behind is what a node that has just started knows of how much it lacks.
 type behind struct {
 	started time.Time
-	came    time.Time       // the last record that was new
-	level   map[string]bool // by peer: of the summary under way it holds all so far
-	whole   map[string]bool // by peer: of its last whole summary it held all
+	came    time.Time         // the last record that was new
+	level   map[string]bool   // by peer: of the summary under way all is here so far
+	through map[string]string // by peer: how far that one is
+	whole   map[string]bool   // by peer: of its last whole summary all was here
 }
 
-func newBehind() behind { return behind{level: map[string]bool{}, whole: map[string]bool{}} }
+func newBehind() behind {
+	return behind{level: map[string]bool{}, through: map[string]string{}, whole: map[string]bool{}}
+}
 
 func (b *behind) start(now time.Time) { b.started, b.came = now, now }
 
@@ -74,12 +77,13 @@ func (r *Replicator) compare(now time.Time, peer string, s *summary, lacks bool)
 		return
 	}
 	b := &r.behind
-	if s.After == "" {
+	switch {
+	case lacks, s.After != "" && s.After != b.through[peer]: // a part of it was lost
+		b.level[peer] = false
+	case s.After == "":
 		b.level[peer] = true
 	}
-	if lacks {
-		b.level[peer] = false
-	}
+	b.through[peer] = s.Through
 	if s.Through == "" {
 		b.whole[peer] = b.level[peer]
 		r.judge(now, r.peers.Reachable())
@@ -97,8 +101,9 @@ func (r *Replicator) judge(now time.Time, peers []string) {
 		}
 	}
 	waited := now.Sub(b.came) >= quietAfter || now.Sub(b.started) >= heardOut
-	alone := len(peers) == 0 && now.Sub(b.started) >= aloneAfter
-	if 2*n > len(peers) || n > 0 && waited || alone {
+	looked := now.Sub(b.started) >= aloneAfter // before that who called first may be all that are known
+	alone := len(peers) == 0 && looked
+	if 2*n > len(peers) && (n > 1 || looked) || n > 0 && waited || alone {
 		r.caughtUp.Store(true)
 	}
 }

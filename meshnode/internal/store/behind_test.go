@@ -78,3 +78,42 @@ func TestSomethingNewAllTheTime(t *testing.T) {
 		a.compare(now, "b", &summary{}, false)
 	}
 }
+
+// TestAPartThatWasLostIsNotHeld: of a summary in parts one that did not come may name what is missing here.
+func TestAPartThatWasLostIsNotHeld(t *testing.T) {
+	first, middle, last := &summary{Through: "c"}, &summary{After: "c", Through: "f"}, &summary{After: "f"}
+	for what, c := range map[string]struct {
+		parts []*summary
+		want  bool
+	}{
+		"all":                    {[]*summary{first, middle, last}, true},
+		"without the middle one": {[]*summary{first, last}, false},
+		"without the first one":  {[]*summary{middle, last}, false},
+		"one at a second try":    {[]*summary{first, last, first, middle, last}, true},
+	} {
+		a := NewReplicator(open(t, t.TempDir(), "a"), &court{said: map[string][][]byte{}}, func(int) {}, slog.New(slog.DiscardHandler))
+		now := time.Now()
+		a.behind.start(now)
+		for _, p := range c.parts {
+			a.compare(now, "b", p, false)
+		}
+		if got := a.behind.whole["b"]; got != c.want {
+			t.Errorf("%s: held %t", what, got)
+		}
+	}
+}
+
+// TestWhoCallsFirstIsNotAll: of a node that has just started, one that calls first may be all that it knows.
+func TestWhoCallsFirstIsNotAll(t *testing.T) {
+	a := NewReplicator(open(t, t.TempDir(), "a"), &court{said: map[string][][]byte{}}, func(int) {}, slog.New(slog.DiscardHandler))
+	now := time.Now()
+	a.behind.start(now)
+	a.behind.whole["b"] = true
+	if a.judge(now, []string{"b"}); a.caughtUp.Load() {
+		t.Error("one member's word was enough at once")
+	}
+	a.behind.whole["c"] = true
+	if a.judge(now, []string{"b", "c"}); !a.caughtUp.Load() {
+		t.Error("that of two was not")
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,5 +89,19 @@ func TestAnswersAreForgotten(t *testing.T) {
 	}
 	if a.forget(now.Add(3 * time.Second)); len(a) != 0 {
 		t.Errorf("%d are remembered that have rested", len(a))
+	}
+}
+
+// TestWhoHasHadItsShareIsNotAsked: a question tells all that is here, and any record can call for one.
+func TestWhoHasHadItsShareIsNotAsked(t *testing.T) {
+	c := &court{said: map[string][][]byte{}}
+	a := NewReplicator(open(t, t.TempDir(), "a"), c, func(int) {}, slog.New(slog.DiscardHandler))
+	a.answers.gave(time.Now(), "liar", answerBurst)
+	a.answers.gave(time.Now(), "liar", answerBurst)
+	for _, peer := range []string{"liar", "b"} {
+		a.goOn(&received{from: peer, flags: flagReply})
+	}
+	if len(c.said["liar"]) != 0 || len(c.said["b"]) == 0 {
+		t.Errorf("the liar is told %d messages, another %d", len(c.said["liar"]), len(c.said["b"]))
 	}
 }

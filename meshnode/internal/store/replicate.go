@@ -278,7 +278,8 @@ func (r *Replicator) answer(peer string, s *summary, flags byte, lacks bool) err
 		}
 		r.push(peer, &missing[i], f)
 	}
-	if flags&flagEcho != 0 || flags&flagReply != 0 && lacks {
+	// An echo is of the whole, and so is due once for all parts of a question.
+	if flags&flagEcho != 0 && s.Through == "" || flags&flagReply != 0 && lacks {
 		r.answers.gave(time.Now(), peer, r.sendVector(peer, 0))
 	}
 	return nil

@@ -79,16 +79,18 @@ func (r *Replicator) keep(records []received) {
 	}
 }
 
-// goOn asks for what comes after a record if it was the last one of an answer.
+// goOn asks for what comes after a record if it was the last one of an answer. The question tells all that is here: who has
+// had its share of that can say that of any record.
 func (r *Replicator) goOn(last *received) {
-	if last.flags&flagReply == 0 {
+	now := time.Now()
+	if last.flags&flagReply == 0 || !r.answers.due(now, last.from) {
 		return
 	}
 	var flags byte
 	if !r.caughtUp.Load() {
 		flags = r.question()
 	}
-	r.sendVector(last.from, flags)
+	r.answers.gave(now, last.from, r.sendVector(last.from, flags))
 }
 
 // reply sends what may be lost.
