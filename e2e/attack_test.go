@@ -21,8 +21,16 @@ func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	failed := prom.Labels{metric.LabelType: metric.VerificationFailed}
 	counted := verdict.Reached(ctx, "bad signatures counted", a.Left(scenario.WaitSettle), scenario.BarBadSignatures, "signatures",
-		s.Prom.Growth(metric.AnomaliesTotal, failed, a.Seen()))
+		seen(s, a, metric.AnomaliesTotal, failed))
 	verdict.AtLeast("bad signatures counted", counted, scenario.BarBadSignatures, "signatures")
+}
+
+// seen is a question: by how much has a counter grown in each node that sees the attack, up to now or until what was
+// counted at its end was scraped?
+func seen(s *scenario.Run, a *scenario.Attack, counter string, labels prom.Labels) func(context.Context) (map[string]float64, error) {
+	return func(ctx context.Context) (map[string]float64, error) {
+		return s.Prom.Growth(counter, labels, a.Seen())(ctx)
+	}
 }
 
 // judgeFailureRate wants one episode on each node that saw the attack, and still one when
@@ -41,8 +49,8 @@ func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 func judgeInvalidation(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	revoked := prom.Labels{metric.LabelVerdict: metric.VerdictRevoked}
-	dropped := counts(s.Prom.Growth(metric.PacketsTotal, revoked, a.Seen()), BeNumerically(">=", 1))
-	counted := counts(s.Prom.Growth(metric.SessionsInvalidatedTotal, nil, a.Seen()), BeNumerically(">=", 1))
+	dropped := counts(seen(s, a, metric.PacketsTotal, revoked), BeNumerically(">=", 1))
+	counted := counts(seen(s, a, metric.SessionsInvalidatedTotal, nil), BeNumerically(">=", 1))
 	var sinceFirst verdict.Times
 	// What the kernel does comes first: a count of actions is no effect.
 	took := verdict.Reacted(ctx, "from the failure that calls for it", a.Left(scenario.WaitSettle), scenario.BarInvalidated,

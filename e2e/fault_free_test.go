@@ -47,6 +47,7 @@ var _ = describe(scenario.Scenario{
 		ask(ctx, scenario.WaitScraped, silent) // every rule has been evaluated since the mesh was well
 		verdict.Consistently(ctx, scenario.WaitAnswer, silent).WithTimeout(scenario.Silence).Should(BeEmpty(), "alerts without a fault")
 		active := ask(ctx, scenario.WaitAnswer, silent)
+		ask(ctx, scenario.WaitAnswer, alert.New(s.Prom).Covered(s.Baseline))
 		verdict.None("alerts", len(active), 0, "alerts", active)
 	})
 })

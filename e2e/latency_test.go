@@ -62,7 +62,7 @@ var _ = describe(scenario.Scenario{
 	})
 
 	loop(sc, func() *scenario.Loop { return delay.Loop() },
-		cell{"the round trips that the node measures are as long as the delay", func(ctx context.Context) error { return delay.Measured(ctx) }},
+		cell{"the histogram has shifted, and round trips to each slow peer are longer by the bar", func(ctx context.Context) error { return delay.Measured(ctx) }},
 		cell{"latency_slo names the affected routes", func(ctx context.Context) error { return delay.Named(ctx) }},
 		cell{"extend_timeouts and update_route_weights are planned", nil},
 		cell{"both are done, and can be read: deadlines are longer and weights lower", func(ctx context.Context) error { return delay.Adapted(ctx) }},

@@ -93,8 +93,8 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S3.4", "on every survivor the loop heals: five phases in order, under one incident about the victim, actions done", "yes", func(ctx SpecContext) {
-		verdict.Must(crash.WasOne(ctx))
 		verdict.Must(release(ctx))
+		verdict.Must(crash.WasOne(ctx))
 		heal(ctx, crash.Episode)
 		verdict.Holds(ctx, scenario.WaitSettle, func(ctx context.Context) error {
 			if err := crash.Loop().Executed(ctx); err != nil {

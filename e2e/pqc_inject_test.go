@@ -37,7 +37,7 @@ var _ = describe(scenario.Scenario{
 		heal(ctx, attack.Episode)
 		judgeBadSignatures(ctx, s, attack)
 		unknown := prom.Labels{metric.LabelType: metric.UnknownPubkey}
-		verdict.Eventually(ctx, s.Prom.Growth(metric.AnomaliesTotal, unknown, attack.Seen())).
+		verdict.Eventually(ctx, seen(s, attack, metric.AnomaliesTotal, unknown)).
 			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically(">=", 1)))
 	})
 

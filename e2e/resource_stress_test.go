@@ -44,6 +44,7 @@ var _ = describe(scenario.Scenario{
 		window := stress.While()
 		before, err := stress.Verified(ctx, s.Baseline)
 		verdict.Must(err)
+		before = scenario.Usual(before)
 		under, err := stress.Verified(ctx, window)
 		verdict.Must(err)
 		// What matters first: that nothing is shed is no reason not to look at it.

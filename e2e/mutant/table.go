@@ -36,7 +36,7 @@ var table = []Mutant{
 	{Name: "forget_journal", Bug: "begins a new journal when it restarts",
 		Scenario: corrupt, Criterion: "S2.6", Package: journal, Test: "TestAppendReadAndContinue"},
 	{Name: "migrate_all_but_one", Bug: "takes over all sessions of a lost home but one",
-		Scenario: held, Criterion: "S3.2", Also: []string{"S3.3", "S3.E", "S3.4", "S3.K"}, Package: home, Test: "TestOneNoticesALostHome"},
+		Scenario: held, Criterion: "S3.2", Also: []string{"S3.3", "S3.E", "S3.4", "S3.K", "A3"}, Package: home, Test: "TestOneNoticesALostHome"},
 
 	// What the loop does about a partition.
 	{Name: "never_reverify", Bug: "does not challenge a peer that is back",

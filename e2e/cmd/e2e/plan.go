@@ -185,11 +185,7 @@ func writePlan(w io.Writer, all []planned, profile string, lanes int, took repor
 // lacking says what a run would have to bring in first, or what keeps it from running.
 func (s *session) lacking(ctx context.Context) []string {
 	var lacking []string
-	checks := []error{host.CheckKernel(), host.CheckMachine(), host.CheckDisk(s.project)}
-	if _, err := os.Stat(engine.StateDir); err == nil {
-		checks = append(checks, host.CheckDisk(engine.StateDir))
-	}
-	for _, err := range checks {
+	for _, err := range []error{host.CheckKernel(), host.CheckMachine(), s.disks()} {
 		if err != nil {
 			lacking = append(lacking, err.Error())
 		}

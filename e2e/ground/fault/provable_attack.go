@@ -21,6 +21,14 @@ func provableAttack(args []string, path string, fail failure) error {
 	if len(args) == 0 {
 		return nil
 	}
+	for _, a := range args[1:] {
+		switch strings.TrimLeft(a, "-") {
+		case "peers", "rate", "duration", "count":
+			if args[0] == "corrupt" || args[0] == "inject" {
+				return fail(path, "%s stands apart from its value: write %s=…", a, a)
+			}
+		}
+	}
 	flag := func(name string) (string, bool) {
 		for _, a := range args[1:] {
 			if value, ok := strings.CutPrefix(strings.TrimLeft(a, "-"), name+"="); ok && strings.HasPrefix(a, "-") {

@@ -79,6 +79,7 @@ func TestRefused(t *testing.T) {
 		"correlation over 100":              {delayFixture, []string{`correlation: "50"`, `correlation: "150"`}, "spec.delay.correlation", "150", "percentage"},
 		"an attack too short for its alert": {"pqc-corrupt.yaml", []string{"--duration=45s", "--duration=44s"}, "spec.ephemeralContainers[0].args", "args:", "no alert can fire"},
 		"an attack that spares nodes":       {"pqc-corrupt.yaml", []string{"- --rate=1", "- --peers=mesh-node-b-0\n        - --rate=1"}, "spec.ephemeralContainers[0].args", "args:", "spares some"},
+		"a value apart from its flag":       {"pqc-corrupt.yaml", []string{"- --rate=1", "- --rate\n        - \"0.5\""}, "spec.ephemeralContainers[0].args", "args:", "stands apart"},
 		"an attack by half":                 {"pqc-corrupt.yaml", []string{"- --rate=1", "- --rate=0.5"}, "spec.ephemeralContainers[0].args", "args:", "all bad"},
 		"too few bad signatures":            {"pqc-inject.yaml", []string{"--count=10", "--count=5"}, "spec.template.spec.containers[0].args", "args:", "more than five"},
 		"loss beside the delay":             {delayFixture, []string{"  delay:", "  loss: {loss: \"50\"}\n  delay:"}, "spec.loss", "loss:", "take it away"},

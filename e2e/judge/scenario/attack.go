@@ -229,35 +229,39 @@ func (a *Attack) Rotated(ctx context.Context) (verdict.Times, error) {
 	}
 	took := verdict.Times{}
 	for _, n := range a.Seers {
-		done, err := Rotation(logs[n], a.Suspect)
+		cause, done, err := Rotation(logs[n], a.Suspect)
 		if err != nil {
 			return nil, verdict.Shortf("%s: %v", n, err)
 		}
-		took[n] = done.Sub(end)
+		since := end
+		if done.Before(end) { // nothing that was bad came after it: to this node the attack was over then
+			since = cause
+		}
+		took[n] = done.Sub(since)
 	}
 	return took, nil
 }
 
 // Rotation returns when a node had new keys with a peer for good: when the first rotation
 // was done that began after the last cause for one, which is the last invalidation or the
-// last bad signature.
-func Rotation(entries []event.Entry, peer string) (time.Time, error) {
+// last bad signature; and when that cause was.
+func Rotation(entries []event.Entry, peer string) (since, until time.Time, err error) {
 	about := journal.About(peer)
 	cause, ok := journal.Last(entries, func(e event.Entry) bool {
 		return failed(peer)(e) || about(e) && journal.Done(metric.InvalidateSession)(e)
 	})
 	if !ok {
-		return time.Time{}, fmt.Errorf("no bad signature of %s and no invalidation: nothing called for new keys", peer)
+		return since, until, fmt.Errorf("no bad signature of %s and no invalidation: nothing called for new keys", peer)
 	}
 	began, ok := journal.First(entries, cause.Time, journal.All(about, journal.Started(metric.RotateKeys)))
 	if !ok {
-		return time.Time{}, fmt.Errorf("no rotation of the keys with %s began after %s of %s", peer, cause.Kind, cause.Time.UTC().Format(time.TimeOnly))
+		return since, until, fmt.Errorf("no rotation of the keys with %s began after %s of %s", peer, cause.Kind, cause.Time.UTC().Format(time.TimeOnly))
 	}
 	done, ok := journal.First(entries, began.Time.Add(-1), journal.All(about, journal.Done(metric.RotateKeys)))
 	if !ok {
-		return time.Time{}, fmt.Errorf("the rotation of the keys with %s that began at %s is not done", peer, began.Time.UTC().Format(time.TimeOnly))
+		return since, until, fmt.Errorf("the rotation of the keys with %s that began at %s is not done", peer, began.Time.UTC().Format(time.TimeOnly))
 	}
-	return done.Time, nil
+	return cause.Time, done.Time, nil
 }
 
 // SessionIDs returns the ids of the sessions between the suspect and each node that gets

@@ -3,9 +3,15 @@ package scenario
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -57,9 +63,42 @@ func TestRotation(t *testing.T) {
 		"nothing called for one":  {[]event.Entry{bad(100, "c"), rotation(110, "started"), rotation(200, "done")}, 0, "nothing called for new keys"},
 		"others' causes are none": {[]event.Entry{invalidated(100), rotation(110, "started"), rotation(200, "done"), bad(300, "c")}, 200, ""},
 	} {
-		got, err := Rotation(c.entries, "b")
+		since, got, err := Rotation(c.entries, "b")
+		if err == nil && !since.Before(got) {
+			t.Errorf("%s: caused at %v, done at %v", name, since, got)
+		}
 		if c.err == "" && (err != nil || !got.Equal(at(c.want))) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: got %v, %v, want %d ms, %q", name, got, err, c.want, c.err)
+		}
+	}
+}
+
+// New keys that come before the attacker's last word, and after the last signature that it spoilt, are the reaction to that.
+func TestRotatedBeforeTheAttackersLastWord(t *testing.T) {
+	r := kept(t, map[string][]event.Entry{"a": {
+		{Time: at(100), Phase: event.Monitor, Kind: event.SessionFailed, Subject: "b"},
+		acted(110, metric.RotateKeys, "b", "started"), acted(300, metric.RotateKeys, "b", "done"),
+	}})
+	for end, want := range map[int]time.Duration{200: 100 * time.Millisecond, 500: 200 * time.Millisecond} {
+		a := &Attack{Suspect: "b", Seers: []string{"a"}, Episode: &Episode{run: r, Absent: true, Window: prom.Window{End: at(end)}}}
+		if took, err := a.Rotated(t.Context()); err != nil || took["a"] != want {
+			t.Errorf("an attack until %d ms: %v, %v, want %v", end, took, err, want)
+		}
+	}
+}
+
+func TestMomentary(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    fault.Object
+		want bool
+	}{
+		"a kill":      {&v1alpha1.PodChaos{Spec: v1alpha1.PodChaosSpec{Action: v1alpha1.PodKillAction}}, true},
+		"a failure":   {&v1alpha1.PodChaos{Spec: v1alpha1.PodChaosSpec{Action: v1alpha1.PodFailureAction}}, false},
+		"a partition": {&v1alpha1.NetworkChaos{}, false},
+		"a program":   {&batchv1.Job{}, true},
+	} {
+		if got := momentary(c.o); got != c.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }

@@ -378,8 +378,8 @@ func (d *Delay) Adapted(ctx context.Context) error {
 		return err
 	}
 	return d.compared(ctx, metric.LinkWeight, func(of string, before, under prom.Range) error {
-		if under.Least >= 1 {
-			return verdict.Shortf("the link %s had its full weight all the time", of)
+		if under.Least >= before.Median {
+			return verdict.Shortf("the link %s had the weight that it had before, %.2f, all the time", of, before.Median)
 		}
 		return nil
 	})
@@ -388,7 +388,7 @@ func (d *Delay) Adapted(ctx context.Context) error {
 // compared checks what each node had of each slow peer without the delay against what it had under it.
 func (d *Delay) compared(ctx context.Context, gauge string, check func(of string, before, under prom.Range) error) error {
 	for n, peers := range d.Loop().About {
-		baseline, window := d.run.Baseline, d.Bitten()
+		baseline, window := d.run.Baseline, d.While()
 		baseline.Pods, window.Pods = []string{n}, []string{n}
 		for _, peer := range peers {
 			of := prom.Labels{metric.LabelPeer: peer}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+	batchv1 "k8s.io/api/batch/v1"
+
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/live"
@@ -36,6 +39,7 @@ type Episode struct {
 	lasts     time.Duration
 	proof     proof
 	healed    bool
+	moment    bool // over as soon as it is there
 	aside     bool // it is no fault, but part of how one is judged
 }
 
@@ -130,11 +134,23 @@ func (r *Run) injectIn(ctx context.Context, absent bool, spans []lane.Span, o fa
 
 // begin opens an episode right before its fault.
 func (r *Run) begin(o fault.Object, lasts time.Duration) *Episode {
-	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, lasts: lasts, Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
+	e := &Episode{Name: r.Name + ": " + o.GetName(), run: r, lasts: lasts, moment: momentary(o), Window: prom.Window{Namespace: r.Mesh.Namespace, Pods: r.Nodes, Start: time.Now()}}
 	if r.Baseline.End.IsZero() {
 		r.Baseline.End = e.Window.Start
 	}
 	return e
+}
+
+// momentary reports whether a fault is over as soon as it is there, whatever its object says of how long it lasts: a pod
+// that is killed, and a program that ends by itself.
+func momentary(o fault.Object) bool {
+	switch o := o.(type) {
+	case *v1alpha1.Schedule, *batchv1.Job:
+		return true
+	case interface{ IsOneShot() bool }:
+		return o.IsOneShot()
+	}
+	return false
 }
 
 // apply begins the episode of a fault that is there.
@@ -196,16 +212,20 @@ func (e *Episode) AwaitHeal(ctx context.Context) error {
 	if err := within(ctx, left, e.injection.WaitRecovered); err != nil {
 		return verdict.Unproven(err)
 	}
-	e.ends(e.Window.Start.Add(e.lasts))
+	e.ends(time.Now())
 	return e.recovered(ctx, "after the recovery that Chaos Mesh reports")
 }
 
+// dateSlack is how much earlier than by the suite's clock a fault's time may be up: Chaos Mesh counts from its
+// object's creation, in whole seconds.
+const dateSlack = time.Second
+
 // ends notes when a fault that lasts was over at the earliest. The first word counts.
 func (e *Episode) ends(at time.Time) {
-	if due := e.Window.Start.Add(e.lasts); e.lasts > 0 && due.Before(at) {
+	if due := e.Window.Start.Add(e.lasts - dateSlack); e.lasts > 0 && due.Before(at) {
 		at = due
 	}
-	if e.lasts > 0 && e.Until.IsZero() {
+	if !e.moment && e.Until.IsZero() {
 		e.Until = at
 	}
 }

@@ -39,34 +39,25 @@ func kept(t *testing.T, journals map[string][]event.Entry) *Run {
 	return r
 }
 
-// What is still there cannot be said to have gone, and what was never seen had gone at once.
+// What the last scrape has seen cannot be said to have gone, and what was never seen had gone at once.
 func TestWhatIsLeft(t *testing.T) {
-	w := prom.Window{Start: at(1000)}
 	for name, c := range map[string]struct {
-		last, now int // ms; 0: never
-		want      time.Duration
-		there     bool
+		last, scraped int // ms; 0: never
+		want          time.Duration
+		gone          bool
 	}{
-		"never seen":                      {0, 9000, 0, false},
-		"seen for three seconds":          {4100, 9000, 3100 * time.Millisecond, false},
-		"seen by the last scrape":         {8900, 9000, 0, true},
-		"seen by the last scrape but one": {7000, 9000, 0, true},
+		"never seen":               {0, 9000, 0, true},
+		"seen for three seconds":   {4100, 5100, 3100 * time.Millisecond, true},
+		"seen by the last scrape":  {4100, 4100, 3100 * time.Millisecond, false},
+		"nobody has scraped since": {2100, 2100, 1100 * time.Millisecond, false},
 	} {
 		var last time.Time
 		if c.last > 0 {
 			last = at(c.last)
 		}
-		if got, err := left(last, w, at(c.now)); got != c.want || (err != nil) != c.there {
-			t.Errorf("%s: %v, %v", name, got, err)
+		if got, gone := left(last, at(c.scraped), at(1000)); got != c.want || gone != c.gone {
+			t.Errorf("%s: %v, gone %t", name, got, gone)
 		}
-	}
-	// The window of a fault that is over has an end of its own.
-	w.End = at(5000)
-	if got, err := left(at(2500), w, at(90000)); err != nil || got != 1500*time.Millisecond {
-		t.Errorf("in a window that is closed: %v, %v", got, err)
-	}
-	if _, err := left(at(4500), w, at(90000)); err == nil {
-		t.Error("what was there when the window closed has gone")
 	}
 }
 
@@ -174,10 +165,13 @@ func TestAlertedOfTheIncident(t *testing.T) {
 	fired := func(ms int, pod, action, outcome string) alert.Fired {
 		return alert.Fired{At: at(ms), Labels: map[string]string{prom.LabelPod: pod, metric.LabelAction: action, metric.LabelOutcome: outcome}}
 	}
+	earlier := fired(300, "a", metric.MigrateSessions, metric.OutcomeDone)
+	earlier.Before = true
 	for name, c := range map[string]struct {
 		fired []alert.Fired
 		want  report.Verdict
 	}{
+		"active before the fault":  {[]alert.Fired{earlier}, report.Invalid},
 		"of the action":            {[]alert.Fired{fired(500, "a", metric.MigrateSessions, metric.OutcomeDone)}, report.Passed},
 		"none":                     {nil, report.Failed},
 		"before it was done":       {[]alert.Fired{fired(399, "a", metric.MigrateSessions, metric.OutcomeDone)}, report.Failed},

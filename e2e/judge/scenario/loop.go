@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -184,17 +185,22 @@ func (l *Loop) Recorded(ctx context.Context) error {
 // Alerted checks that an alert about healing fired for each action that each node did under its incident, once it was
 // done: the alert's labels say whose it was, which action, and how it ended.
 func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
-	return l.each(ctx, func(n string, i journal.Incident) error {
+	return l.each(ctx, func(n string, incident journal.Incident) error {
 		for _, a := range l.Actions {
-			done, ok := journal.First(i.Entries, l.From, journal.Done(a))
+			done, ok := journal.First(incident.Entries, l.From, journal.Done(a))
 			if !ok {
-				return verdict.Shortf("%s has done no %s under incident %v", n, a, i)
+				return verdict.Shortf("%s has done no %s under incident %v", n, a, incident)
 			}
-			if !slices.ContainsFunc(fired, func(f alert.Fired) bool {
-				of := f.Labels
-				return of[prom.LabelPod] == n && of[metric.LabelAction] == a && of[metric.LabelOutcome] == metric.OutcomeDone && !f.At.Before(done.Time)
-			}) {
-				return verdict.Shortf("no alert fired for the %s that %s did at %s under incident %v", a, n, done.Time.UTC().Format(time.TimeOnly), i)
+			of := func(f alert.Fired) bool {
+				l := f.Labels
+				return l[prom.LabelPod] == n && l[metric.LabelAction] == a && l[metric.LabelOutcome] == metric.OutcomeDone
+			}
+			i := slices.IndexFunc(fired, of)
+			switch {
+			case i >= 0 && fired[i].Before:
+				return verdict.Unproven(fmt.Errorf("the alert of the %s of %s was active before the fault", a, n))
+			case i < 0 || fired[i].At.Before(done.Time):
+				return verdict.Shortf("no alert fired for the %s that %s did at %s under incident %v", a, n, done.Time.UTC().Format(time.TimeOnly), incident)
 			}
 		}
 		return nil

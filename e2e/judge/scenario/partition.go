@@ -175,42 +175,43 @@ func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
 	return took, nil
 }
 
-// Routed is Rerouted, and how long after each loss Prometheus still had a route of the node whose next hop
-// was the lost peer. That it has one yet is a shortfall.
+// Routed returns how long after the loss of each peer Prometheus still had a route of the node whose next hop it
+// was, and then how long the node took by Rerouted. That it has one yet is a shortfall.
 func (p *Partition) Routed(ctx context.Context) (verdict.Times, error) {
+	named := verdict.Times{}
+	for n := range p.CutAt {
+		for _, peer := range p.Lost(n) {
+			w := p.Window
+			var err error
+			if w.Start, err = p.lostAt(n, peer); err != nil {
+				return nil, verdict.Unproven(err)
+			}
+			seen, scraped, err := p.run.Prom.LastSeen(ctx, metric.RouteMetric, metric.LabelNextHop, w, n, metric.PeerStatus)
+			if err != nil {
+				return nil, err
+			}
+			took, gone := left(seen[peer], scraped, w.Start)
+			if !gone {
+				return nil, verdict.Shortf("%s still has routes whose next hop is %s, which it has lost", n, peer)
+			}
+			named[n+"→"+peer+" by metric"] = took
+		}
+	}
 	took, err := p.Rerouted(ctx)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	for n := range p.CutAt {
-		for _, peer := range p.Lost(n) {
-			w := p.Window
-			if w.Start, err = p.lostAt(n, peer); err != nil {
-				return nil, verdict.Unproven(err)
-			}
-			seen, err := p.run.Prom.LastSeen(ctx, metric.RouteMetric, metric.LabelNextHop, w, n, metric.PeerStatus)
-			if err != nil {
-				return nil, err
-			}
-			if took[n+"→"+peer+" by metric"], err = left(seen[peer], w, now); err != nil {
-				return nil, verdict.Shortf("%s still has routes whose next hop is %s, which it has lost", n, peer)
-			}
-		}
-	}
+	maps.Copy(took, named)
 	return took, nil
 }
 
-// left returns how long into a window something was last seen: not at all is at once. Of what was
-// seen by one of the last two scrapes nobody can tell.
-func left(last time.Time, w prom.Window, now time.Time) (time.Duration, error) {
-	switch {
-	case last.IsZero():
-		return 0, nil
-	case w.Until(now).Sub(last) <= 2*prom.ScrapeInterval:
-		return 0, errors.New("is still there")
+// left returns how long after a time something was last seen, and whether a later scrape has not seen it any more. What
+// never was had gone at once.
+func left(last, scraped, since time.Time) (took time.Duration, gone bool) {
+	if last.IsZero() {
+		return 0, true
 	}
-	return last.Sub(w.Start), nil
+	return last.Sub(since), scraped.After(last)
 }
 
 // Reverified returns how long after the heal of each pair that was cut its session was

@@ -82,8 +82,8 @@ func (e *Episode) Scraped() prom.Window {
 // before the fault was over or, where the fault is a moment, in its tail, and was not
 // resolved while the fault was still there.
 func (e *Episode) Own(name string, l alert.Life) error {
-	moment, end := e.lasts == 0, e.Window.End
-	if moment {
+	end := e.Window.End
+	if e.moment {
 		end = e.Tailed().End
 	}
 	switch {
@@ -91,7 +91,7 @@ func (e *Episode) Own(name string, l alert.Life) error {
 		return verdict.Unproven(fmt.Errorf("alert %s was active at %s already, before the fault", name, l.Pending.Format(time.TimeOnly)))
 	case !end.IsZero() && l.Firing.After(end):
 		return verdict.Shortf("alert %s fired at %s only, after the fault", name, l.Firing.Format(time.TimeOnly))
-	case !moment && !e.Until.IsZero() && !l.Resolved.IsZero() && l.Resolved.Before(e.Until):
+	case !e.moment && !e.Until.IsZero() && !l.Resolved.IsZero() && l.Resolved.Before(e.Until):
 		return verdict.Shortf("alert %s was resolved at %s, and the fault was there until %s", name, l.Resolved.Format(time.TimeOnly), e.Until.Format(time.TimeOnly))
 	}
 	return nil

@@ -29,10 +29,8 @@ func TestOwnAlert(t *testing.T) {
 		"active before the fault":       {999, 12000, 0, false, report.Invalid},
 	} {
 		e := &Episode{Window: prom.Window{Start: at(1000), End: at(20000)}}
-		if !c.moment {
-			e.lasts = 19 * time.Second
-			e.ends(at(19000))
-		}
+		e.lasts, e.moment = 20*time.Second, c.moment
+		e.ends(at(19000))
 		life := alert.Life{Pending: at(c.pending), Firing: at(c.firing)}
 		if c.resolved > 0 {
 			life.Resolved = at(c.resolved)
@@ -52,7 +50,7 @@ func TestWhile(t *testing.T) {
 	proven := at(2000)
 	for name, c := range map[string]struct{ lasts, ended, want int }{ // s, ms, ms
 		"taken back early": {60, 9000, 9000},
-		"its time was up":  {8, 12000, 9000}, // it began at 1000
+		"its time was up":  {9, 12000, 9000}, // it began at 1000, and dates are of whole seconds
 	} {
 		e := &Episode{Window: prom.Window{Start: at(1000), End: at(15000)}, Times: report.Fault{Proven: &proven}, lasts: time.Duration(c.lasts) * time.Second}
 		e.ends(at(c.ended))

@@ -100,30 +100,36 @@ func (r *Reader) Life(name string, w prom.Window) func(context.Context) (Life, e
 type Fired struct {
 	Labels map[string]string // of the series
 	At     time.Time         // when it first fired, late by less than Step and an evaluation
+	// Before is whether it was active when the window opened: of what came then it tells nothing.
+	Before bool
 }
 
-// Fired returns a question for Eventually: about which series of the namespace has an alert begun to
-// fire since the window's start?
+// Fired returns a question for Eventually: about which series of the namespace has an alert fired
+// since the window's start?
 func (r *Reader) Fired(name string, w prom.Window) func(context.Context) ([]Fired, error) {
 	return func(ctx context.Context) ([]Fired, error) {
 		series, err := r.series(ctx, w, "alertname="+strconv.Quote(name))
 		if err != nil {
 			return nil, err
 		}
-		begun, _ := since(series, w.Start.Add(Step))
-		var fired []Fired
-		for _, s := range begun {
-			if s.Metric[labelState] != Firing {
-				continue
-			}
-			f := Fired{Labels: map[string]string{}, At: s.Values[0].Timestamp.Time()}
-			for name, value := range s.Metric {
-				f.Labels[string(name)] = string(value)
-			}
-			fired = append(fired, f)
-		}
-		return fired, nil
+		begun, earlier := since(series, w.Start.Add(Step))
+		return slices.Concat(firing(begun, false), firing(earlier, true)), nil
 	}
+}
+
+// firing are those of series that fired.
+func firing(series model.Matrix, before bool) (fired []Fired) {
+	for _, s := range series {
+		if s.Metric[labelState] != Firing {
+			continue
+		}
+		f := Fired{Labels: map[string]string{}, At: s.Values[0].Timestamp.Time(), Before: before}
+		for name, value := range s.Metric {
+			f.Labels[string(name)] = string(value)
+		}
+		fired = append(fired, f)
+	}
+	return fired
 }
 
 // series returns the series ALERTS of the window, sampled once per Step.
@@ -144,8 +150,8 @@ func (r *Reader) series(ctx context.Context, w prom.Window, matchers ...string) 
 // Silent returns a question for Eventually, to be asked when the window is over:
 // which alerts have fired in it or were pending, about whom, and from when on? None is silence, and silence
 // means something only if every rule is loaded, was evaluated without an error until the
-// window's end, and each of the window's pods was scraped for the series that it reads all
-// the while; anything else is an error.
+// window's end, and each of the window's pods has the series that it reads; anything else is an
+// error. Whether they were scraped all the while is for Covered to say, which is more work.
 func (r *Reader) Silent(w prom.Window) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
 		w := w
@@ -163,6 +169,21 @@ func (r *Reader) Silent(w prom.Window) func(context.Context) ([]string, error) {
 		}
 		slices.Sort(fired)
 		return fired, nil
+	}
+}
+
+// Covered returns a question for Eventually, to be asked once: was each of the window's pods scraped in enough of the window for the
+// series that the rules read?
+func (r *Reader) Covered(w prom.Window) func(context.Context) (struct{}, error) {
+	return func(ctx context.Context) (none struct{}, err error) {
+		w := w
+		w.End = w.Until(r.now())
+		for _, name := range slices.Sorted(maps.Keys(reads)) {
+			if _, err := r.prom.Growth(reads[name].metric, reads[name].labels, w)(ctx); err != nil {
+				return none, fmt.Errorf("alert %s: %w", name, err)
+			}
+		}
+		return none, nil
 	}
 }
 
@@ -204,7 +225,7 @@ func (r *Reader) listening(ctx context.Context, w prom.Window) error {
 		case rule.LastEvaluation.Before(w.End.Add(-stale)):
 			return fmt.Errorf("alert %s: the rule was last evaluated at %s, before the window's end", name, rule.LastEvaluation.Format(time.RFC3339))
 		}
-		if _, err := r.prom.Growth(s.metric, s.labels, w)(ctx); err != nil { // which is one where a part of the window is not covered
+		if _, err := r.prom.Now(s.metric, s.labels, w.Namespace, w.Pods)(ctx); err != nil {
 			return fmt.Errorf("alert %s: %w", name, err)
 		}
 	}

@@ -198,6 +198,14 @@ func scraped(every int, pods ...string) string {
 	return `{"resultType":"matrix","result":[` + strings.Join(series, ",") + `]}`
 }
 
+func vector(pods ...string) string {
+	var samples []string
+	for _, p := range pods {
+		samples = append(samples, fmt.Sprintf(`{"metric":{"pod":%q},"value":[%d,"0"]}`, p, epoch.Unix()))
+	}
+	return `{"resultType":"vector","result":[` + strings.Join(samples, ",") + `]}`
+}
+
 func TestSilent(t *testing.T) {
 	spike, peer, healing := rule(VerificationFailureSpike, "ok", second(19)), rule(NodeUnreachable, "ok", second(19)), rule(HealingTriggered, "ok", second(19))
 	disk, clock := rule(StorageFault, "ok", second(19)), rule(ClockSkew, "ok", second(19))
@@ -207,16 +215,15 @@ func TestSilent(t *testing.T) {
 		fired int
 		err   string
 	}{
-		"silence":             {answers{"rules": loaded, "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, ""},
-		"noise":               {answers{"rules": loaded, "query": scraped(1, "a", "b"), "query_range": matrix(alerts(Firing, 3))}, 1, ""},
-		"pending only":        {answers{"rules": loaded, "query": scraped(1, "a", "b"), "query_range": matrix(alerts(Pending, 3))}, 1, ""},
-		"no such rule":        {answers{"rules": rules(spike, peer, disk, clock), "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, "MAPEKHealingTriggered: Prometheus has no such rule"},
-		"a rule that fails":   {answers{"rules": rules(rule(VerificationFailureSpike, "err", second(19)), peer, healing, disk, clock), "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, `PQCVerificationFailureSpike: the rule's health is "err": oh`},
-		"a rule that stands":  {answers{"rules": rules(spike, rule(NodeUnreachable, "ok", second(10)), healing, disk, clock), "query": scraped(1, "a", "b"), "query_range": matrix()}, 0, "MeshNodeUnreachable: the rule was last evaluated"},
-		"a pod unseen":        {answers{"rules": loaded, "query": scraped(1, "a"), "query_range": matrix()}, 0, "no series of pod b"},
-		"half of it unseen":   {answers{"rules": loaded, "query": scraped(2, "a", "b"), "query_range": matrix()}, 0, "absent is not zero"},
-		"no rules to be had":  {answers{"query": scraped(1, "a", "b"), "query_range": matrix()}, 0, "rules: "},
-		"no series to be had": {answers{"rules": loaded, "query": scraped(1, "a", "b")}, 0, "ALERTS{"},
+		"silence":             {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix()}, 0, ""},
+		"noise":               {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix(alerts(Firing, 3))}, 1, ""},
+		"pending only":        {answers{"rules": loaded, "query": vector("a", "b"), "query_range": matrix(alerts(Pending, 3))}, 1, ""},
+		"no such rule":        {answers{"rules": rules(spike, peer, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, "MAPEKHealingTriggered: Prometheus has no such rule"},
+		"a rule that fails":   {answers{"rules": rules(rule(VerificationFailureSpike, "err", second(19)), peer, healing, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, `PQCVerificationFailureSpike: the rule's health is "err": oh`},
+		"a rule that stands":  {answers{"rules": rules(spike, rule(NodeUnreachable, "ok", second(10)), healing, disk, clock), "query": vector("a", "b"), "query_range": matrix()}, 0, "MeshNodeUnreachable: the rule was last evaluated"},
+		"a pod unseen":        {answers{"rules": loaded, "query": vector("a"), "query_range": matrix()}, 0, "no series of pod b"},
+		"no rules to be had":  {answers{"query": vector("a", "b"), "query_range": matrix()}, 0, "rules: "},
+		"no series to be had": {answers{"rules": loaded, "query": vector("a", "b")}, 0, "ALERTS{"},
 	} {
 		r, asked := reader(t, c.a)
 		fired, err := r.Silent(window)(t.Context())
@@ -228,6 +235,23 @@ func TestSilent(t *testing.T) {
 		}
 		if got, want := asked.Form.Get("query"), `ALERTS{namespace="ns"}`; c.err == "" && got != want {
 			t.Errorf("%s: asked %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestCovered: what was scraped half of the time says nothing of the other half.
+func TestCovered(t *testing.T) {
+	for name, c := range map[string]struct {
+		query string
+		err   string
+	}{
+		"all the while": {scraped(1, "a", "b"), ""},
+		"half of it":    {scraped(2, "a", "b"), "absent is not zero"},
+		"one pod":       {scraped(1, "a"), "no series of pod b"},
+	} {
+		r, _ := reader(t, answers{"query": c.query})
+		if _, err := r.Covered(window)(t.Context()); (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %v, want %q", name, err, c.err)
 		}
 	}
 }
@@ -248,12 +272,17 @@ func TestFired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(fired) != 0 { // all are one series, which fired from the start
-		t.Errorf("what fired from the start has begun: %v", fired)
+	for _, f := range fired { // all are one series, which fired from the start
+		if !f.Before {
+			t.Errorf("what fired from the start has begun: %v", f)
+		}
+	}
+	if len(fired) != 2 {
+		t.Errorf("fired %v", fired)
 	}
 	r, _ = reader(t, answers{"query_range": matrix(alerts(Pending, 2), alerts(Firing, 3, 4))})
 	fired, err = r.Fired("X", window)(t.Context())
-	if err != nil || len(fired) != 1 || !fired[0].At.Equal(second(3)) || fired[0].Labels[labelState] != Firing {
+	if err != nil || len(fired) != 1 || !fired[0].At.Equal(second(3)) || fired[0].Before || fired[0].Labels[labelState] != Firing {
 		t.Errorf("fired %v, %v", fired, err)
 	}
 	r, _ = reader(t, answers{})

@@ -209,32 +209,45 @@ func (c *Client) Values(ctx context.Context, metric, label string, labels Labels
 }
 
 // LastSeen returns when each value of a label was last scraped in a window, among the series that a metric
-// has of one pod. That one never was is an answer only of a pod that was scraped all the while:
-// witness is a metric of which it always has a series.
-func (c *Client) LastSeen(ctx context.Context, metric, label string, w Window, pod, witness string) (map[string]time.Time, error) {
+// has of one pod, and when that pod was: what was seen by the last scrape may be there yet. That
+// one never was seen is an answer only of a pod that was scraped all the while: witness is a
+// metric of which it always has a series.
+func (c *Client) LastSeen(ctx context.Context, metric, label string, w Window, pod, witness string) (last map[string]time.Time, scraped time.Time, err error) {
 	w.Pods, w.End = []string{pod}, w.Until(c.now())
-	if _, _, err := c.samples(ctx, witness, nil, w); err != nil {
-		return nil, err
+	_, series, err := c.samples(ctx, witness, Labels{LabelPod: pod}, w)
+	if err != nil {
+		return nil, scraped, err
+	}
+	for _, s := range series {
+		scraped = later(scraped, s.Values)
 	}
 	query := fmt.Sprintf("%s[%dms]", Selector(metric, w.Namespace, of(pod, nil)), w.End.Sub(w.Start).Milliseconds())
 	value, _, _, err := c.api.Query(ctx, query, w.End)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", query, err)
+		return nil, scraped, fmt.Errorf("%s: %w", query, err)
 	}
 	series, ok := value.(model.Matrix)
 	if !ok {
-		return nil, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+		return nil, scraped, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
 	}
-	last := map[string]time.Time{}
+	last = map[string]time.Time{}
 	for _, s := range series {
 		v, ok := s.Metric[model.LabelName(label)]
-		if n := len(s.Values); ok && n > 0 {
-			if at := s.Values[n-1].Timestamp.Time(); at.After(w.Start) && at.After(last[string(v)]) {
-				last[string(v)] = at
-			}
+		if at := later(last[string(v)], s.Values); ok && at.After(w.Start) {
+			last[string(v)] = at
 		}
 	}
-	return last, nil
+	return last, scraped, nil
+}
+
+// later is a time, or that of the last of samples if it is later.
+func later(t time.Time, samples []model.SamplePair) time.Time {
+	if n := len(samples); n > 0 {
+		if at := samples[n-1].Timestamp.Time(); at.After(t) {
+			return at
+		}
+	}
+	return t
 }
 
 // of are labels of one pod's series.

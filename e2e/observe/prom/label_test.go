@@ -14,7 +14,12 @@ type byMetric map[string][]any
 
 func (b byMetric) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.FormValue("query")
-	metric, _, _ := strings.Cut(query, "{")
+	metric, selected, _ := strings.Cut(query, "{")
+	for _, of := range []string{`namespace="ns"`, `pod="a"`} {
+		if !strings.Contains(selected, of) && metric == "route" {
+			panic("asked of others, too: " + query)
+		}
+	}
 	kind := "vector"
 	if strings.HasSuffix(query, "]") {
 		kind = "matrix"
@@ -72,9 +77,12 @@ func TestLastSeen(t *testing.T) {
 		"of who was not scraped long enough": {byMetric{"up": {rare}}, nil, true},
 		"of who was not scraped":             {byMetric{}, nil, true},
 	} {
-		got, err := clientAt(t, c.server, 5).LastSeen(t.Context(), "route", "hop", Window{Namespace: "ns", Start: epoch}, "a", "up")
+		got, scraped, err := clientAt(t, c.server, 5).LastSeen(t.Context(), "route", "hop", Window{Namespace: "ns", Start: epoch}, "a", "up")
 		if (err != nil) != c.fails || len(got) != len(c.want) {
 			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		if err == nil && !scraped.Equal(epoch.Add(5*time.Second)) {
+			t.Errorf("%s: scraped last %v after the start, want 5 s", name, scraped.Sub(epoch))
 		}
 		for hop, after := range c.want {
 			if !got[hop].Equal(epoch.Add(after)) {

@@ -156,7 +156,7 @@ func tally(n map[report.Verdict]int) string {
 // worth says how the last controls went: what has to fail in them, and whether it did, is what
 // a pass is worth.
 func (h history) worth() string {
-	words := "No controls have run here: make e2e-controls runs scenarios in which criteria have to fail."
+	words := "There is no score of controls here: make e2e-controls runs scenarios in which criteria have to fail."
 	if h.score != nil {
 		words = "The last " + h.score.String() + "."
 	}
