@@ -8,7 +8,7 @@ SHELL := bash
 GO ?= go
 # what make test runs: everything but the suite itself, which needs a cluster; what takes longest, and one core, first
 LONGEST = github.com/x0tta6bl4/mesh/meshnode/internal/node
-PACKAGES = $(LONGEST) $(shell $(GO) list ./... | grep -v -e '/e2e$$' -e '^$(LONGEST)$$')
+PACKAGES = $(LONGEST) $(shell $(GO) list ./... | grep -v -e '/mesh/e2e$$' -e '^$(LONGEST)$$')
 # flags for the suite, for example ARGS='-ginkgo.label-filter=S1.1'
 ARGS ?=
 PROFILE ?= full
