@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -68,13 +67,7 @@ func lanes() int {
 func planned() []*scenario.Scenario {
 	all := slices.DeleteFunc(slices.Clone(scenarios), func(sc *scenario.Scenario) bool { return len(specsOf(sc)) == 0 })
 	slices.SortStableFunc(all, func(a, b *scenario.Scenario) int {
-		switch {
-		case a.Alone == b.Alone:
-			return cmp.Compare(b.Takes, a.Takes)
-		case a.Alone:
-			return -1
-		}
-		return 1
+		return lane.Need{Alone: a.Alone, Takes: a.Takes}.Compare(lane.Need{Alone: b.Alone, Takes: b.Takes})
 	})
 	return all
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
 	"github.com/x0tta6bl4/mesh/e2e/ground/host"
 	"github.com/x0tta6bl4/mesh/e2e/ground/image"
+	"github.com/x0tta6bl4/mesh/e2e/ground/lane"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 )
 
@@ -128,13 +129,7 @@ func lanesOf(args []string) int {
 func makespan(run []planned, lanes int, took map[string]time.Duration) time.Duration {
 	run = slices.Clone(run)
 	slices.SortStableFunc(run, func(a, b planned) int {
-		switch {
-		case a.Alone == b.Alone:
-			return cmp.Compare(b.Takes, a.Takes)
-		case a.Alone:
-			return -1
-		}
-		return 1
+		return lane.Need{Alone: a.Alone, Takes: a.Takes}.Compare(lane.Need{Alone: b.Alone, Takes: b.Takes})
 	})
 	busy := make([]time.Duration, lanes) // until when each lane is
 	for _, sc := range run {

@@ -347,22 +347,30 @@ func (d *Delay) Measured(ctx context.Context) error {
 	if err != nil || len(d.Shifted) == 0 {
 		return err
 	}
-	baseline, window := d.run.Baseline, d.Bitten()
-	baseline.Pods, window.Pods = d.Shifted, d.Shifted
-	before, err := d.run.Prom.Quantile(0.5, metric.VerificationLatency, nil, baseline)(ctx)
+	shift, err := d.Shift(ctx)
 	if err != nil {
 		return err
 	}
-	under, err := d.run.Prom.Quantile(0.5, metric.VerificationLatency, nil, window)(ctx)
-	if err != nil {
-		return err
-	}
-	for n, grown := range Differences(before, under) {
+	for n, grown := range shift {
 		if grown < BarLatencyShift.Seconds() {
 			return verdict.Shortf("the histogram of %s shifted by %.3f s", n, grown)
 		}
 	}
 	return nil
+}
+
+// Shift returns by how much the median of the histogram of verification latency grew under the delay, in each node where most
+// links are slow.
+func (d *Delay) Shift(ctx context.Context) (map[string]float64, error) {
+	const median = 0.5
+	baseline, window := d.run.Baseline, d.Bitten()
+	baseline.Pods, window.Pods = d.Shifted, d.Shifted
+	before, err := d.run.Prom.Quantile(median, metric.VerificationLatency, nil, baseline)(ctx)
+	if err != nil {
+		return nil, err
+	}
+	under, err := d.run.Prom.Quantile(median, metric.VerificationLatency, nil, window)(ctx)
+	return Differences(before, under), err
 }
 
 // Adapted checks that each node gave challenges of each slow peer more time than before, by the bar at least, in the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
@@ -38,11 +39,11 @@ func (l *ResourceLimits) pressure(load Load) (pressure float64, short shortage) 
 		format   string
 		value    any
 	}{
-		{load.CPU / l.CPU, "cpu", "CPU: %.2f of the limit in use", load.CPU},
-		{load.Throttled / l.Throttled, "cpu", "CPU: throttled in %.2f of the periods", load.Throttled},
-		{load.Memory / l.Memory, "memory", "memory: %.2f of the limit in use", load.Memory},
-		{float64(load.Queued) / float64(l.Queued), "verification", "verification: waits for a core for %v", load.Queued},
-		{float64(load.Lag) / float64(l.Lag), "scheduling", "scheduling: late by %v", load.Lag},
+		{load.CPU / l.CPU, event.ResourceCPU, "CPU: %.2f of the limit in use", load.CPU},
+		{load.Throttled / l.Throttled, event.ResourceCPU, "CPU: throttled in %.2f of the periods", load.Throttled},
+		{load.Memory / l.Memory, event.ResourceMemory, "memory: %.2f of the limit in use", load.Memory},
+		{float64(load.Queued) / float64(l.Queued), event.ResourceVerification, "verification: waits for a core for %v", load.Queued},
+		{float64(load.Lag) / float64(l.Lag), event.ResourceScheduling, "scheduling: late by %v", load.Lag},
 	} {
 		if r.of > pressure {
 			pressure, short = r.of, shortage{r.resource, fmt.Sprintf(r.format, r.value)}

@@ -203,18 +203,27 @@ func handOver(t *testing.T, to *Replicator, from string, r Record) {
 	}
 }
 
+// inCourt starts a replicator of which every word is heard; end ends it.
+func inCourt(t *testing.T) (c *court, a *Replicator, end func()) {
+	t.Helper()
+	c = &court{said: map[string][][]byte{}}
+	a = NewReplicator(open(t, memoryDir(t), "a"), c, func(int) {}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { a.Run(ctx) })
+	return c, a, func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
 // TestWhoIsBlamed: who sends a forged record is, and of two records that an origin has
 // signed under one number the origin, whoever passes the second one on. Neither is
 // acknowledged.
 func TestWhoIsBlamed(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		c := &court{said: map[string][][]byte{}}
-		a := NewReplicator(open(t, memoryDir(t), "a"), c, func(int) {}, slog.New(slog.DiscardHandler))
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { a.Run(ctx) })
-		defer wg.Wait()
-		defer cancel()
+		c, a, end := inCourt(t)
+		defer end()
 		hand := func(from string, r Record) {
 			handOver(t, a, from, r)
 			synctest.Wait()

@@ -110,13 +110,8 @@ func TestStrangersOfOnePeer(t *testing.T) {
 // of the node in the certificate, or is forged. Nothing of it is remembered, nor sent back.
 func TestAStrangerSignsForHisOwnNameOnly(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		c := &court{said: map[string][][]byte{}}
-		a := NewReplicator(open(t, memoryDir(t), "a"), c, func(int) {}, slog.New(slog.DiscardHandler))
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { a.Run(ctx) })
-		defer wg.Wait()
-		defer cancel()
+		c, a, end := inCourt(t)
+		defer end()
 		hand := func(node string, seq uint64) {
 			r := signedBy("~liar", Record{ID: fmt.Sprint(node, seq), Node: node, Origin: node + "/1", Seq: seq, Time: someTime})
 			if seq > 1 {
