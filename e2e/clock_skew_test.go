@@ -43,7 +43,7 @@ func skewSpecs(sc *scenario.Scenario, fixture string, alone bool) {
 		heal(ctx, skew.Episode)
 	})
 
-	criterion(sc, "S7.3", "every node whose clock is right names each wrong clock, no other, and how it is wrong", within(scenario.BarSkew), func(ctx SpecContext) {
+	criterion(sc, "S7.3", "every node whose clock is right names each wrong clock, no other, and how it is wrong", within(scenario.BarSkew), scenario.Reacts(), func(ctx SpecContext) {
 		verdict.React(ctx, "from right before the fault to the incident", scenario.WaitSettle, scenario.BarSkew, 0, skew.Recognised)
 	})
 
@@ -56,16 +56,16 @@ func skewSpecs(sc *scenario.Scenario, fixture string, alone bool) {
 			cell{"every node remembers whose clock was wrong", func(ctx context.Context) error { return skew.Remembered(ctx) }})
 	}
 
-	criterion(sc, "A5", "MeshClockSkew fires in the fault and resolves after it", "yes", func(ctx SpecContext) {
+	criterion(sc, "A5", "MeshClockSkew fires in the fault and resolves after it", "yes", scenario.Reacts(), func(ctx SpecContext) {
 		judgeAlert(ctx, s, alert.ClockSkew, skew.Episode, alert.Resolved)
 	})
 
-	criterion(sc, "S7.1", "no session is lost, replaced or unverified at any time", "0", func(ctx SpecContext) {
+	criterion(sc, "S7.1", "no session is lost, replaced or unverified at any time", "0", scenario.Holds(), func(ctx SpecContext) {
 		unsteady := ask(ctx, scenario.WaitScraped, skew.Steady)
 		verdict.None("nodes", len(unsteady), 0, "nodes", unsteady)
 	})
 
-	criterion(sc, "S7.2", "nobody is alone with an acknowledgement, and no record is lost", "0", func(ctx SpecContext) {
+	criterion(sc, "S7.2", "nobody is alone with an acknowledgement, and no record is lost", "0", scenario.Holds(), func(ctx SpecContext) {
 		verdict.Must(skew.AwaitTail(ctx))
 		losses := ask(ctx, scenario.WaitAnswer, skew.Losses)
 		if losses > 0 {
@@ -76,7 +76,7 @@ func skewSpecs(sc *scenario.Scenario, fixture string, alone bool) {
 		judgeOperations(ctx, s, skew.Tailed())
 	})
 
-	criterion(sc, "S7.4", "after the heal nothing lingers: no incident is open, and every node's time is right", "0", func(ctx SpecContext) {
+	criterion(sc, "S7.4", "after the heal nothing lingers: no incident is open, and every node's time is right", "0", scenario.Holds(), func(ctx SpecContext) {
 		verdict.Must(skew.AwaitTail(ctx))
 		left := ask(ctx, scenario.WaitAnswer, skew.Lingers)
 		verdict.None("left", len(left), 0, "things", left)

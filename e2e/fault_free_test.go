@@ -27,7 +27,7 @@ var _ = describe(scenario.Scenario{
 
 	BeforeAll(func(ctx SpecContext) { s = begin(ctx, sc) })
 
-	criterion(sc, "V1", "every node runs with what the verifier needs and nothing more", "0 wrong", func(ctx SpecContext) {
+	criterion(sc, "V1", "every node runs with what the verifier needs and nothing more", "0 wrong", scenario.Holds(), func(ctx SpecContext) {
 		pods := ask(ctx, scenario.WaitAnswer, s.Mesh.Nodes)
 		var wrong []string
 		for _, p := range pods {
@@ -42,7 +42,7 @@ var _ = describe(scenario.Scenario{
 		verdict.None("wrong privileges", len(wrong), 0, "privileges", wrong)
 	})
 
-	criterion(sc, "A0", "no alert fires or is pending for 60 s, and every rule could", "0", func(ctx SpecContext) {
+	criterion(sc, "A0", "no alert fires or is pending for 60 s, and every rule could", "0", scenario.Holds(), func(ctx SpecContext) {
 		silent := alert.New(s.Prom).Silent(s.Baseline)
 		ask(ctx, scenario.WaitScraped, silent) // every rule has been evaluated since the mesh was well
 		verdict.Consistently(ctx, scenario.WaitAnswer, silent).WithTimeout(scenario.Silence).Should(BeEmpty(), "alerts without a fault")

@@ -46,7 +46,7 @@ var _ = describe(scenario.Scenario{
 		cell{"they are done, the last when the disk is sound", nil},
 		cell{"the fault is recorded, with its kind", func(ctx context.Context) error { return slow.Remembered(ctx) }})
 
-	criterion(sc, "S6.1", "a disk that is slow, fails or is full is recognised, each as what it is", within(scenario.BarStorage), func(ctx SpecContext) {
+	criterion(sc, "S6.1", "a disk that is slow, fails or is full is recognised, each as what it is", within(scenario.BarStorage), scenario.Reacts(), func(ctx SpecContext) {
 		for _, fixture := range storageFixtures[1:] {
 			verdict.Must(s.AwaitWell(ctx))
 			strike(ctx, fixture)
@@ -61,7 +61,7 @@ var _ = describe(scenario.Scenario{
 		verdict.Time(what, took, scenario.BarStorage, 0)
 	})
 
-	criterion(sc, "S6.4", "the node recovers by itself when its disk does, without a restart", within(scenario.BarStorageBack), func(ctx SpecContext) {
+	criterion(sc, "S6.4", "the node recovers by itself when its disk does, without a restart", within(scenario.BarStorageBack), scenario.Heals().Because("only the loop makes a new store of a disk that has failed"), func(ctx SpecContext) {
 		const what = "from the end of the fault to that of its incident"
 		took := verdict.Times{}
 		for _, f := range faults {
@@ -78,11 +78,11 @@ var _ = describe(scenario.Scenario{
 		verdict.Time(what, took, scenario.BarStorageBack, 0)
 	})
 
-	criterion(sc, "S6.2", "no acknowledged record is lost or changed, and none is doubled", "0", func(ctx SpecContext) {
+	criterion(sc, "S6.2", "no acknowledged record is lost or changed, and none is doubled", "0", scenario.Holds(), func(ctx SpecContext) {
 		judgeRecords(ctx, s)
 	})
 
-	criterion(sc, "S6.3", "no operation through the Service fails, hangs or goes back", "0", func(ctx SpecContext) {
+	criterion(sc, "S6.3", "no operation through the Service fails, hangs or goes back", "0", scenario.Holds(), func(ctx SpecContext) {
 		last := faults[len(faults)-1]
 		verdict.Must(last.AwaitTail(ctx))
 		w := slow.Tailed()
@@ -90,7 +90,7 @@ var _ = describe(scenario.Scenario{
 		judgeOperations(ctx, s, w)
 	})
 
-	criterion(sc, "A4", "MeshStorageFault fires in the fault and resolves after it", "yes", func(ctx SpecContext) {
+	criterion(sc, "A4", "MeshStorageFault fires in the fault and resolves after it", "yes", scenario.Reacts(), func(ctx SpecContext) {
 		judgeAlert(ctx, s, alert.StorageFault, slow.Episode, alert.Resolved)
 	})
 

@@ -32,7 +32,7 @@ var _ = describe(scenario.Scenario{
 		AddReportEntry("who delays the packets, by pod", delay.Served)
 	})
 
-	criterion(sc, "S4.1", "the histogram of verification latency shifts right: growth of the median", "≥ 0.15 s", func(ctx SpecContext) {
+	criterion(sc, "S4.1", "the histogram of verification latency shifts right: growth of the median", "≥ 0.15 s", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		if len(delay.Shifted) == 0 {
 			verdict.Invalidf("the delay slows too few links for the median of any node to tell")
@@ -40,7 +40,7 @@ var _ = describe(scenario.Scenario{
 		verdict.AtLeast("growth of the median", ask(ctx, scenario.WaitAnswer, delay.Shift), scenario.BarLatencyShift.Seconds(), "s")
 	})
 
-	criterion(sc, "S4.2", "no verification times out, and each pair verifies at the baseline's rate", "0; ≥ 0.95", func(ctx SpecContext) {
+	criterion(sc, "S4.2", "no verification times out, and each pair verifies at the baseline's rate", "0; ≥ 0.95", scenario.Upholds().Because("only the loop gives verifications more time"), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		verdict.Must(delay.AwaitTail(ctx)) // what was asked under the delay may run out after it
 		timeouts := ask(ctx, scenario.WaitAnswer, s.Prom.Growth(metric.VerificationTimeouts, nil, delay.Tailed()))
@@ -62,7 +62,7 @@ var _ = describe(scenario.Scenario{
 		cell{"both are done, and can be read: deadlines are longer and weights lower", func(ctx context.Context) error { return delay.Adapted(ctx) }},
 		cell{"the latency of each link is recorded as a pattern", func(ctx context.Context) error { return delay.Remembered(ctx) }})
 
-	criterion(sc, "S4.3", "others' routes leave a slow relay, stay away while it is slow, and come back", within(scenario.BarPreferred), func(ctx SpecContext) {
+	criterion(sc, "S4.3", "others' routes leave a slow relay, stay away while it is slow, and come back", within(scenario.BarPreferred), scenario.Heals(), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		verdict.Must(s.AwaitWell(ctx))
 		// Nobody relays while every link is whole: one is cut, and then the relay that serves it is slowed down.

@@ -39,13 +39,13 @@ var _ = describe(scenario.Scenario{
 		split = disturb(ctx, s, s.Partition, partitionFixture)
 	})
 
-	criterion(sc, "S1.2", "every node has new routes for every peer that it lost, under the partition's own incident", within(scenario.BarRerouted), func(ctx SpecContext) {
+	criterion(sc, "S1.2", "every node has new routes for every peer that it lost, under the partition's own incident", within(scenario.BarRerouted), scenario.Heals(), func(ctx SpecContext) {
 		verdict.React(ctx, "from the cut to new routes for a lost peer", scenario.WaitScraped, scenario.BarRerouted, scenario.ProbeSlack, split.Routed)
 	})
 
 	// Once the partition is over, that a node recognised it is told by more than one
 	// incident of it: so this is judged with the tail.
-	criterion(sc, "S1.1", "every node that is cut recognises one partition, of all the peers that it lost", within(scenario.BarRecognised), func(ctx SpecContext) {
+	criterion(sc, "S1.1", "every node that is cut recognises one partition, of all the peers that it lost", within(scenario.BarRecognised), scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		verdict.Must(split.AwaitTail(ctx))
 		window := split.Tailed()
@@ -56,13 +56,13 @@ var _ = describe(scenario.Scenario{
 			after(once, split.Recognised))
 	})
 
-	criterion(sc, "S1.4", "the session of every pair that was cut is verified again, from the pair's own heal", within(scenario.BarSessionsBack), func(ctx SpecContext) {
+	criterion(sc, "S1.4", "the session of every pair that was cut is verified again, from the pair's own heal", within(scenario.BarSessionsBack), scenario.Heals(), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		verdict.React(ctx, "from a pair's heal to its verified session", scenario.WaitSettle, scenario.BarSessionsBack, scenario.ProbeSlack,
 			after(s.SessionsVerified, split.Reverified))
 	})
 
-	criterion(sc, "S1.3", "both sides acknowledge writes in the cut; each is on every node after it, once, with its content", "0", func(ctx SpecContext) {
+	criterion(sc, "S1.3", "both sides acknowledge writes in the cut; each is on every node after it, once, with its content", "0", scenario.Holds(), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		ops, err := s.Operations(ctx)
 		verdict.Must(err)
@@ -90,7 +90,7 @@ var _ = describe(scenario.Scenario{
 			return split.Reweighted(ctx, weights)
 		}})
 
-	criterion(sc, "S1.5", "a cut link is routed around, both ways and one way: the longest time without a frame", within(scenario.BarGap), func(ctx SpecContext) {
+	criterion(sc, "S1.5", "a cut link is routed around, both ways and one way: the longest time without a frame", within(scenario.BarGap), scenario.Heals(), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		// Both are cut before either is judged: S1.X is about both, whatever becomes of the first.
 		var cuts []scenario.Watched
@@ -105,12 +105,12 @@ var _ = describe(scenario.Scenario{
 		verdict.React(ctx, "without a frame", scenario.WaitScraped, scenario.BarGap, scenario.ProbeSlack, scenario.GapsOf(cuts))
 	})
 
-	criterion(sc, "A2", "MeshNodeUnreachable fires in the partition and resolves after it", "yes", func(ctx SpecContext) {
+	criterion(sc, "A2", "MeshNodeUnreachable fires in the partition and resolves after it", "yes", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		judgeAlert(ctx, s, alert.NodeUnreachable, split.Episode, alert.Resolved)
 	})
 
-	criterion(sc, "D1", "every panel of the dashboard shows numbers for every node", "0 blank", func(ctx SpecContext) {
+	criterion(sc, "D1", "every panel of the dashboard shows numbers for every node", "0 blank", scenario.Reacts().Because("panels of faults and incidents have numbers only where there was one"), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
 		verdict.Must(split.AwaitTail(ctx)) // recoveries are counted after the heal
 		judgeDashboard(ctx, s, split.Tailed())

@@ -38,16 +38,16 @@ var _ = describe(scenario.Scenario{
 		attack = disturb(ctx, s, s.Corrupt, corruptFixture)
 	})
 
-	criterion(sc, "S2.1", "every node that sees the attack counts its bad signatures", "> 5", func(ctx SpecContext) {
+	criterion(sc, "S2.1", "every node that sees the attack counts its bad signatures", "> 5", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeBadSignatures(ctx, s, attack)
 	})
 
-	criterion(sc, "S2.3", "the session is invalidated after the third bad signature, and its frames drop in the kernel", within(scenario.BarInvalidated), func(ctx SpecContext) {
+	criterion(sc, "S2.3", "the session is invalidated after the third bad signature, and its frames drop in the kernel", within(scenario.BarInvalidated), scenario.Heals(), func(ctx SpecContext) {
 		judgeInvalidation(ctx, s, attack)
 	})
 
-	criterion(sc, "S2.4", "after the last invalidation new keys are made, another session at both ends, and old frames drop", within(scenario.BarRotated), func(ctx SpecContext) {
+	criterion(sc, "S2.4", "after the last invalidation new keys are made, another session at both ends, and old frames drop", within(scenario.BarRotated), scenario.Heals(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		took := verdict.Reacted(ctx, "from the attack's end to new keys", attack.Left(scenario.WaitSettle), scenario.BarRotated, attack.Rotated)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
@@ -65,19 +65,19 @@ var _ = describe(scenario.Scenario{
 		verdict.Time("from the attack's end to new keys", took, scenario.BarRotated, ask(ctx, scenario.WaitAnswer, s.Skew))
 	})
 
-	criterion(sc, "S2.2", "a high failure rate is one episode on each node, and names the suspect", "= 1", func(ctx SpecContext) {
+	criterion(sc, "S2.2", "a high failure rate is one episode on each node, and names the suspect", "= 1", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeFailureRate(ctx, s, attack)
 	})
 
-	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked", "0", func(ctx SpecContext) {
+	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked", "0", scenario.Holds(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeInnocents(ctx, attack, sessions)
 	})
 
 	attackLoop(sc, &attack)
 
-	criterion(sc, "S2.6", "the mesh goes on without a verifier that fails, and takes it back: no operation fails, no record or journal is lost", "0", func(ctx SpecContext) {
+	criterion(sc, "S2.6", "the mesh goes on without a verifier that fails, and takes it back: no operation fails, no record or journal is lost", "0", scenario.Holds(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified) // the attack's incidents may still be open
 		failure := disturb(ctx, s, s.Fail, failureFixture)
@@ -90,7 +90,7 @@ var _ = describe(scenario.Scenario{
 		judgeOperations(ctx, s, failure.Tailed())
 	})
 
-	criterion(sc, "A1", "PQCVerificationFailureSpike fires in the attack and resolves after it", "yes", func(ctx SpecContext) {
+	criterion(sc, "A1", "PQCVerificationFailureSpike fires in the attack and resolves after it", "yes", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeAlert(ctx, s, alert.VerificationFailureSpike, attack.Episode, alert.Resolved)
 	})

@@ -33,7 +33,7 @@ var _ = describe(scenario.Scenario{
 		attack = disturb(ctx, s, s.Inject, injectFixture)
 	})
 
-	criterion(sc, "S2.1", "every node counts the bad signatures and the unknown keys", "> 5", func(ctx SpecContext) {
+	criterion(sc, "S2.1", "every node counts the bad signatures and the unknown keys", "> 5", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeBadSignatures(ctx, s, attack)
 		unknown := prom.Labels{metric.LabelType: metric.UnknownPubkey}
@@ -41,16 +41,16 @@ var _ = describe(scenario.Scenario{
 			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically(">=", 1)))
 	})
 
-	criterion(sc, "S2.3", "the session is invalidated after the third bad signature, and its frames drop in the kernel", within(scenario.BarInvalidated), func(ctx SpecContext) {
+	criterion(sc, "S2.3", "the session is invalidated after the third bad signature, and its frames drop in the kernel", within(scenario.BarInvalidated), scenario.Heals(), func(ctx SpecContext) {
 		judgeInvalidation(ctx, s, attack)
 	})
 
-	criterion(sc, "S2.2", "a high failure rate is one episode on each node, and names the suspect", "= 1", func(ctx SpecContext) {
+	criterion(sc, "S2.2", "a high failure rate is one episode on each node, and names the suspect", "= 1", scenario.Reacts(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeFailureRate(ctx, s, attack)
 	})
 
-	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked; a forger off the path costs no session at all", "0", func(ctx SpecContext) {
+	criterion(sc, "S2.5", "no session of others is invalidated, replaced or blocked; a forger off the path costs no session at all", "0", scenario.Holds(), func(ctx SpecContext) {
 		heal(ctx, attack.Episode)
 		judgeInnocents(ctx, attack, sessions)
 		forgery := disturb(ctx, s, s.Forge, forgeFixture)

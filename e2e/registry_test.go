@@ -12,7 +12,6 @@ import (
 
 	"github.com/onsi/ginkgo/v2/types"
 
-	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/fault"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
@@ -84,21 +83,7 @@ func TestRegistry(t *testing.T) {
 			}
 		}
 	})
-	t.Run("controls", func(t *testing.T) {
-		for _, sc := range scenarios {
-			for _, c := range sc.Criteria {
-				if _, ok := control.Find(sc.Name, c.ID); !ok {
-					t.Errorf("no control says when %s of %s must not pass: give it a row in e2e/control/table.go", c.ID, sc.Name)
-				}
-			}
-		}
-		for _, r := range control.Rows() {
-			i := slices.IndexFunc(scenarios, func(s *scenario.Scenario) bool { return s.Name == r.Scenario })
-			if i < 0 || !slices.ContainsFunc(scenarios[i].Criteria, func(c scenario.Criterion) bool { return c.ID == r.Criterion }) {
-				t.Errorf("a control is about %s of %s, which there is not", r.Criterion, r.Scenario)
-			}
-		}
-	})
+	t.Run("controls", controlsArePinned)
 	t.Run("saved runs", savedRuns)
 	t.Run("near misses", nearMisses)
 	t.Run("saved runs without a fault, and without the loop", savedControls)

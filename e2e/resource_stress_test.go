@@ -31,14 +31,14 @@ var _ = describe(scenario.Scenario{
 		stress = disturb(ctx, s, s.Stress, stressFixture)
 	})
 
-	criterion(sc, "S5.1", "the victim asks for more nodes, and then the autoscaler wants more", within(scenario.BarScaledUp), func(ctx SpecContext) {
+	criterion(sc, "S5.1", "the victim asks for more nodes, and then the autoscaler wants more", within(scenario.BarScaledUp), scenario.Heals().Because("that the node asks is part of it, whatever the autoscaler sees by itself"), func(ctx SpecContext) {
 		took := verdict.Reacted(ctx, "from the stress to more replicas", scenario.WaitScaleUp, scenario.BarScaledUp, stress.ScaledUp)
 		asked := ask(ctx, scenario.WaitScraped, stress.Requested)
 		verdict.AtLeast("requests for more nodes before the autoscaler wanted them", asked, 1, "requests")
 		verdict.Time("from the stress to more replicas", took, scenario.BarScaledUp, 0)
 	})
 
-	criterion(sc, "S5.2", "critical verifications go on, per expected peer, while low priority is shed", "≥ 1 shed; ≥ 0.95", func(ctx SpecContext) {
+	criterion(sc, "S5.2", "critical verifications go on, per expected peer, while low priority is shed", "≥ 1 shed; ≥ 0.95", scenario.Heals().Because("that low priority is shed is part of it"), func(ctx SpecContext) {
 		verdict.Must(stress.Observe(ctx))
 		outlast(ctx, stress)
 		window := stress.While()
@@ -62,7 +62,7 @@ var _ = describe(scenario.Scenario{
 		cell{"both are done", nil},
 		cell{"the pattern is recorded, with a recommendation for the pod's requests", func(ctx context.Context) error { return stress.Recommended(ctx) }})
 
-	criterion(sc, "S5.3", "it degrades gracefully, and scales back: no restart, no pod lost, no failed operation", "≥ 1 joined; 0", func(ctx SpecContext) {
+	criterion(sc, "S5.3", "it degrades gracefully, and scales back: no restart, no pod lost, no failed operation", "≥ 1 joined; 0", scenario.Reacts().Because("who never grew cannot scale back"), func(ctx SpecContext) {
 		outlast(ctx, stress)
 		verdict.AtLeast("new pods that have joined", map[string]float64{s.Mesh.Namespace: float64(len(stress.Joined))}, 1, "pods")
 		verdict.EventuallyHolds(ctx, scenario.WaitScale, stress.ScaledBack)

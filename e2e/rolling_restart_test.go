@@ -24,7 +24,7 @@ var _ = describe(scenario.Scenario{
 		window = prom.Window{Namespace: s.Mesh.Namespace, Pods: s.Nodes, Start: time.Now()}
 	})
 
-	criterion(sc, "R1", "every pod is replaced by a ready one", "yes", func(ctx SpecContext) {
+	criterion(sc, "R1", "every pod is replaced by a ready one", "yes", scenario.Reacts(), func(ctx SpecContext) {
 		verdict.Must(s.Restart(ctx))
 		verdict.Holds(ctx, scenario.WaitRollout, func(ctx context.Context) error {
 			left, err := s.Unreplaced(ctx)
@@ -37,13 +37,13 @@ var _ = describe(scenario.Scenario{
 		window.End = time.Now()
 	})
 
-	criterion(sc, "R2", "no failure is visible to clients, and no record is lost", "0", func(ctx SpecContext) {
+	criterion(sc, "R2", "no failure is visible to clients, and no record is lost", "0", scenario.Holds(), func(ctx SpecContext) {
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, s.SessionsVerified)
 		judgeRecords(ctx, s)
 		judgeOperations(ctx, s, window)
 	})
 
-	criterion(sc, "R3", "who says that it leaves raises no alarm: nobody takes it for lost", "0", func(ctx SpecContext) {
+	criterion(sc, "R3", "who says that it leaves raises no alarm: nobody takes it for lost", "0", scenario.Holds(), func(ctx SpecContext) {
 		alarms, by := 0.0, map[string]float64{}
 		for _, lost := range []string{metric.NodeCrash, metric.LinkFailure, metric.NetworkPartition} {
 			n := ask(ctx, scenario.WaitAnswer, s.Prom.Total(metric.AnomaliesDetected, prom.Labels{metric.LabelType: lost}, window))

@@ -234,8 +234,7 @@ func savedControls(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, j := range all {
-				row, _ := control.Find(name, j.was.ID)
-				if row.In(c.cell).Must == control.Fail && !slices.Contains(c.seen, j.was.ID) && j.again.Verdict != report.Failed {
+				if rowOf(t, name, j.was.ID).In(c.cell).Must == control.Fail && !slices.Contains(c.seen, j.was.ID) && j.again.Verdict != report.Failed {
 					t.Errorf("cell %s: %s of %s is %s: %s", c.cell, j.was.ID, name, valued(j.again), j.again.Detail)
 				}
 			}

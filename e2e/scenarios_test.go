@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
+	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/judge/live"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
@@ -29,15 +30,15 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 		sc.Criteria = nil // Ginkgo builds the tree for a preview, and again to run it
 		AfterEach(note)
 		specs(&sc)
-		criterion(&sc, "F1", "nothing is left behind: rules, qdiscs, programs, processes, Chaos Mesh objects, namespaces", "0", func(ctx SpecContext) {
+		criterion(&sc, "F1", "nothing is left behind: rules, qdiscs, programs, processes, Chaos Mesh objects, namespaces", "0", scenario.Holds(), func(ctx SpecContext) {
 			judgeLeftBehind(ctx, current)
 		})
 	})
 }
 
-// criterion is an It: what one spec judges, by its id, its promise and its bar.
-func criterion(sc *scenario.Scenario, id, text, bar string, judge func(ctx SpecContext)) {
-	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar})
+// criterion is an It: what one spec judges, by its id, its promise, its bar and what it claims.
+func criterion(sc *scenario.Scenario, id, text, bar string, claims scenario.Claims, judge func(ctx SpecContext)) {
+	sc.Add(scenario.Criterion{ID: id, Text: text, Bar: bar, Claims: claims})
 	It(id+" "+text, Label(id), Offset(1), func(ctx SpecContext) {
 		suite.live.Send(live.Event{Kind: live.Judging, Criterion: &live.Criterion{ID: id}})
 		defer reportQueries(ctx, time.Now())
@@ -60,7 +61,8 @@ func reportQueries(ctx context.Context, since time.Time) {
 
 // list writes the registry as JSON: each scenario's name, the label filter that selects it
 // alone, whether it is nightly, whether it must be alone, about how many nanoseconds it takes in
-// the quick profile, the ids of its criteria, how many of them the filters select, and its fixtures.
+// the quick profile, the ids of its criteria, how many of them the filters select, its fixtures, and
+// what the controls have to know of its criteria.
 func list(w io.Writer) error {
 	type entry struct {
 		Name     string        `json:"name"`
@@ -71,6 +73,7 @@ func list(w io.Writer) error {
 		Criteria []string      `json:"criteria"`
 		Selected int           `json:"selected"`
 		Fixtures []string      `json:"fixtures"`
+		Controls []control.Row `json:"controls"`
 	}
 	selected := map[string]int{}
 	for _, s := range suite.selected {
@@ -81,6 +84,10 @@ func list(w io.Writer) error {
 		e := entry{Name: sc.Name, Filter: only(sc), Nightly: sc.Is(scenario.Nightly), Alone: sc.Alone, Takes: sc.Takes, Selected: selected[sc.Name], Fixtures: sc.Fixtures}
 		for _, c := range sc.Criteria {
 			e.Criteria = append(e.Criteria, c.ID)
+		}
+		var err error
+		if e.Controls, err = controlRows(sc, suite.options.fixtures); err != nil {
+			return err
 		}
 		all = append(all, e)
 	}
@@ -103,16 +110,17 @@ func loop(sc *scenario.Scenario, expected func() *scenario.Loop, monitor, analyz
 	phases := []struct {
 		letter string
 		cell   cell
+		claims scenario.Claims // what -mapek=off leaves on is no healing
 		check  func(*scenario.Loop, context.Context) error
 	}{
-		{"M", monitor, (*scenario.Loop).Monitored},
-		{"A", analyze, (*scenario.Loop).Analyzed},
-		{"P", plan, (*scenario.Loop).Planned},
-		{"E", execute, (*scenario.Loop).Executed},
-		{"K", knowledge, (*scenario.Loop).Recorded},
+		{"M", monitor, scenario.Reacts(), (*scenario.Loop).Monitored},
+		{"A", analyze, scenario.Reacts(), (*scenario.Loop).Analyzed},
+		{"P", plan, scenario.Heals(), (*scenario.Loop).Planned},
+		{"E", execute, scenario.Heals(), (*scenario.Loop).Executed},
+		{"K", knowledge, scenario.Heals(), (*scenario.Loop).Recorded},
 	}
 	for _, p := range phases {
-		criterion(sc, "S"+sc.Design+"."+p.letter, p.cell.text, "yes", func(ctx SpecContext) {
+		criterion(sc, "S"+sc.Design+"."+p.letter, p.cell.text, "yes", p.claims, func(ctx SpecContext) {
 			verdict.Holds(ctx, expected().Left(scenario.WaitSettle), func(ctx context.Context) error {
 				if err := p.check(expected(), ctx); err != nil || p.cell.also == nil {
 					return err
@@ -126,7 +134,7 @@ func loop(sc *scenario.Scenario, expected func() *scenario.Loop, monitor, analyz
 // diagnosis is the criterion that no other incident opens on any node than the faults of
 // the scenario allow.
 func diagnosis(sc *scenario.Scenario) {
-	criterion(sc, "S"+sc.Design+".X", "no incident but those that the faults call for opens on any node", "0", func(ctx SpecContext) {
+	criterion(sc, "S"+sc.Design+".X", "no incident but those that the faults call for opens on any node", "0", scenario.Holds(), func(ctx SpecContext) {
 		verdict.Must(phase(sc.Name+": tail", func() error { return current.AwaitTails(ctx) }))
 		wrong, err := current.Misdiagnoses(ctx)
 		verdict.Must(err)

@@ -42,8 +42,6 @@ func EmptyFixtures(fixtures fs.FS, dir string) error {
 	return nil
 }
 
-// Emptied are the scenarios whose own fault selects by labels; the others' faults are in a pod
+// Selects reports whether a fixture can be made to match nothing. The other faults are in a pod
 // that is named, or come from one of their own.
-func Emptied() []string {
-	return []string{"network-partition", "node-crash", "node-crash-held", "latency", "resource-stress"}
-}
+func Selects(fixture []byte) bool { return chaosKind.Match(fixture) && aLabel.Match(fixture) }

@@ -44,3 +44,19 @@ func TestEmptyFixtures(t *testing.T) {
 		t.Errorf("%d fixtures match nothing", changed)
 	}
 }
+
+// What names its pod, or brings one of its own, cannot be made to match nothing.
+func TestSelects(t *testing.T) {
+	for name, want := range map[string]bool{
+		"latency.yaml": true, "network-partition.yaml": true, "node-crash.yaml": true, "node-crash-schedule.yaml": true, "resource-stress.yaml": true,
+		"pqc-corrupt.yaml": false, "pqc-inject.yaml": false,
+	} {
+		b, err := fixtures.FS.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Selects(b); got != want {
+			t.Errorf("%s selects by labels: %v", name, got)
+		}
+	}
+}

@@ -38,6 +38,27 @@ func (s Score) columns() []column {
 	return all
 }
 
+// line is a criterion of a scenario.
+type line struct{ scenario, criterion string }
+
+// lines are those of which there are results, a scenario's together.
+func (s Score) lines() []line {
+	var all []line
+	var scenarios []string
+	for _, r := range s.Results {
+		if !slices.Contains(scenarios, r.Scenario) {
+			scenarios = append(scenarios, r.Scenario)
+		}
+		if l := (line{r.Scenario, r.Criterion}); !slices.Contains(all, l) {
+			all = append(all, l)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b line) int {
+		return cmp.Compare(slices.Index(scenarios, a.scenario), slices.Index(scenarios, b.scenario))
+	})
+	return all
+}
+
 // Matrix prints what became of each criterion in each cell: its verdict, and what was measured
 // against which bar. What is not as it must be is marked, and told below.
 func (s Score) Matrix(out io.Writer) error {
@@ -48,20 +69,18 @@ func (s Score) Matrix(out io.Writer) error {
 		fmt.Fprintf(w, "\t%v", c)
 	}
 	fmt.Fprintln(w)
-	for _, row := range table {
-		cells, some := make([]string, len(columns)), false
+	for _, l := range s.lines() {
+		cells := make([]string, len(columns))
 		for k, c := range columns {
 			cells[k] = "-"
 			i := slices.IndexFunc(s.Results, func(r Result) bool {
-				return r.Scenario == row.Scenario && r.Criterion == row.Criterion && (column{r.Cell, r.Fault}) == c
+				return (line{r.Scenario, r.Criterion}) == l && (column{r.Cell, r.Fault}) == c
 			})
 			if i >= 0 {
-				cells[k], some = s.Results[i].String(), true
+				cells[k] = s.Results[i].String()
 			}
 		}
-		if some {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", row.Scenario, row.Criterion, strings.Join(cells, "\t"))
-		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", l.scenario, l.criterion, strings.Join(cells, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return err

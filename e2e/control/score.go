@@ -65,13 +65,13 @@ func Last(project string) (Score, error) {
 	return s, nil
 }
 
-// Judge holds a run in a cell against the table. A criterion of which the run says nothing
-// is unsound, too: nobody knows what it would do. So is all of a run that was not in the cell.
-func Judge(c Cell, fault string, s *report.Summary, scenarios ...string) []Result {
+// Judge holds a run in a cell against the rows of its scenarios. A criterion of which the run says
+// nothing is unsound, too: nobody knows what it would do. So is all of a run that was not in the cell.
+func Judge(c Cell, fault string, s *report.Summary, rows []Row) []Result {
 	var results []Result
-	for _, row := range table {
+	for _, row := range rows {
 		want := row.In(c)
-		if want.Must == Nothing || !slices.Contains(scenarios, row.Scenario) {
+		if want.Must == Nothing {
 			continue
 		}
 		r := Result{Scenario: row.Scenario, Criterion: row.Criterion, Cell: c, Fault: fault, Must: want.Must, Why: want.Why}

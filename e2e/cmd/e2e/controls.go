@@ -86,16 +86,22 @@ func (s *session) chosen(ctx context.Context, suite string, names []string) ([]p
 	}), nil
 }
 
+// rowsOf are what the criteria of scenarios claim, or of those that are named.
+func rowsOf(all []planned, names ...string) []control.Row {
+	var rows []control.Row
+	for _, p := range all {
+		if len(names) == 0 || slices.Contains(names, p.Name) {
+			rows = append(rows, p.Controls...)
+		}
+	}
+	return rows
+}
+
 // cell runs the chosen scenarios of one cell. Those of which it wants nothing are left out.
 func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile string, c control.Cell, chosen []planned) ([]control.Result, error) {
 	dir := filepath.Join(s.project, "artifacts", "controls", string(c))
 	args := []string{"-profile", profile, "-abort-on=off"} // what must fail here must not end it
-	var names []string
-	for _, p := range chosen {
-		if slices.Contains(control.Scenarios(c), p.Name) {
-			names = append(names, p.Name)
-		}
-	}
+	names := control.Scenarios(rowsOf(chosen), c)
 	switch c {
 	case control.NoFault:
 		args = append(args, "-control="+report.ControlAbsent)
@@ -122,7 +128,7 @@ func (s *session) cell(ctx context.Context, e *engine.Engine, suite, profile str
 		if err != nil {
 			return nil, err
 		}
-		return control.Judge(c, "", summary, names...), nil
+		return control.Judge(c, "", summary, rowsOf(chosen, names...)), nil
 	}
 	results, err := judge(dir, names, slices.Clone(args)...)
 	busy := control.Busy(results)
@@ -154,7 +160,7 @@ func (s *session) broken(ctx context.Context, e *engine.Engine, suite, dir strin
 		if err = errors.Join(err, <-over, b.mend(ctx, e)); err != nil {
 			return nil, fmt.Errorf("%s: %w", b.name, err)
 		}
-		all = append(all, control.Judge(control.Harness, b.name, summary, b.scenario)...)
+		all = append(all, control.Judge(control.Harness, b.name, summary, chosen[k].Controls)...)
 	}
 	return all, nil
 }

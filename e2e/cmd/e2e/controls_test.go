@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/x0tta6bl4/mesh/e2e/control"
-	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 )
 
 // A run tells the last score, of which commit it is, and if there is none.
@@ -47,11 +46,15 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// Every scenario under which the harness breaks is one of which something is wanted then.
-func TestBreakagesAreJudged(t *testing.T) {
-	for _, b := range breakages {
-		if len(control.Judge(control.Harness, b.name, &report.Summary{}, b.scenario)) == 0 {
-			t.Errorf("%s: nothing is judged of %s", b.name, b.scenario)
+// A cell is judged by what the scenarios that ran in it claim, and by no others.
+func TestRowsOf(t *testing.T) {
+	all := []planned{
+		{Name: "latency", Controls: []control.Row{{Scenario: "latency", Criterion: "S4.1"}, {Scenario: "latency", Criterion: "F1"}}},
+		{Name: "node-crash", Controls: []control.Row{{Scenario: "node-crash", Criterion: "S3.1"}}},
+	}
+	for want, names := range map[int][]string{3: nil, 2: {"latency"}, 1: {"node-crash", "none"}} {
+		if got := rowsOf(all, names...); len(got) != want {
+			t.Errorf("of %v: %v", names, got)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func newScenario(_ context.Context, args []string) (int, error) {
 
 // next says what is left to do for a scenario whose files were written.
 func next(name string) string {
-	return fmt.Sprintf(`write the fault and the criteria, say in e2e/control/table.go when each criterion must not pass, then
+	return fmt.Sprintf(`write the fault, and the criteria with what each claims, then
   go generate ./e2e    # the tables of the README files
   make e2e-%s
 `, name)

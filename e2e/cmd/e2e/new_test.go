@@ -32,7 +32,10 @@ func TestNewScenario(t *testing.T) {
 	if !strings.Contains(fixture, "kind: NetworkChaos") || !strings.Contains(fixture, "name: mesh-slow-disk") {
 		t.Errorf("the fixture is %s", fixture)
 	}
-	for _, step := range []string{"e2e/control/table.go", "go generate ./e2e", "make e2e-slow-disk"} {
+	if !strings.Contains(spec, ", scenario.Reacts(), func(") {
+		t.Errorf("the spec does not say what its criterion claims: %s", spec)
+	}
+	for _, step := range []string{"what each claims", "go generate ./e2e", "make e2e-slow-disk"} {
 		if hint := next("slow-disk"); !strings.Contains(hint, step) {
 			t.Errorf("nobody is told of %s: %s", step, hint)
 		}

@@ -18,6 +18,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
 	"github.com/x0tta6bl4/mesh/e2e/ground/host"
 	"github.com/x0tta6bl4/mesh/e2e/ground/image"
@@ -35,6 +36,7 @@ type planned struct {
 	Criteria []string
 	Selected int
 	Fixtures []string
+	Controls []control.Row
 }
 
 // plan says what a run with the same arguments would do, and makes nothing.

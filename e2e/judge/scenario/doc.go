@@ -5,7 +5,8 @@
 //
 // # Map
 //
-//	registry, limits      scenarios as values; every bar and every wait
+//	registry, claims      scenarios as values; what a criterion can claim
+//	limits                every bar and every wait
 //	run, end              a scenario's life, from the mesh to its removal
 //	join                  a run in a mesh that was there before and stays
 //	episode, tail         a fault's life, and the windows in which it is judged

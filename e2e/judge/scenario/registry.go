@@ -45,9 +45,10 @@ type Scenario struct {
 
 // Criterion is what one spec judges.
 type Criterion struct {
-	ID   string // such as S1.1
-	Text string // what it proves
-	Bar  string // such as "≤ 2 s"
+	ID     string // such as S1.1
+	Text   string // what it proves
+	Bar    string // such as "≤ 2 s"
+	Claims Claims
 }
 
 // Add adds a criterion.
@@ -62,7 +63,8 @@ var (
 )
 
 // Check finds what is wrong with scenarios whose specs are known: names that are taken or
-// no names, ids that are taken within a scenario or no ids, scenarios without a criterion.
+// no names, ids that are taken within a scenario or no ids, scenarios without a criterion,
+// criteria that do not say what they are about.
 func Check(all []*Scenario) error {
 	names := map[string]bool{}
 	for _, s := range all {
@@ -84,6 +86,8 @@ func Check(all []*Scenario) error {
 				return fmt.Errorf("scenario %s: the id %s is taken", s.Name, c.ID)
 			case c.Text == "":
 				return fmt.Errorf("scenario %s: criterion %s says nothing", s.Name, c.ID)
+			case !c.Claims.said:
+				return fmt.Errorf("scenario %s: criterion %s does not say what it claims: Reacts, Heals, Holds or Upholds", s.Name, c.ID)
 			}
 			ids[c.ID] = true
 		}
