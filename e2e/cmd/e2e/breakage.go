@@ -15,46 +15,137 @@ import (
 // breakage is a part of the harness that goes out of order while a scenario is judged.
 type breakage struct {
 	name, scenario string
-	// do and undo are shell scripts for every node of the cluster, or for its control plane.
+	// when is a shell script for the control plane that prints the namespace of the fault under
+	// which to break it, as soon as that is there; after is how much later it breaks.
+	when  string
+	after time.Duration
+	// do and undo are shell scripts for every machine of the cluster, or for its control plane.
+	// do gets the namespace of the fault. undo may be run again, and where nothing was done.
 	everywhere bool
 	do, undo   string
+	// lasts is how long it is out of order; or it is until a script like when prints anything.
+	// Without either it is until the run is over.
+	lasts time.Duration
+	until string
 }
 
-// kubectl is how a control-plane node talks to its API server.
-const kubectl = "kubectl --kubeconfig=/etc/kubernetes/admin.conf "
+const (
+	// kubectl is how a control-plane node talks to its API server.
+	kubectl = "kubectl --kubeconfig=/etc/kubernetes/admin.conf "
+
+	// networkFaults prints each namespace with a fault of the network, and whether all of that fault is there.
+	networkFaults = kubectl + `get networkchaos -A -o jsonpath='{range .items[*]}{.metadata.namespace}{" "}{.status.conditions[?(@.type=="AllInjected")].status}{"\n"}{end}'`
+	// ephemeral prints each namespace with a pod of a node, and what ephemeral containers that has.
+	ephemeral = kubectl + `get pods -A -l app=mesh-node -o jsonpath='{range .items[*]}{.metadata.namespace}{" "}{.spec.ephemeralContainers[*].name}{"\n"}{end}'`
+
+	// kubeletRule rejects what comes to a kubelet. As the first rule it ends connections that stand, too.
+	kubeletRule = "INPUT -p tcp --dport 10250 -j REJECT --reject-with tcp-reset"
+
+	// movedClock sets the clock of one node, not the attacker's, back by more than what makes the times of journals
+	// incomparable (50 ms), and by less than what the nodes take for a wrong clock, which they correct (2 s). It is in the
+	// namespace of the mesh and goes with that, whatever becomes of this process.
+	movedClock = kubectl + `apply -f - <<EOF
+apiVersion: chaos-mesh.org/v1alpha1
+kind: TimeChaos
+metadata:
+  name: moved-clock
+  namespace: $1
+  labels:
+    breakage: moved-clock
+spec:
+  mode: all
+  selector:
+    namespaces:
+      - $1
+    labelSelectors:
+      statefulset.kubernetes.io/pod-name: mesh-node-b-1
+  timeOffset: "-200ms"
+  clockIds:
+    - CLOCK_REALTIME
+EOF
+`
+
+	// cutLasts is longer than a partition with the wait for its heal (scenario.WaitHeal) in either profile, so that asking again
+	// does not help. It is over before the last criteria, which see the harness recover.
+	cutLasts = 80 * time.Second
+	// provenWithin is how long it takes to prove a fault that Chaos Mesh has injected.
+	provenWithin = 2 * time.Second
+)
 
 var breakages = []breakage{
-	{name: "Prometheus is stopped", scenario: "network-partition",
+	{name: "Prometheus is stopped", scenario: "network-partition", when: networkFaults + " | sed 's/ .*//'",
 		do: kubectl + "-n monitoring scale deployment prometheus --replicas=0", undo: kubectl + "-n monitoring scale deployment prometheus --replicas=1 && " + kubectl + "-n monitoring rollout status deployment prometheus --timeout=90s"},
-	{name: "a prober is killed", scenario: "network-partition", everywhere: true,
+	{name: "a prober is killed", scenario: "network-partition", when: networkFaults + " | sed 's/ .*//'", everywhere: true,
 		do: "pkill -KILL -x -n probe || true"},
+	// The API server reaches into pods through their kubelets: for port-forwards, logs and commands, but not for probes of
+	// readiness. So journals, histories and probers' logs cannot be read, and the pods stay as they are.
+	{name: "the port-forward is cut", scenario: "network-partition", when: networkFaults + " | sed -n 's/ True$//p'", after: provenWithin, everywhere: true, lasts: cutLasts,
+		do:   "iptables -w -I " + kubeletRule + " && { ip6tables -w -I " + kubeletRule + " || true; }",
+		undo: "for t in iptables ip6tables; do while $t -w -D " + kubeletRule + " 2>/dev/null; do :; done; done"},
+	// It moves before the attack, so that no journal jumps in what is judged of that. It is right again with the fault that comes
+	// after: by then all that compares clocks is judged, and what is left behind is not yet.
+	{name: "one node's clock is moved", scenario: "pqc-corrupt", when: ephemeral + " | sed -n 's/ .*pqc-replay.*//p'",
+		do: movedClock, undo: kubectl + "delete timechaos -A -l breakage=moved-clock --timeout=60s", until: kubectl + "get podchaos -A -o name"},
 }
 
-// strikePoll is how often it is looked for the fault under which the harness is to break.
-const strikePoll = time.Second
+const (
+	// strikePoll is how often it is looked for the fault under which the harness is to break.
+	strikePoll = time.Second
+	// endPoll is the same of what ends a breakage: each look takes of what is judged meanwhile.
+	endPoll = 5 * time.Second
+)
 
-// strike waits until a fault of Chaos Mesh is there, and breaks what is to be broken.
+// strike waits until the fault is there, and breaks what is to be broken. What is to be broken for a time only it mends after that.
 func (b breakage) strike(ctx context.Context, e *engine.Engine) error {
 	nodes, err := remains.Nodes(ctx, e, remains.Kept())
 	if err != nil {
 		return err
 	}
-	plane := slices.IndexFunc(nodes, func(n string) bool { return strings.HasSuffix(n, "control-plane") })
-	if plane < 0 {
+	i := slices.IndexFunc(nodes, controlPlane)
+	if i < 0 {
 		return fmt.Errorf("no control plane among %v", nodes)
 	}
-	every := time.NewTicker(strikePoll)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return errors.New("the run was over before there was a fault under which to break it")
-		case <-every.C:
+	namespace := printed(ctx, e, nodes[i], b.when, strikePoll)
+	if namespace == "" || !pause(ctx, b.after) {
+		return errors.New("the run was over before there was a fault under which to break it")
+	}
+	if err := b.run(ctx, e, b.do, namespace); err != nil {
+		return err
+	}
+	switch {
+	case b.until != "":
+		printed(ctx, e, nodes[i], b.until, endPoll)
+	case b.lasts > 0:
+		pause(ctx, b.lasts)
+	default:
+		return nil
+	}
+	return b.mend(ctx, e)
+}
+
+// controlPlane reports whether a machine of that name is the cluster's control plane.
+func controlPlane(node string) bool { return strings.HasSuffix(node, "control-plane") }
+
+// printed runs a script in a machine until it prints something, of which it returns the first word; nothing if ctx ends before.
+func printed(ctx context.Context, e *engine.Engine, node, script string, every time.Duration) string {
+	for pause(ctx, every) {
+		out, err := e.Output(ctx, "exec", node, "sh", "-c", script)
+		if words := strings.Fields(out); err == nil && len(words) > 0 {
+			return words[0]
 		}
-		out, err := e.Output(ctx, "exec", nodes[plane], "sh", "-c", kubectl+"get networkchaos -A -o name")
-		if err == nil && strings.TrimSpace(out) != "" {
-			return b.run(ctx, e, b.do)
-		}
+	}
+	return ""
+}
+
+// pause reports whether a time has passed before ctx ends.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -68,14 +159,15 @@ func (b breakage) mend(ctx context.Context, e *engine.Engine) error {
 	return b.run(ctx, e, b.undo)
 }
 
-func (b breakage) run(ctx context.Context, e *engine.Engine, script string) error {
+// run runs a script where the breakage is, with arguments.
+func (b breakage) run(ctx context.Context, e *engine.Engine, script string, args ...string) error {
 	nodes, err := remains.Nodes(ctx, e, remains.Kept())
 	if err != nil {
 		return err
 	}
 	for _, n := range nodes {
-		if b.everywhere || strings.HasSuffix(n, "control-plane") {
-			if _, err := e.Output(ctx, "exec", n, "sh", "-c", script); err != nil {
+		if b.everywhere || controlPlane(n) {
+			if _, err := e.Output(ctx, append([]string{"exec", n, "sh", "-c", script, "sh"}, args...)...); err != nil {
 				return err
 			}
 		}
