@@ -20,6 +20,7 @@ import (
 func judgeBadSignatures(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	failed := prom.Labels{metric.LabelType: metric.VerificationFailed}
+	verdict.Bar(metric.AnomaliesTotal, failed, "≥", scenario.BarBadSignatures)
 	counted := verdict.Reached(ctx, "bad signatures counted", a.Left(scenario.WaitSettle), scenario.BarBadSignatures, "signatures",
 		seen(s, a, metric.AnomaliesTotal, failed))
 	verdict.AtLeast("bad signatures counted", counted, scenario.BarBadSignatures, "signatures")
@@ -39,6 +40,7 @@ func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	verdict.Must(phase(s.Name+": tail", func() error { return a.AwaitTail(ctx) }))
 	high := prom.Labels{metric.LabelType: metric.HighFailureRate}
+	verdict.Bar(metric.AnomaliesTotal, high, "=", scenario.BarEpisodes)
 	seen := ask(ctx, scenario.WaitScraped, s.Prom.Growth(metric.AnomaliesTotal, high, a.Watched()))
 	verdict.Equal("episodes of a high failure rate", seen, scenario.BarEpisodes, "episodes")
 	verdict.Must(a.Loop().Analyzed(ctx)) // one incident, and it names the suspect
@@ -49,6 +51,8 @@ func judgeFailureRate(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 func judgeInvalidation(ctx SpecContext, s *scenario.Run, a *scenario.Attack) {
 	GinkgoHelper()
 	revoked := prom.Labels{metric.LabelVerdict: metric.VerdictRevoked}
+	verdict.Bar(metric.PacketsTotal, revoked, "≥", 1)
+	verdict.Bar(metric.SessionsInvalidatedTotal, nil, "≥", 1)
 	dropped := counts(seen(s, a, metric.PacketsTotal, revoked), BeNumerically(">=", 1))
 	counted := counts(seen(s, a, metric.SessionsInvalidatedTotal, nil), BeNumerically(">=", 1))
 	var sinceFirst verdict.Times

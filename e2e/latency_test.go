@@ -37,12 +37,14 @@ var _ = describe(scenario.Scenario{
 		if len(delay.Shifted) == 0 {
 			verdict.Invalidf("the delay slows too few links for the median of any node to tell")
 		}
+		verdict.Bar(metric.VerificationLatency, nil, "≥", scenario.BarLatencyShift.Seconds())
 		verdict.AtLeast("growth of the median", ask(ctx, scenario.WaitAnswer, delay.Shift), scenario.BarLatencyShift.Seconds(), "s")
 	})
 
 	criterion(sc, "S4.2", "no verification times out, and each pair verifies at the baseline's rate", "0; ≥ 0.95", scenario.Upholds().Because("only the loop gives verifications more time"), func(ctx SpecContext) {
 		heal(ctx, delay.Episode)
 		verdict.Must(delay.AwaitTail(ctx)) // what was asked under the delay may run out after it
+		verdict.Bar(metric.VerificationTimeouts, nil, "=", 0)
 		timeouts := ask(ctx, scenario.WaitAnswer, s.Prom.Growth(metric.VerificationTimeouts, nil, delay.Tailed()))
 		verdict.Equal("timeouts under the delay", timeouts, 0, "verifications")
 		before := ask(ctx, scenario.WaitAnswer, s.VerifiedPairs(s.Baseline))

@@ -51,6 +51,7 @@ var _ = describe(scenario.Scenario{
 		window := split.Tailed()
 		window.Pods = split.Ends()
 		partitions := prom.Labels{metric.LabelType: metric.NetworkPartition}
+		verdict.Bar(metric.AnomaliesDetected, partitions, "=", 1)
 		once := counts(s.Prom.Growth(metric.AnomaliesDetected, partitions, window), BeNumerically("==", 1))
 		verdict.React(ctx, "from the second loss to the incident", scenario.WaitScraped, scenario.BarRecognised, scenario.ProbeSlack,
 			after(once, split.Recognised))

@@ -9,6 +9,7 @@ import (
 	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/e2e/observe/alert"
+	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
 // The faults of scenario 3: the document's crash, once and every five minutes. And why clients may see nothing of it.
@@ -89,6 +90,7 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S3.5", "it was a crash: every survivor lost the victim's heartbeats, with no successor to tell it", "≥ 1", scenario.Reacts().Because("it is the proof that it was a crash, and says so if there was none"), func(ctx SpecContext) {
 		verdict.Must(crash.WasOne(ctx))
+		verdict.Bar(metric.PeerUnreachable, map[string]string{metric.LabelPeer: crash.Victim}, "≥", 1)
 		lost := verdict.Reached(ctx, "losses of the victim", scenario.WaitScraped, 1, "losses", crash.Unheard)
 		verdict.AtLeast("losses of the victim", lost, 1, "losses")
 	})

@@ -59,6 +59,7 @@ var _ = describe(scenario.Scenario{
 			return scenario.Replaced(old.Before, after)
 		})
 		rotations := prom.Labels{metric.LabelReason: metric.ReasonCompromise}
+		verdict.Bar(metric.KeyRotationsTotal, rotations, "≥", 1)
 		verdict.Eventually(ctx, s.Prom.Growth(metric.KeyRotationsTotal, rotations, attack.Seen().Since())).
 			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically(">=", 1)))
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, old.Dropped)

@@ -33,6 +33,7 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S5.1", "the victim asks for more nodes, and then the autoscaler wants more", within(scenario.BarScaledUp), scenario.Heals().Because("that the node asks is part of it, whatever the autoscaler sees by itself"), func(ctx SpecContext) {
 		took := verdict.Reacted(ctx, "from the stress to more replicas", scenario.WaitScaleUp, scenario.BarScaledUp, stress.ScaledUp)
+		verdict.Bar(metric.ScaleRequestsTotal, nil, "≥", 1)
 		asked := ask(ctx, scenario.WaitScraped, stress.Requested)
 		verdict.AtLeast("requests for more nodes before the autoscaler wanted them", asked, 1, "requests")
 		verdict.Time("from the stress to more replicas", took, scenario.BarScaledUp, 0)
@@ -51,6 +52,7 @@ var _ = describe(scenario.Scenario{
 		upheld := map[string]float64{stress.Victim: scenario.Upheld(before, scenario.OneMore(under, window))}
 		verdict.AtLeast("critical verifications per second and expected peer against the baseline", upheld, scenario.BarVerified, "of the baseline")
 		low := prom.Labels{metric.LabelPriority: metric.PriorityLow}
+		verdict.Bar(metric.VerificationsShed, low, "≥", 1)
 		verdict.Reached(ctx, "verifications of low priority that are shed", stress.Left(scenario.WaitSettle), 1, "verifications",
 			s.Prom.Growth(metric.VerificationsShed, low, stress.Only(stress.Window)))
 	})

@@ -21,10 +21,11 @@ const (
 	EntryPhase        = "phase"
 	EntryQueries      = "queries"
 	EntryAborted      = "aborted"
+	EntryBar          = "bar"
 )
 
 // own are the entries that are told elsewhere than among what was observed.
-var own = []string{EntryMeasurement, EntryFault, EntryInvalid, EntryNotSupported, EntryCleanup, EntryPhase, EntryQueries, EntryAborted}
+var own = []string{EntryMeasurement, EntryFault, EntryInvalid, EntryNotSupported, EntryCleanup, EntryPhase, EntryQueries, EntryAborted, EntryBar}
 
 // Measurement is what a criterion's spec measured, whether it was enough or not.
 type Measurement struct {
@@ -196,6 +197,11 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 			}
 		case EntryQueries:
 			decode(e, &c.Queries)
+		case EntryBar:
+			var b Bar
+			if decode(e, &b) {
+				c.Bars = append(c.Bars, b)
+			}
 		case EntryInvalid:
 			decode(e, &invalid)
 		case EntryNotSupported:

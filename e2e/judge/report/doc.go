@@ -5,7 +5,7 @@
 //
 // # Map
 //
-//	summary, abort, timeline
+//	summary, bar, abort, timeline
 //	                      what a run's summary holds
 //	build, write          from Ginkgo's report; into the run's directory
 //	junit, markdown, publish

@@ -217,7 +217,8 @@ func TestFollowing(t *testing.T) {
 
 func whole() *Summary {
 	s := build(
-		spec("S1.1", types.SpecStatePassed, entry(EntryMeasurement, Measurement{Expected: "≤ 2", Measured: 0.75, Unit: "s"}), entry(EntryFault, Fault{Injected: &epoch, Proven: &epoch})),
+		spec("S1.1", types.SpecStatePassed, entry(EntryMeasurement, Measurement{Expected: "≤ 2", Measured: 0.75, Unit: "s"}), entry(EntryFault, Fault{Injected: &epoch, Proven: &epoch}),
+			entry(EntryBar, Bar{Metric: "m_total", Labels: map[string]string{"type": "x"}, Expected: "= 1"}), entry(EntryBar, Bar{Metric: "n", Expected: "≤ 0"})),
 		fails(spec("S1.2", types.SpecStateFailed), types.NodeTypeIt, `routes of <a> & "b"`),
 		fails(spec("S1.4", types.SpecStateInterrupted), types.NodeTypeIt, ""),
 		spec("S4.1", types.SpecStateSkipped, entry(EntryNotSupported, "no sch_netem")),

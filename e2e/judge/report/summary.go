@@ -123,7 +123,9 @@ type Criterion struct {
 	// Observed is what else was seen, such as the time that each node took.
 	Observed []Observation `json:"observed,omitempty"`
 	// Queries are the PromQL that it was judged by, to paste.
-	Queries []string   `json:"queries,omitempty"`
+	Queries []string `json:"queries,omitempty"`
+	// Bars are what it held metrics against, for who draws them.
+	Bars    []Bar      `json:"bars,omitempty"`
 	Started *time.Time `json:"started"`
 	Seconds float64    `json:"seconds"` // it took
 

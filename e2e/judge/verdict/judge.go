@@ -161,6 +161,12 @@ func None(what string, defects, most int, unit string, detail any) {
 	}
 }
 
+// Bar reports a bar that the growth of a metric in each pod is held against, counted from the fault, in
+// the metric's own unit: the report draws it into the metric's chart. It judges nothing.
+func Bar(metric string, labels map[string]string, relation string, bar float64) {
+	ginkgo.AddReportEntry(report.EntryBar, report.Bar{Metric: metric, Labels: labels, Expected: fmt.Sprintf("%s %g", relation, bar)}, ginkgo.ReportEntryVisibilityNever)
+}
+
 // Yes judges what holds or not: the error says what is missing.
 func Yes(err error) {
 	ginkgo.GinkgoHelper()

@@ -10,6 +10,6 @@
 //
 //	view, criterion       what the page shows
 //	evidence, history     what it is read from
-//	panels, traffic, curve, chart
+//	panels, traffic, curve, reaction, chart
 //	                      its charts
 package page

@@ -78,7 +78,8 @@ func TestWhatIsInIt(t *testing.T) {
 		"clients":                         "1285 at once, 214 after a retry, 1 failed",
 		"the outside view":                "at most 5 at once",
 		"a metric of a criterion":         "x0tta6bl4_counted_1_total",
-		"the bar in its chart":            "x0tta6bl4_counted_0_total; bar (long dashes) S1.5: ≥ 6 signatures",
+		"the bar in its chart":            "x0tta6bl4_counted_0_total; bar (long dashes) S1.5: ≥ 6<",
+		"the times against their bars":    "S1.1 took 0.5 s of 2 s, S1.2 took 3.25 s of 2 s",
 		"expected":                        "<dd>≤ 2 s</dd>",
 		"measured":                        "<dd>0.5 s</dd>",
 		"the margin":                      "75 % of the bar to spare",
@@ -177,8 +178,8 @@ func TestCharts(t *testing.T) {
 			charts++
 		}
 	}
-	if charts != 12 {
-		t.Errorf("%d charts, not 12", charts)
+	if charts != 13 {
+		t.Errorf("%d charts, not 13", charts)
 	}
 	e, err := readEvidence(filepath.Join(dir, "scenario-0"))
 	if err != nil {
@@ -226,8 +227,8 @@ func TestWhatIsMissing(t *testing.T) {
 	if !strings.Contains(p, "Some artefacts could not be read: history.jsonl after 1 lines") {
 		t.Error("it does not say what could not be read")
 	}
-	if n := strings.Count(p, "<figure>"); n != 1+4 { // of one the fault, as the summary has it; of the other all but the curves
-		t.Errorf("%d charts, not 5", n)
+	if n := strings.Count(p, "<figure>"); n != 1+4+2 { // of one the fault, as the summary has it; of the other all but the curves; of both the reactions
+		t.Errorf("%d charts, not 7", n)
 	}
 	empty := &report.Summary{Version: report.Version, Profile: "quick", Mapek: "on", Started: epoch}
 	if err := report.Write(dir, empty, types.Report{}); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
 
-// mostCurves bounds the metrics of a scenario, mostMarks the entries of a phase that are
+// mostCurves bounds the metrics of a scenario without a bar in them, mostMarks the entries of a phase that are
 // drawn for a node: more of them lie upon each other.
 const (
 	mostCurves = 16
@@ -44,7 +44,7 @@ func (e evidence) panels(sc report.Scenario, c clock) []panel {
 		all = append(all, e.probePanel(c, bands))
 	}
 	if e.timeline != nil {
-		for _, curve := range e.timeline.Curves[:min(len(e.timeline.Curves), mostCurves)] {
+		for _, curve := range chosen(sc, e.timeline.Curves) {
 			all = append(all, e.curvePanel(c, bands, curve, barsOf(sc, curve)))
 		}
 	}

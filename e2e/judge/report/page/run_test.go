@@ -58,6 +58,7 @@ func made(t testing.TB, root, name string, scenarios int) (string, *report.Summa
 				c.Verdict, c.Measured, c.Expected, c.Detail = report.NotSupported, nil, "", "no sch_netem"
 			case 4:
 				c.Expected, c.Unit, c.Measured, c.Queries = "≥ 6", "signatures", ref(10.0), []string{counted + " @ 1"}
+				c.Bars = []report.Bar{{Metric: "x0tta6bl4_counted_0_total", Expected: "≥ 6"}}
 			}
 			sc.Criteria = append(sc.Criteria, c)
 		}

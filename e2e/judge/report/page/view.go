@@ -71,6 +71,9 @@ type scenarioView struct {
 	State     string
 	Tally     string
 	Charts    []chart
+	Unshown   int      // metrics that there is no room for
+	Undrawn   []string // bars without a metric
+	Times     []chart  // reactions against their bars
 	Pods      []podView
 	Incidents []incidentView
 	Criteria  []criterionView
@@ -102,6 +105,17 @@ func newView(dir string, s *report.Summary) (*view, error) {
 				return nil, fmt.Errorf("scenario %s: %w", sc.Name, err)
 			}
 			sv.Charts, sv.Pods, sv.Incidents = charts, e.legend(), e.incidents(c)
+			if e.timeline != nil {
+				sv.Unshown = len(e.timeline.Curves) - len(chosen(sc, e.timeline.Curves))
+				sv.Undrawn = undrawn(sc, e.timeline.Curves)
+			}
+		}
+		if p, ok := reactionPanel(sc.Criteria); ok {
+			charts, err := drawn([]panel{p})
+			if err != nil {
+				return nil, fmt.Errorf("scenario %s: %w", sc.Name, err)
+			}
+			sv.Times = charts
 		}
 		for _, k := range sc.Criteria {
 			sv.Criteria = append(sv.Criteria, newCriterion(s, sc, k, past.of(sc.Name, k.ID), e, c, most))
