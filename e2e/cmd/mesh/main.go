@@ -47,7 +47,7 @@ func main() {
 	// The libraries' own words would stand between the lines.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	ctrllog.SetLogger(klog.Background())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	ctx, stop := interruptible()
 	err := run(ctx, os.Args[1:], os.Stderr)
 	stop()
 	switch {
@@ -59,6 +59,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "mesh:", err)
 		os.Exit(1)
 	}
+}
+
+// interruptible returns a context that Ctrl-C ends.
+func interruptible() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {

@@ -17,6 +17,16 @@ type screen struct {
 	drawn    bool
 }
 
+// leave ends the line on which a terminal shows the ^C that ended the watch: what comes next has
+// one of its own. Nothing else has to be put back.
+func (s *screen) leave() error {
+	if !s.terminal || !s.drawn {
+		return nil
+	}
+	_, err := io.WriteString(s.out, "\n")
+	return err
+}
+
 // draw writes a page in one piece, so that nobody sees half of it.
 func (s *screen) draw(write func(*page) error) error {
 	var b page

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/term"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster"
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
@@ -22,8 +23,8 @@ const (
 	askWithin = 15 * time.Second
 	// askEvery is how often nodes are asked while they are watched, and drawn.
 	askEvery = time.Second
-	// rosterEvery is how often is looked which nodes there are.
-	rosterEvery = 5 * time.Second
+	// rosterEvery is for how many pictures nobody looks again which nodes there are.
+	rosterEvery = 5
 )
 
 // What a terminal is told: the cursor to the upper left; a line's, and the screen's, rest empty.
@@ -32,6 +33,12 @@ const (
 	restOf  = "\x1b[K"
 	restAll = "\x1b[J"
 )
+
+// watched is what is asked of a mesh that is watched; mesh.Mesh does it.
+type watched interface {
+	Pods(ctx context.Context, app string) ([]corev1.Pod, error)
+	WatchStatus(ctx context.Context, node string, every time.Duration, tell func(*api.Status, error))
+}
 
 // status shows the mesh, once or until ctx ends.
 func status(ctx context.Context, c *cluster.Cluster, args []string) error {
@@ -46,7 +53,7 @@ func status(ctx context.Context, c *cluster.Cluster, args []string) error {
 		return err
 	}
 	if *watch {
-		return show(ctx, m, names)
+		return show(ctx, os.Stdout, m, names, askEvery)
 	}
 	p := newPicture()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
@@ -63,13 +70,13 @@ func status(ctx context.Context, c *cluster.Cluster, args []string) error {
 }
 
 // nodes are the names of the mesh's nodes now.
-func nodes(ctx context.Context, m *mesh.Mesh) ([]string, error) {
-	pods, err := m.Nodes(ctx)
+func nodes(ctx context.Context, m watched) ([]string, error) {
+	pods, err := m.Pods(ctx, mesh.NodeApp)
 	if err != nil {
 		return nil, err
 	}
 	if len(pods) == 0 {
-		return nil, fmt.Errorf("%w in namespace %s: make mesh-up makes one", scenario.ErrNoMesh, m.Namespace)
+		return nil, fmt.Errorf("%w in namespace %s: make mesh-up makes one", scenario.ErrNoMesh, mesh.Documented)
 	}
 	var names []string
 	for _, p := range pods {
@@ -78,21 +85,19 @@ func nodes(ctx context.Context, m *mesh.Mesh) ([]string, error) {
 	return names, nil
 }
 
-// show draws the mesh every second until ctx ends. Nodes that come are shown, too.
-func show(ctx context.Context, m *mesh.Mesh, names []string) error {
-	s := screen{out: os.Stdout, terminal: term.IsTerminal(int(os.Stdout.Fd()))}
+// show draws the mesh every so often until ctx ends. Nodes that come are shown, too.
+func show(ctx context.Context, out *os.File, m watched, names []string, every time.Duration) error {
+	s := screen{out: out, terminal: term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"}
 	p := newPicture()
 	watching := map[string]bool{}
-	looked := time.Now()
-	tick := time.NewTicker(askEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
-		if time.Since(looked) > rosterEvery {
-			looked = time.Now()
+	for drawn := 0; ; drawn++ {
+		if drawn > 0 && drawn%rosterEvery == 0 {
 			now, err := nodes(ctx, m)
 			switch {
 			case ctx.Err() != nil:
-				return nil
+				return s.leave()
 			case errors.Is(err, scenario.ErrNoMesh):
 				return err
 			case err == nil:
@@ -103,12 +108,12 @@ func show(ctx context.Context, m *mesh.Mesh, names []string) error {
 		for _, n := range names {
 			if !watching[n] {
 				watching[n] = true
-				go m.WatchStatus(ctx, n, askEvery, func(s *api.Status, err error) { p.see(n, s, err) })
+				go m.WatchStatus(ctx, n, every, func(s *api.Status, err error) { p.see(n, s, err) })
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return s.leave()
 		case <-tick.C:
 		}
 		if err := s.draw(func(b *page) error { return p.write(b, names, time.Now()) }); err != nil {
