@@ -136,6 +136,10 @@ compare: runner ## say which measured values have moved among the runs that were
 test-report: ## see the HTML report in a headless browser, on a phone and a desktop (needs chromium); screenshots go to artifacts/report
 	REPORT_SCREENSHOTS="$(CURDIR)/artifacts/report" $(GO) test -tags browser -count 1 -timeout 15m -run Browser ./e2e/judge/report/page
 
+.PHONY: picture
+picture: ## take the README's picture of a run's report in a headless browser (RUN=artifacts/latest; needs chromium)
+	REPORT_RUN='$(abspath $(or $(RUN),artifacts/latest))' REPORT_PICTURE="$(CURDIR)/e2e/report.png" $(GO) test -tags browser -count 1 -timeout 15m -v -run 'TestPictureInABrowser$$' ./e2e/judge/report/page
+
 .PHONY: report
 report: runner ## make the HTML report of a run again (RUN=directory or its name in artifacts; the latest)
 	@.bin/e2e report $(RUN)
