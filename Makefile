@@ -64,6 +64,10 @@ e2e-controls: runner ## run scenarios without their faults, with the loop off, w
 e2e-mutants: runner ## run scenarios with defects on purpose in the node, each of which its criterion must find (ONLY=names)
 	@.bin/e2e mutants -only '$(ONLY)' $(ARGS)
 
+.PHONY: e2e-abort
+e2e-abort: runner ## run a scenario that -abort-on ends in the middle of its fault, and see that the fault is taken back at once
+	@.bin/e2e abort
+
 # any label will do; one that there is not is refused with the list of all
 e2e-%: runner
 	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(NETWORK) $(ABORT) -ginkgo.label-filter=$* $(ARGS)

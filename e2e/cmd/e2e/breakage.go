@@ -97,15 +97,11 @@ const (
 
 // strike waits until the fault is there, and breaks what is to be broken. What is to be broken for a time only it mends after that.
 func (b breakage) strike(ctx context.Context, e *engine.Engine) error {
-	nodes, err := remains.Nodes(ctx, e, remains.Kept())
+	plane, err := planeOf(ctx, e)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(nodes, controlPlane)
-	if i < 0 {
-		return fmt.Errorf("no control plane among %v", nodes)
-	}
-	namespace := printed(ctx, e, nodes[i], b.when, strikePoll)
+	namespace := printed(ctx, e, plane, b.when, strikePoll)
 	if namespace == "" || !pause(ctx, b.after) {
 		return errors.New("the run was over before there was a fault under which to break it")
 	}
@@ -114,7 +110,7 @@ func (b breakage) strike(ctx context.Context, e *engine.Engine) error {
 	}
 	switch {
 	case b.until != "":
-		printed(ctx, e, nodes[i], b.until, endPoll)
+		printed(ctx, e, plane, b.until, endPoll)
 	case b.lasts > 0:
 		pause(ctx, b.lasts)
 	default:
@@ -147,6 +143,19 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
+}
+
+// planeOf is the node of the kept cluster where its API server is.
+func planeOf(ctx context.Context, e *engine.Engine) (string, error) {
+	nodes, err := remains.Nodes(ctx, e, remains.Kept())
+	if err != nil {
+		return "", err
+	}
+	plane := slices.IndexFunc(nodes, controlPlane)
+	if plane < 0 {
+		return "", fmt.Errorf("no control plane among %v", nodes)
+	}
+	return nodes[plane], nil
 }
 
 // mend undoes it, also after an interrupt.

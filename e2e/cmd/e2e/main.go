@@ -29,6 +29,7 @@ var commands map[string]command
 func init() {
 	commands = map[string]command{
 		"deps":        {"install what is missing from the distribution", deps},
+		"abort":       {"run a scenario that is aborted in its fault, and see the fault taken back", abortRun},
 		"compare":     {"say which values have moved among the runs that were kept", compare},
 		"images":      {"pull or build every image", images},
 		"mesh-up":     {"make a mesh to play with, in the cluster of up, which is made if there is none", meshUp},

@@ -111,23 +111,28 @@ func (s *session) mutant(ctx context.Context, store *image.Store, suite string, 
 
 // judged runs the suite in the kept cluster, with artefacts below dir, and returns what it
 // concluded and where the artefacts are. That a criterion failed is no error.
-func (s *session) judged(ctx context.Context, suite, dir string, args ...string) (*report.Summary, string, error) {
+func (s *session) judged(ctx context.Context, suite, dir string, args ...string) (summary *report.Summary, artefacts string, err error) {
+	summary, artefacts, _, err = s.concluded(ctx, suite, dir, args...)
+	return summary, artefacts, err
+}
+
+// concluded is judged, and the exit code of the run.
+func (s *session) concluded(ctx context.Context, suite, dir string, args ...string) (summary *report.Summary, artefacts string, code int, err error) {
 	if err := os.RemoveAll(dir); err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
-	code, err := s.test(ctx, suite, append([]string{"-kubeconfig", s.kubeconfig(), "-artifacts", dir}, args...))
-	if err != nil {
-		return nil, "", err
+	if code, err = s.test(ctx, suite, append([]string{"-kubeconfig", s.kubeconfig(), "-artifacts", dir}, args...)); err != nil {
+		return nil, "", code, err
 	}
 	if code == report.ExitUsage {
-		return nil, "", fmt.Errorf("the suite did not begin: exit code %d", code)
+		return nil, "", code, fmt.Errorf("the suite did not begin: exit code %d", code)
 	}
-	artefacts := filepath.Join(dir, "latest")
-	summary, err := readSummary(artefacts)
-	return summary, artefacts, err
+	artefacts = filepath.Join(dir, "latest")
+	summary, err = readSummary(artefacts)
+	return summary, artefacts, code, err
 }
 
 // tell prints results as a table and keeps them as artifacts/NAME.json.
