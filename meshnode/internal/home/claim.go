@@ -36,7 +36,7 @@ func (t *Table) heirs(id, home string) []string {
 	return slices.DeleteFunc(t.candidates(id), func(n string) bool { return n == home })
 }
 
-// enqueue lists the sessions that this node should claim: those of lost homes
+// enqueue lists the sessions that this node should claim: those whose home is lost or nobody
 // for which it is the best candidate (or, as time goes on, one of the best: a
 // better one may not know the session), those that were handed to it, and its own from
 // an earlier life.
@@ -53,7 +53,7 @@ func (t *Table) enqueue(now time.Time) {
 		if e.lead != nil || e.claim != nil || e.version == 0 {
 			continue
 		}
-		since, lost := t.moved[e.promised.Home]
+		since, lost := t.lost(now, e)
 		switch {
 		case t.handed[id].due(now, e.promised.Home), e.promised.Home == t.self && back:
 		case lost && patient && slices.Index(t.candidates(id), t.self) <= int(now.Sub(since)/widen):
@@ -66,6 +66,25 @@ func (t *Table) enqueue(now time.Time) {
 	if mutant.MigrateAllButOne && len(t.queue) > 0 {
 		t.queue = t.queue[1:]
 	}
+}
+
+// lost reports whether the home of a session is lost, and since when: the loop has said so, or
+// for a while it has been nobody. Any peer can name any home, and nobody ever notices the loss
+// of one that was never there.
+func (t *Table) lost(now time.Time, e *entry) (since time.Time, lost bool) {
+	home := e.promised.Home
+	if since, lost = t.moved[home]; lost {
+		return since, true
+	}
+	if home == t.self || t.present[home] {
+		e.nobody = time.Time{}
+		return time.Time{}, false
+	}
+	if e.nobody.IsZero() {
+		e.nobody = now
+	}
+	since = e.nobody.Add(nobodyAfter)
+	return since, !now.Before(since)
 }
 
 // patient reports whether those who came within reach had time to say who is home.

@@ -10,8 +10,10 @@
 // home), and changes only when another node claims it: because the control loop
 // takes the sessions of a lost node over (Migrate, which asks the other candidates to
 // do the same), because the home hands them over, when it leaves or lacks resources
-// (Yield), or because a node that lost its memory takes up what nobody else took in
-// time. The highest ballot wins. A node that comes back gets nothing back.
+// (Yield), because a node that lost its memory takes up what nobody else took in
+// time, or because there is no such home: its name is no member's, or that of one whom a node
+// has not met, and has no session with, for a while (nobodyAfter). The highest ballot wins. A
+// node that comes back gets nothing back.
 //
 // # What is promised
 //
@@ -44,10 +46,13 @@
 // refused (maxLeap), so that what it took comes back when it has left.
 //
 // But what it says that others hold or have claimed, also unasked, is believed up to that
-// bound: nodes pass on promises and states that are not their own, and none is signed. So it
-// can have nodes take another one for a session's home, and a state that it made up for the
-// newest. A member that is named so takes the session up when it is asked. A name that is
-// nobody's leaves it without a home: what is asked of it is refused (Busy) until it ends unused.
+// bound: nodes pass on promises and states that are not their own, and none is signed. Without
+// them a claim could not go beyond one that it has not heard of, nor find the newest state. So a
+// member can have nodes take another one for a session's home, and a state that it made up for
+// the newest. A member that is named so takes the session up when it is asked. A name that is
+// nobody's leaves it without a home, and what is asked of it is refused (Busy), until another
+// node claims it as if that home had been lost: within nobodyAfter and widen for each better
+// candidate, and again each time that it is said anew.
 //
 // This is a register for each session by Lamport's rules ("The part-time
 // parliament", 1998): Propose and its acknowledgement are phase two, Prepare

@@ -31,7 +31,7 @@ const maxWaits = 64
 
 // take makes this node the home under the promised ballot; a proposal must follow.
 func (t *Table) take(e *entry, from string) {
-	e.accepted = e.promised
+	e.accepted, e.nobody = e.promised, time.Time{}
 	e.lead = &lead{acked: map[string]uint64{}, told: map[string]asked{}, from: from}
 	e.lead.write = 1
 	t.blank = false

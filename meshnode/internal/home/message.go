@@ -160,6 +160,9 @@ func (m *message) check() error {
 		if m.Kind == promise && m.Copy.Promised != m.Highest {
 			return fmt.Errorf("%w: promise of %s contradicts itself", errMessage, m.ID)
 		}
+		if m.Kind == promise && m.Copy.Version == 0 { // who asks would take the session for known, and ask no more
+			return fmt.Errorf("%w: promise of %s with a copy of nothing", errMessage, m.ID)
+		}
 	}
 	if len(m.Body) > MaxBody {
 		return fmt.Errorf("%w: body of %d bytes", errMessage, len(m.Body))

@@ -45,6 +45,10 @@ const (
 	aloneAfter = 3 * time.Second
 	// widen is the time after which the next best candidate claims too.
 	widen = 250 * time.Millisecond
+	// nobodyAfter is how long nobody may be home of a session before it is claimed: longer
+	// than it takes to meet who has just come. If there is somebody after all, the claim is
+	// needless, but does no harm.
+	nobodyAfter = 10 * time.Second
 	// window is how many sessions a node claims at a time.
 	window = 64
 )
@@ -54,6 +58,9 @@ type View struct {
 	Known   bool     // discovery has answered
 	Members []string // all
 	Live    []string // those that data reaches now
+	// Absent are those that were not met in this node's life, or said goodbye, and with which
+	// it has no session: not those that were lost, which are told by Migrate.
+	Absent []string
 	// RTT is how long peers take to answer, as far as that is known.
 	RTT map[string]time.Duration
 }
@@ -80,6 +87,7 @@ type entry struct {
 	version  uint64 // 0: there is no state yet
 	body     []byte // never changed in place
 	used     time.Time
+	nobody   time.Time // since when its home is nobody, see lost; zero: it is somebody
 
 	lead  *lead  // while this node is home
 	claim *claim // while it wants to be
@@ -97,7 +105,8 @@ type Table struct {
 
 	view    View
 	live    map[string]bool
-	grown   time.Time // when a peer last came within reach
+	present map[string]bool // the members that there are, as far as is known
+	grown   time.Time       // when a peer last came within reach
 	entries map[string]*entry
 	ops     map[uint64]*operation
 	tickets uint64               // the last one; another life's are others
@@ -155,7 +164,10 @@ func (t *Table) SetView(now time.Time, v View) Output {
 			delete(t.recoveries, p) // it may be another life of it
 		}
 	}
-	t.view, t.live = v, live
+	t.view, t.live, t.present = v, live, map[string]bool{}
+	for _, p := range v.Members {
+		t.present[p] = !slices.Contains(v.Absent, p)
+	}
 	if !t.majority() && t.claims > 0 {
 		for _, e := range t.entries {
 			e.claim = nil

@@ -23,6 +23,17 @@ func Sessions(from string) [][]byte {
 	return all
 }
 
+// NamesHome returns an answer about a session that says who has claimed it, under an epoch: any
+// name, of which the receiver has no other word.
+func NamesHome(from, session, home string, epoch uint64) []byte {
+	return encode(nil, map[string]any{
+		"k": kindPromise, "i": session, "b": map[string]any{"e": 1, "h": from}, "p": map[string]any{"e": epoch, "h": home},
+	})
+}
+
+// kindPromise is the kind of an answer to a claim.
+const kindPromise = 4
+
 // sessionKinds is how many kinds of messages about sessions there are.
 const sessionKinds = 9
 

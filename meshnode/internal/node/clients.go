@@ -25,6 +25,9 @@ func (n *Node) publishView() {
 			v.Live = append(v.Live, l.Peer)
 			v.RTT[l.Peer] = min(l.RTT, l.Last) // the newest is right soon after a stall
 		}
+		if !verified[l.Peer] && l.Status == detect.Unknown {
+			v.Absent = append(v.Absent, l.Peer)
+		}
 	}
 	n.clients.SetView(v)
 }
