@@ -186,9 +186,11 @@ func (t *Table) begin(now time.Time, m *message) *entry {
 
 // update applies an update and reports whether it may be: an update that
 // expects a version is applied to that version only, and one that was applied
-// already is not applied again.
+// already is not applied again. The last version has none after it.
 func (e *entry) update(m *message) bool {
 	switch {
+	case e.version >= maxVersion:
+		return false
 	case m.Match == nil || *m.Match == e.version:
 	case *m.Match+1 == e.version && slices.Equal(e.body, m.Body):
 		return true

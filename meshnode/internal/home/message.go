@@ -201,6 +201,8 @@ func (c *snapshot) check() error {
 		return fmt.Errorf("%w: copy of %s is too long", errMessage, c.ID)
 	case c.Age < 0 || c.Age > int64(maxAge/time.Millisecond):
 		return fmt.Errorf("%w: copy of %s is %d ms old", errMessage, c.ID, c.Age)
+	case c.Version > maxVersion:
+		return fmt.Errorf("%w: version %d of %s", errMessage, c.Version, c.ID)
 	case c.Promised.less(c.Accepted):
 		return fmt.Errorf("%w: copy of %s accepted more than it promised", errMessage, c.ID)
 	}
@@ -215,6 +217,9 @@ const (
 	maxEpoch = 1 << 48
 	// maxLeap is how many claims of a session a node may have missed.
 	maxLeap = 1 << 16
+	// maxVersion keeps versions from their end, too: a peer may state any of a session, and after
+	// the largest number comes one that no peer takes from a home.
+	maxVersion = 1 << 62
 	// maxReason bounds the words of an answer, in bytes.
 	maxReason = 512
 )

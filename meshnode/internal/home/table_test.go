@@ -351,6 +351,7 @@ func TestMalformedMessages(t *testing.T) {
 		"age that cannot be":          {Kind: copies, Copies: []snapshot{{ID: id(0), Age: -1}}},
 		"response without answer":     {Kind: response},
 		"promise against itself":      {Kind: promise, ID: id(0), Highest: Ballot{8, "b"}, Copy: state},
+		"version that cannot be":      {Kind: copies, Copies: []snapshot{{ID: id(0), Version: maxVersion + 1}}},
 		"promise of no state":         {Kind: promise, ID: id(0), Highest: Ballot{9, "b"}, Copy: &snapshot{ID: id(0), Promised: Ballot{9, "b"}}},
 		"accepted more than promised": {Kind: copies, Copies: []snapshot{{ID: id(0), Accepted: Ballot{1, "b"}}}},
 		"hand-over of bad ids":        {Kind: handover, Home: "a", IDs: []string{id(0), "y"}},
