@@ -1,4 +1,4 @@
-// Package bubble runs tests in virtual time.
+// Package bubble runs tests in virtual time, by which machines' clocks go wrong.
 package bubble
 
 import (

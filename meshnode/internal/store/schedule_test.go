@@ -233,10 +233,10 @@ func (s *simulation) fault(rng *rand.Rand, node string) {
 		}
 	case 8:
 		s.check.counts.ClockSteps++
-		s.event("the clock of %s is set %v off", node, n.clock.step(rng))
+		s.event("the clock of %s is set %v off", node, n.clock.Step(rng))
 	case 9:
 		s.check.counts.ClockDrifts++
-		s.event("the clock of %s runs %v wrong", node, n.clock.drift(rng))
+		s.event("the clock of %s runs %v wrong", node, n.clock.Drift(rng))
 	}
 }
 

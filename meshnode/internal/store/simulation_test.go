@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 // simulation is several stores with their replicators, their disks, the network
@@ -67,7 +68,7 @@ type simNode struct {
 	slow bool     // to see what it can reach, until its next start
 	run  *process // nil while it is down
 
-	clock wrongClock
+	clock bubble.Clock
 }
 
 // process is a node from a start to a crash.
@@ -280,9 +281,9 @@ func (s *simulation) boot(n *simNode) error {
 	n.slow = n.rng.IntN(4) == 0
 	if n.rng.IntN(4) == 0 { // another machine, or a battery that is empty
 		s.check.counts.WrongStarts++
-		s.event("%s starts with its clock %v off", n.name, n.clock.step(n.rng))
+		s.event("%s starts with its clock %v off", n.name, n.clock.Step(n.rng))
 	}
-	st, err := openWith(dir, n.name, stamp(n.name), n.clock.now, strings.NewReader(fmt.Sprintf("%08x", uint32(source))), simulated)
+	st, err := openWith(dir, n.name, stamp(n.name), n.clock.Now, strings.NewReader(fmt.Sprintf("%08x", uint32(source))), simulated)
 	if err != nil {
 		return err
 	}
