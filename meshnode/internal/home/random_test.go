@@ -8,9 +8,9 @@ import (
 
 // TestRandomSchedules lets clients work while nodes crash and lose their
 // memory, leave, come back, hand over what they are home of, and links are cut, under
-// message loss, duplication and reordering. What is promised must hold in every answer,
-// and at the end every session must be there, the same at every node. A failing seed
-// replays.
+// message loss, duplication and reordering, and in every second seed with clocks that are
+// wrong. What is promised must hold in every answer, and at the end every session must be
+// there, the same at every node. A failing seed replays.
 func TestRandomSchedules(t *testing.T) {
 	seeds := 200
 	if os.Getenv("MESH_TEST_LONG") != "" {

@@ -27,23 +27,25 @@ type sim struct {
 	migrated int
 	results  map[string]func(Result) // by node, life and ticket
 	rates    map[string]float64      // at which the nodes' clocks run, if not at 1
+	offs     map[string]time.Duration
 }
 
-// skew makes the clocks of the nodes run up to 5 % wrong, each at a rate of its own.
+// skew makes the clocks of the nodes run up to 5 % wrong, each at a rate of its own, and each
+// node that starts from now on has a clock that is set to anything within a day.
 func (s *sim) skew() {
 	for _, n := range s.names {
 		s.rates[n] = 0.95 + 0.1*s.rng.Float64()
 	}
 }
 
-// at is the time that has passed on a node's machine.
+// at is what a node's clock shows, which nothing sets while it runs.
 func (s *sim) at(name string) time.Time {
 	rate, ok := s.rates[name]
 	if !ok {
 		return s.now
 	}
 	start := time.Unix(1e9, 0)
-	return start.Add(time.Duration(float64(s.now.Sub(start)) * rate))
+	return start.Add(time.Duration(float64(s.now.Sub(start))*rate) + s.offs[name])
 }
 
 type simNode struct {
@@ -79,7 +81,8 @@ const (
 func newSim(t testing.TB, seed uint64, heals bool, names ...string) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1e9, 0), names: names,
-		nodes: map[string]*simNode{}, cut: map[[2]string]bool{}, heals: heals, results: map[string]func(Result){}, rates: map[string]float64{},
+		nodes: map[string]*simNode{}, cut: map[[2]string]bool{}, heals: heals, results: map[string]func(Result){},
+		rates: map[string]float64{}, offs: map[string]time.Duration{},
 	}
 	for _, n := range names {
 		s.nodes[n] = &simNode{}
@@ -109,6 +112,9 @@ func (s *sim) run(d time.Duration) {
 func (s *sim) start(name string) {
 	n := s.nodes[name]
 	n.life++
+	if _, wrong := s.rates[name]; wrong {
+		s.offs[name] = time.Duration(s.rng.Int64N(int64(48*time.Hour))) - 24*time.Hour
+	}
 	n.Table, n.up, n.left = New(s.at(name), name, Limits{}), true, false
 	life := n.life
 	var tick func()
