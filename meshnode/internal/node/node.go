@@ -94,6 +94,7 @@ type Node struct {
 
 	carry     func(p session.Peer, t frame.Type, payload []byte) error // sessions.Send
 	hear      func(p session.Peer, t frame.Type, payload []byte)       // onMessage
+	pass      func(p session.Peer, message []byte, take func([]byte))  // just take
 	refusals  refusals
 	in        inputs
 	leaving   atomic.Bool
@@ -154,11 +155,13 @@ func New(cfg Config) (*Node, error) {
 		Identity: cfg.Identity, Transport: cfg.Transport, Table: cfg.Gate, Admission: cfg.Gate, Signatures: cfg.Signatures,
 		Now: cfg.Now, Logger: cfg.Logger, Metrics: sessionMetrics{n.metrics}, Limits: cfg.Limits,
 		OnMessage: func(p session.Peer, t frame.Type, payload []byte) { n.hear(p, t, payload) }, OnEvent: n.onEvent, Relays: &n.relays,
+		Pass: func(p session.Peer, message []byte, take func([]byte)) { n.pass(p, message, take) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	n.carry, n.hear = n.sessions.Send, n.onMessage
+	n.pass = func(_ session.Peer, message []byte, take func([]byte)) { take(message) }
 	if err := n.blockAgain(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

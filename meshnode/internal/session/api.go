@@ -139,6 +139,11 @@ type Config struct {
 	// Relays makes frames of peers without a direct way go by relay, and this
 	// node one; nil: everything goes directly.
 	Relays Relays
+	// Pass gets each Relay message of a neighbour and what passes it on, or takes it in if it is
+	// for this node; nil: that is just done. What keeps a message back, changes or repeats it
+	// stands for a relay that does. The message is only valid during the call; it is called on
+	// the manager's goroutines without locks held.
+	Pass func(neighbour Peer, message []byte, take func(message []byte))
 
 	// OnMessage is called with the opened payload of every sealed message but those
 	// that the manager takes itself: challenges, sealed answers, path probes, relayed frames.

@@ -115,6 +115,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Admission == nil {
 		cfg.Admission = NoAdmission{}
 	}
+	if cfg.Pass == nil {
+		cfg.Pass = func(_ Peer, message []byte, take func([]byte)) { take(message) }
+	}
 	cfg.Limits.setDefaults()
 	m := &Manager{
 		cfg:        cfg,

@@ -125,7 +125,7 @@ func (m *Manager) own(s *session, t frame.Type, message []byte) bool {
 		defer m.mu.Unlock()
 		m.answered(s, message, true)
 	case frame.Relay:
-		m.relayedMessage(s.peer.name, message)
+		m.cfg.Pass(s.peer.name, message, func(b []byte) { m.relayedMessage(s.peer.name, b) })
 	default:
 		return false
 	}
