@@ -76,6 +76,8 @@ type testMesh struct {
 	configure func(name string, c *Config)
 
 	hostile map[string]*hostile
+	// side are honest nodes that no honest way connects with the others.
+	side []string
 
 	t     testing.TB
 	names []string

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
 	"github.com/x0tta6bl4/mesh/meshnode/bubble"
-	lies "github.com/x0tta6bl4/mesh/meshnode/internal/hostile"
 	"github.com/x0tta6bl4/mesh/meshnode/internal/session"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -168,121 +165,6 @@ func TestForgedRoute(t *testing.T) {
 		time.Sleep(time.Minute)
 		check("a minute after the liar has left")
 	})
-}
-
-// manners is how a random liar treats what it says.
-type manners struct {
-	rng   *rand.Rand
-	rate  float64 // share of the messages that it spoils
-	types []frame.Type
-	drops float64
-	kept  [][]byte // older payloads, to be said again
-}
-
-func (l *manners) rewrite(_ string, t frame.Type, payload []byte) [][]byte {
-	if l.rng.Float64() < l.drops {
-		return nil
-	}
-	if !slices.Contains(l.types, t) || l.rng.Float64() > l.rate {
-		return [][]byte{payload}
-	}
-	if len(l.kept) < 64 {
-		l.kept = append(l.kept, payload)
-	}
-	bad := lies.Twist(l.rng, payload, 8)
-	switch l.rng.IntN(4) {
-	case 0:
-		return [][]byte{bad[l.rng.IntN(len(bad))]}
-	case 1:
-		return [][]byte{payload, bad[l.rng.IntN(len(bad))], bad[l.rng.IntN(len(bad))]}
-	case 2:
-		return [][]byte{payload, l.kept[l.rng.IntN(len(l.kept))]}
-	default:
-		return bad[:min(len(bad), 16)]
-	}
-}
-
-// TestRandomLiar lets a member lie at random, and holds the mesh to what must be so
-// whatever it says: nobody ends, no acknowledged record is lost or changed, honest pairs
-// are verified, no honest peer is blocked, and a minute after the liar has left every
-// incident is over. The long test goes through seeds 0 to 9999; MESH_SEED names another
-// range (200-399).
-func TestRandomLiar(t *testing.T) {
-	from, to := uint64(0), uint64(7)
-	if os.Getenv("MESH_TEST_LONG") != "" {
-		to = 9999
-	}
-	if v := os.Getenv("MESH_SEED"); v != "" {
-		if _, err := fmt.Sscanf(v, "%d-%d", &from, &to); err != nil {
-			t.Fatalf("MESH_SEED=%s: want a range such as 200-399: %v", v, err)
-		}
-	}
-	for seed := from; seed <= to; seed++ {
-		bubble.Test(t, func(t *testing.T) { randomLiar(t, seed) })
-		if t.Failed() {
-			return
-		}
-	}
-}
-
-func randomLiar(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 41))
-	m := newTestMesh(t, true)
-	liar := zoneNames[rng.IntN(len(zoneNames))]
-	h := m.turn(liar)
-	m.discover = &present{all: m.all, gone: map[string]bool{}}
-	m.up()
-	defer m.down()
-	all := []frame.Type{
-		frame.Heartbeat, frame.HeartbeatEcho, frame.ProbeRequest, frame.ProbeReply, frame.Routing, frame.Data, frame.DataAck, frame.Client,
-	}
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	l := &manners{rng: rand.New(rand.NewPCG(seed, 42)), rate: rng.Float64(), types: all[:1+rng.IntN(len(all))], drops: rng.Float64() * rng.Float64()}
-	h.says(l.rewrite)
-	honest := slices.DeleteFunc(slices.Clone(zoneNames), func(n string) bool { return n == liar })
-	acked := map[string]string{}
-	for i := range 10 {
-		id, body := fmt.Sprint("record-", i), fmt.Sprintf("%d of %d", i, seed)
-		n := m.nodes[honest[rng.IntN(len(honest))]]
-		// With three copies at least one other honest node has it.
-		if _, _, err := n.Accept(t.Context(), id, []byte(body), 3); err == nil {
-			acked[id] = body
-		}
-		if _, err := n.CreateSession(t.Context(), []byte(body)); err != nil {
-			t.Logf("seed %d: session: %v", seed, err)
-		}
-		time.Sleep(time.Duration(rng.IntN(1500)) * time.Millisecond)
-	}
-	if len(acked) == 0 {
-		t.Error("nothing was acknowledged")
-	}
-	if err := m.unharmed(liar); err != nil {
-		t.Errorf("seed %d, while %s lies (%.2f of %v, drops %.2f): %v", seed, liar, l.rate, l.types, l.drops, err)
-	}
-	m.leave(liar)
-	m.within(time.Minute, fmt.Sprintf("seed %d: all incidents over after %s has left", seed, liar), func() error {
-		for name, n := range m.nodes {
-			if open := n.openIncidents(); len(open) > 0 {
-				return fmt.Errorf("%s: %v", name, open)
-			}
-		}
-		return nil
-	})
-	for _, name := range honest {
-		for id, body := range acked {
-			if r, err := m.nodes[name].Record(id); err != nil || string(r.Body) != body {
-				t.Errorf("seed %d: acknowledged %s at %s: %q, %v", seed, id, name, r.Body, err)
-			}
-		}
-		for _, o := range honest {
-			if r := m.nodes[name].refused(o); len(r) > 0 {
-				t.Errorf("seed %d: %s refused of the honest %s: %v", seed, name, o, r)
-			}
-		}
-	}
-	if err := m.unharmed(liar); err != nil {
-		t.Errorf("seed %d, at the end: %v", seed, err)
-	}
 }
 
 // TestAPartitionAfterAFailedLink: who was reached by relay and is on the other side of a partition now is not dead.
