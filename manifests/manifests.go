@@ -4,10 +4,10 @@ package manifests
 
 import "embed"
 
-// System is what the mesh is observed and disturbed with, in the order in which it is deployed. The
-// chart's Secrets and webhooks lack their certificates, which are made when it is deployed.
+// System is what the mesh is observed and disturbed with, and what its volumes come from. The chart's
+// Secrets and webhooks lack their certificates, which are made when it is deployed.
 //
-//go:embed chaos-mesh/*.yaml prometheus/*.yaml metrics-server/*.yaml
+//go:embed chaos-mesh/*.yaml prometheus/*.yaml metrics-server/*.yaml volumes/*.yaml
 var System embed.FS
 
 // Mesh is the mesh itself: what a scenario deploys into a namespace of its own.

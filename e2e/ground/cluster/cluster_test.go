@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +14,11 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
 )
@@ -195,6 +201,40 @@ func TestWriteConfig(t *testing.T) {
 	}
 	if _, err := writeConfig(project, dir, "", Network{}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "nodez") {
 		t.Errorf("an unknown field: %v, want ErrUsage that names it", err)
+	}
+}
+
+// TestTheClassTakesThePlaceOfKinds: what makes a class's volumes cannot be changed, so the class that is there goes.
+func TestTheClassTakesThePlaceOfKinds(t *testing.T) {
+	ours := func() *storagev1.StorageClass {
+		return &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "standard"}, Provisioner: "ours"}
+	}
+	kinds := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "standard"}, Provisioner: "kubernetes.io/host-path"}
+	others := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Provisioner: "others"}
+	for name, there := range map[string][]client.Object{"none": {others}, "kind's": {others, kinds}, "ours": {others, ours()}} {
+		c := fake.NewClientBuilder().WithObjects(there...).Build()
+		if err := takePlace(t.Context(), c, ours()); err != nil {
+			t.Errorf("%s is there: %v", name, err)
+		}
+		var all storagev1.StorageClassList
+		if err := c.List(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+		made := map[string]string{}
+		for _, class := range all.Items {
+			made[class.Name] = class.Provisioner
+		}
+		if want := map[string]string{"standard": "ours", "other": "others"}; !maps.Equal(made, want) {
+			t.Errorf("%s is there: then there are %v, want %v", name, made, want)
+		}
+	}
+	refuses := fake.NewClientBuilder().WithObjects(kinds).WithInterceptorFuncs(interceptor.Funcs{
+		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+			return errors.New("denied")
+		},
+	}).Build()
+	if err := takePlace(t.Context(), refuses, ours()); err == nil || !strings.Contains(err.Error(), "StorageClass standard: denied") {
+		t.Errorf("a class that stays: %v", err)
 	}
 }
 

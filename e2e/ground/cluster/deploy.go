@@ -9,8 +9,10 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/e2e-framework/klient/decoder"
 	"sigs.k8s.io/e2e-framework/klient/k8s"
 	"sigs.k8s.io/e2e-framework/klient/wait"
@@ -41,18 +43,35 @@ func (c *Cluster) deploy(ctx context.Context, detail func(string, ...any)) error
 	handle := func(ctx context.Context, object k8s.Object) error {
 		detail("%T %s", object, object.GetName())
 		ca.fill(object)
+		if class, ok := object.(*storagev1.StorageClass); ok {
+			return takePlace(ctx, c.Client.Resources().GetControllerRuntimeClient(), class)
+		}
 		if err := create(ctx, object); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("%s %s: %w", object.GetObjectKind().GroupVersionKind().Kind, object.GetName(), err)
 		}
 		return nil
 	}
 	// metrics-server first: it is ready no sooner than it has measured twice.
-	for _, pattern := range []string{"metrics-server/*.yaml", "prometheus/*.yaml", "chaos-mesh/*.yaml"} {
+	for _, pattern := range []string{"metrics-server/*.yaml", "volumes/*.yaml", "prometheus/*.yaml", "chaos-mesh/*.yaml"} {
 		if err := decoder.DecodeEachFile(ctx, manifests.System, pattern, handle); err != nil {
 			return fmt.Errorf("deploy %s: %w", pattern, err)
 		}
 	}
 	return c.waitSystem(ctx, detail)
+}
+
+// takePlace makes a StorageClass, in the place of one of its name: kind has made one, and what makes a class's volumes cannot be changed.
+func takePlace(ctx context.Context, c client.Client, class *storagev1.StorageClass) error {
+	err := c.Create(ctx, class)
+	if apierrors.IsAlreadyExists(err) {
+		if err = client.IgnoreNotFound(c.Delete(ctx, class)); err == nil {
+			err = c.Create(ctx, class)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("StorageClass %s: %w", class.Name, err)
+	}
+	return nil
 }
 
 // waitSystem waits until what was deployed is available.
@@ -63,10 +82,11 @@ func (c *Cluster) waitSystem(ctx context.Context, detail func(string, ...any)) e
 	}{
 		{"chaos-mesh/chaos-controller-manager", c.deployment(chaosNamespace, "chaos-controller-manager")},
 		{"monitoring/prometheus", c.deployment("monitoring", "prometheus")},
-		{"chaos-mesh/chaos-daemon", c.daemons},
+		{"chaos-mesh/chaos-daemon", c.daemons(chaosNamespace, "chaos-daemon")},
 		{"Chaos Mesh's webhooks", c.webhooks},
 		{"kube-system/coredns", c.deployment("kube-system", "coredns")},
 		{"kube-system/metrics-server", c.deployment("kube-system", "metrics-server")},
+		{"volumes/volumes", c.daemons("volumes", "volumes")},
 	} {
 		detail("wait for %s", w.what)
 		var last error
@@ -94,13 +114,15 @@ func (c *Cluster) deployment(namespace, name string) func(context.Context) (bool
 	}
 }
 
-// daemons reports whether every worker runs a chaos-daemon.
-func (c *Cluster) daemons(ctx context.Context) (bool, error) {
-	d := &appsv1.DaemonSet{}
-	if err := c.Client.Resources().Get(ctx, "chaos-daemon", chaosNamespace, d); err != nil {
-		return false, err
+// daemons reports whether every worker runs a daemon.
+func (c *Cluster) daemons(namespace, name string) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		d := &appsv1.DaemonSet{}
+		if err := c.Client.Resources().Get(ctx, name, namespace, d); err != nil {
+			return false, err
+		}
+		return d.Status.DesiredNumberScheduled > 0 && d.Status.NumberReady == d.Status.DesiredNumberScheduled, nil
 	}
-	return d.Status.DesiredNumberScheduled > 0 && d.Status.NumberReady == d.Status.DesiredNumberScheduled, nil
 }
 
 // webhooks reports whether Chaos Mesh admits an object, without making one.

@@ -31,8 +31,13 @@ const (
 	pushTimeout = 10 * time.Minute
 )
 
-// own are the project's own images, which no public registry has.
-var own = []string{Mesh, Chaos, Probe}
+// own are the project's own images that every cluster needs, and no public registry has.
+var own = func() (names []string) {
+	for _, p := range products {
+		names = append(names, p.name)
+	}
+	return names
+}()
 
 // Published are the project's own images as a registry has them: the reference by digest of each.
 // A nil one is of images that are in the cluster's machines.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (s *Store) Find(ctx context.Context) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	return s.withProject(ctx, set)
+	return s.withProject(ctx, set, volumes)
 }
 
 // Lacking is the error of Find, which it tells without making anything.
@@ -149,7 +150,7 @@ func (s *Store) Ensure(ctx context.Context) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	return s.withProject(ctx, set)
+	return s.withProject(ctx, set, volumes)
 }
 
 // buildSet builds the node image with everything that is deployed in it.
@@ -169,32 +170,50 @@ func (s *Store) present(ctx context.Context, name, content string) (Image, bool)
 	return Image{Name: name, Digest: id, Source: Present}, err == nil && label == content
 }
 
-// Chaos is what attacks the mesh, of which the mesh node holds nothing.
-const Chaos = "x0tta6bl4/meshchaos:dev"
+const (
+	// Chaos is what attacks the mesh, of which the mesh node holds nothing.
+	Chaos = "x0tta6bl4/meshchaos:dev"
+	// Volumes makes the volumes of the cluster that is made here.
+	Volumes = "x0tta6bl4/volumes:dev"
+)
 
-var meshchaos = binaries{what: "the mesh's attacker", module: ".", packages: []string{"./meshnode/cmd/meshchaos"}}
+// product is an image of the project's own: one command.
+type product struct {
+	name, command string
+	binaries      binaries
+}
 
-// withProject adds the mesh node, its attacker and the probe, built from the sources
-// as they are.
-func (s *Store) withProject(ctx context.Context, set Set) (Set, error) {
-	step := s.progress.Step("build the mesh node, meshchaos and the probe")
-	var own [3]Image
-	var archives [3]string
+// products are those that every cluster needs: the mesh node, its attacker and the probe.
+var products = []product{
+	{Mesh, "meshnode", meshnode},
+	{Chaos, "meshchaos", meshchaos},
+	{Probe, "probe", probe},
+}
+
+var (
+	meshchaos = binaries{what: "the mesh's attacker", module: ".", packages: []string{"./meshnode/cmd/meshchaos"}}
+
+	// volumes is for a cluster that is made here. Another has volumes of its own.
+	volumes = product{Volumes, "volumes", binaries{what: "the maker of volumes", module: ".", packages: []string{"./e2e/cmd/volumes"}}}
+)
+
+// withProject adds the products, and further ones, built from the sources as they are.
+func (s *Store) withProject(ctx context.Context, set Set, further ...product) (Set, error) {
+	all := slices.Concat(products, further)
+	step := s.progress.Step("build the project's own images")
+	images, archives := make([]Image, len(all)), make([]string, len(all))
 	group, ctx := errgroup.WithContext(ctx)
-	for i, p := range []struct {
-		name, command string
-		binaries      binaries
-	}{{Mesh, "meshnode", meshnode}, {Chaos, "meshchaos", meshchaos}, {Probe, "probe", probe}} {
+	for i, p := range all {
 		group.Go(func() (err error) {
-			own[i], archives[i], err = s.buildProject(ctx, p.name, p.command, p.binaries)
+			images[i], archives[i], err = s.buildProject(ctx, p.name, p.command, p.binaries)
 			return err
 		})
 	}
 	if err := step.End("", group.Wait()); err != nil {
 		return Set{}, err
 	}
-	set.Images = append(set.Images, own[:]...)
-	set.Load = append(set.Load, archives[:]...)
+	set.Images = append(set.Images, images...)
+	set.Load = append(set.Load, archives...)
 	return set, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +42,17 @@ func TestNodeHashFollowsTheRecipes(t *testing.T) {
 	two, err := s.nodeHash()
 	if err != nil || one != two {
 		t.Errorf("the hash of the same recipes differs: %s, %s (%v)", one, two, err)
+	}
+}
+
+// TestWhatIsPublishedIsWhatEveryClusterNeeds: who pulls the project's images is not asked for one of a cluster that is made here.
+func TestWhatIsPublishedIsWhatEveryClusterNeeds(t *testing.T) {
+	if want := []string{Mesh, Chaos, Probe}; !slices.Equal(own, want) {
+		t.Errorf("published are %q, want %q", own, want)
+	}
+	b, err := os.ReadFile("../../../manifests/volumes/volumes.yaml")
+	if err != nil || !strings.Contains(string(b), "image: "+volumes.name+"\n") {
+		t.Errorf("%s is not what is deployed: %v", volumes.name, err)
 	}
 }
 
