@@ -7,4 +7,5 @@
 //
 //	main, run, ca, client, status   the subcommands
 //	serve, kernel                   servers, and the verifier as the node sees it
+//	await                           a node that was there before, and still ends
 package main

@@ -148,6 +148,12 @@ func runNode(stopped context.Context, args []string, out io.Writer) error {
 			}
 			return err
 		}
+		if err := awaitStore(starting, o.dataDir, func(why string) { waiting.Store(why) }); err != nil {
+			if starting.Err() != nil {
+				return nil
+			}
+			return err
+		}
 		gate, err := openGate(starting, o.iface, logger, func(why string) { waiting.Store(why) })
 		if gate == nil {
 			return err
