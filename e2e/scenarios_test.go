@@ -30,7 +30,7 @@ func describe(sc scenario.Scenario, specs func(sc *scenario.Scenario)) bool {
 		sc.Criteria = nil // Ginkgo builds the tree for a preview, and again to run it
 		AfterEach(note)
 		specs(&sc)
-		criterion(&sc, "F1", "nothing is left behind: rules, qdiscs, programs, processes, Chaos Mesh objects, namespaces", "0", scenario.Holds(), func(ctx SpecContext) {
+		criterion(&sc, "F1", "nothing is left behind: rules, qdiscs, programs, processes, Chaos Mesh objects, namespaces, volumes", "0", scenario.Holds(), func(ctx SpecContext) {
 			judgeLeftBehind(ctx, current)
 		})
 	})

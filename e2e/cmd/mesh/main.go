@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
@@ -144,7 +145,14 @@ func down(ctx context.Context, c *cluster.Cluster, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, scenario.WaitCleanup)
 	defer cancel()
-	return m.Delete(ctx)
+	if err := m.Delete(ctx); err != nil {
+		return err
+	}
+	left, err := m.Left(ctx)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("left behind: %s", strings.Join(left, ", "))
+	}
+	return err
 }
 
 // open is a handle on the mesh of a cluster.

@@ -42,6 +42,8 @@ const (
 	// namespace's controller waits before it begins. Pods that it still finds then cost
 	// half of their grace period more.
 	headStart = 5 * time.Second
+	// volumesWithin is how long the volumes of a mesh that is gone are waited for: a cluster's disks may be those of another system.
+	volumesWithin = time.Minute
 )
 
 // Mesh is a mesh in a namespace of its own.
@@ -347,7 +349,8 @@ func (m *Mesh) stop(ctx context.Context) error {
 }
 
 // Delete deletes everything that Deploy made, in the cluster's scope too, and
-// waits until it is gone. It does not mind what is gone already.
+// waits until it is gone. It does not mind what is gone already. Volumes are removed
+// by who has made them: those that stay are no error, but Left names them.
 func (m *Mesh) Delete(ctx context.Context) error {
 	owned := client.MatchingLabels{OwnerLabel: m.Namespace}
 	if err := errors.Join(
@@ -370,7 +373,31 @@ func (m *Mesh) Delete(ctx context.Context) error {
 		}
 		return fmt.Errorf("namespace %s does not go away: %s", m.Namespace, why)
 	}
+	if err == nil {
+		m.awaitNoVolumes(ctx)
+	}
 	return err
+}
+
+// awaitNoVolumes gives the volumes of a mesh that is gone a little time to go, too.
+func (m *Mesh) awaitNoVolumes(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, volumesWithin)
+	defer cancel()
+	_ = wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		left, err := m.volumes(ctx)
+		return err == nil && len(left) == 0, nil
+	})
+}
+
+// volumes are those whose claims are, or were, in the mesh's namespace. They are in none themselves.
+func (m *Mesh) volumes(ctx context.Context) ([]corev1.PersistentVolume, error) {
+	var all corev1.PersistentVolumeList
+	if err := m.client.List(ctx, &all); err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	return slices.DeleteFunc(all.Items, func(v corev1.PersistentVolume) bool {
+		return v.Spec.ClaimRef == nil || v.Spec.ClaimRef.Namespace != m.Namespace
+	}), nil
 }
 
 // deleteEach removes what has such labels by its names: who may remove a collection may remove those of others by a slip.
@@ -429,6 +456,13 @@ func (m *Mesh) Left(ctx context.Context) ([]string, error) {
 	}
 	for _, o := range bindings.Items {
 		left = append(left, "ClusterRoleBinding "+o.Name)
+	}
+	volumes, err := m.volumes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for leftovers of %s: %w", m.Namespace, err)
+	}
+	for _, o := range volumes {
+		left = append(left, fmt.Sprintf("volume %s of %s (%s, class %q)", o.Name, o.Spec.ClaimRef.Name, o.Status.Phase, o.Spec.StorageClassName))
 	}
 	return left, nil
 }

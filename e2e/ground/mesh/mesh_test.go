@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -18,8 +19,10 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/x0tta6bl4/mesh/meshnode/api"
+	"github.com/x0tta6bl4/mesh/meshnode/bubble"
 )
 
 func TestDeployAndDelete(t *testing.T) {
@@ -53,6 +56,58 @@ func TestDeployAndDelete(t *testing.T) {
 	if left, err := other.Left(t.Context()); err != nil || len(left) != 4 {
 		t.Fatalf("the other mesh: %v, %v", left, err)
 	}
+}
+
+// volumeOf is a volume of a claim in a namespace.
+func volumeOf(namespace, name string) *corev1.PersistentVolume {
+	v := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeReleased}}
+	v.Spec.ClaimRef = &corev1.ObjectReference{Namespace: namespace, Name: "data-mesh-node-a-0"}
+	return v
+}
+
+// TestVolumesThatStayAreNamed: the mesh's own, and no other mesh's, nobody's, or the claim's of that name elsewhere.
+func TestVolumesThatStayAreNamed(t *testing.T) {
+	free := volumeOf("", "pv-free")
+	free.Spec.ClaimRef = nil
+	c := crfake.NewClientBuilder().WithObjects(volumeOf("s1", "pv-own"), volumeOf("s12", "pv-other"), free).Build()
+	left, err := New(nil, fake.NewClientset(), c, "s1").Left(t.Context())
+	if want := []string{`volume pv-own of data-mesh-node-a-0 (Released, class "")`}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("left %q, %v, want %q", left, err, want)
+	}
+}
+
+// TestDeleteWaitsForVolumes: they go a little later than what they belong to, and no longer than their deadline is waited for those that do not.
+func TestDeleteWaitsForVolumes(t *testing.T) {
+	looks := 0
+	c := crfake.NewClientBuilder().WithObjects(volumeOf("s1", "pv-own"), volumeOf("s2", "pv-other")).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			if _, ok := l.(*corev1.PersistentVolumeList); ok {
+				if looks++; looks == 2 {
+					if err := c.Delete(ctx, volumeOf("s1", "pv-own")); err != nil {
+						return err
+					}
+				}
+			}
+			return c.List(ctx, l, opts...)
+		},
+	}).Build()
+	m := New(nil, fake.NewClientset(), c, "s1")
+	if err := m.Delete(t.Context()); err != nil || looks != 2 {
+		t.Errorf("looked %d times: %v", looks, err)
+	}
+	bubble.Test(t, func(t *testing.T) {
+		stays := New(nil, fake.NewClientset(), crfake.NewClientBuilder().WithObjects(volumeOf("s1", "pv-own")).Build(), "s1")
+		began := time.Now()
+		if err := stays.Delete(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < volumesWithin || took > volumesWithin+pollEvery {
+			t.Errorf("a volume that stays was waited for %v", took)
+		}
+		if left, err := stays.Left(t.Context()); err != nil || len(left) != 1 {
+			t.Errorf("left %q, %v", left, err)
+		}
+	})
 }
 
 // TestHalfAMeshIsCompleted: what is there stays as it is, and the rest comes.

@@ -182,10 +182,11 @@ func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 }
 
 // LostAt returns when a mesh lost a node: when it died, or before that when its successor
-// joined in its name, by the first entry of the successor's journal. Kubernetes starts a
-// successor at once, and the kubelet leaves processes two seconds to end.
-func LostAt(killed, died time.Time, successor []event.Entry) time.Time {
-	joined, ok := journal.First(successor, killed, func(event.Entry) bool { return true })
+// joined in its name, by the first entry of the successor's own. Kubernetes starts a
+// successor at once, and the kubelet leaves processes two seconds to end. A journal goes on from the one before
+// it: what the successor has written came after it started.
+func LostAt(started, died time.Time, entries []event.Entry) time.Time {
+	joined, ok := journal.First(entries, started, func(event.Entry) bool { return true })
 	if ok && joined.Time.Before(died) {
 		return joined.Time
 	}
@@ -256,11 +257,18 @@ func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {
 	if pod, err := c.run.pod(ctx, c.Victim); err != nil {
 		return nil, err
 	} else if pod != nil && mesh.Ailing(*pod) == "" {
-		successor, err := c.run.Mesh.Journal(ctx, c.Victim)
+		successor, err := c.run.Mesh.Status(ctx, c.Victim)
 		if err != nil {
 			return nil, err
 		}
-		c.GoneAt = LostAt(c.KilledAt, c.DiedAt, successor)
+		if successor.Started.Before(c.KilledAt) {
+			return nil, fmt.Errorf("%s answers that it started at %s, before it was killed", c.Victim, successor.Started.Format(time.TimeOnly))
+		}
+		entries, err := c.run.Mesh.Journal(ctx, c.Victim)
+		if err != nil {
+			return nil, err
+		}
+		c.GoneAt = LostAt(successor.Started, c.DiedAt, entries)
 	}
 	t, err := c.takeover(ctx)
 	if err != nil {

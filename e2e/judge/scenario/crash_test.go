@@ -13,17 +13,20 @@ import (
 )
 
 func TestLostAt(t *testing.T) {
-	killed, died := at(1000), at(3000)
+	started, died := at(1600), at(3000)
 	for name, c := range map[string]struct {
-		successor []event.Entry
-		want      time.Time
+		entries []event.Entry
+		want    time.Time
 	}{
-		"no successor yet":                     {nil, died},
-		"a successor after its death":          {[]event.Entry{{Time: at(3500)}, {Time: at(4000)}}, died},
-		"a successor while its processes end":  {[]event.Entry{{Time: at(1700)}, {Time: at(2000)}}, at(1700)},
-		"entries of the node before its death": {[]event.Entry{{Time: at(500)}, {Time: at(1700)}}, at(1700)},
+		"no entry yet":                        {nil, died},
+		"a successor after its death":         {[]event.Entry{{Time: at(3500)}, {Time: at(4000)}}, died},
+		"a successor while its processes end": {[]event.Entry{{Time: at(1700)}, {Time: at(2000)}}, at(1700)},
+		// The journal goes on: the victim, killed at 1000, has written until 1500.
+		"entries of the node before its death":     {[]event.Entry{{Time: at(500)}, {Time: at(1500)}, {Time: at(1700)}}, at(1700)},
+		"entries of the node, and no other's":      {[]event.Entry{{Time: at(500)}, {Time: at(1500)}}, died},
+		"entries of both, the other's after death": {[]event.Entry{{Time: at(1500)}, {Time: at(3500)}}, died},
 	} {
-		if got := LostAt(killed, died, c.successor); !got.Equal(c.want) {
+		if got := LostAt(started, died, c.entries); !got.Equal(c.want) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}

@@ -10,6 +10,7 @@
 //	chaos                 Chaos Mesh, and the aggregated APIs
 //	prometheus, scrape    the server and its alerts; which of its jobs would scrape the mesh's pods, and how
 //	security              what policies say of the mesh's namespaces and pods
+//	storage               what makes the volumes of the mesh's nodes
 //	machines, images      each machine that pods may come to
 //	workload              the pods that are to come
 package doctor

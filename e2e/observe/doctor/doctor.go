@@ -91,6 +91,7 @@ var checks = []check{
 	{"Prometheus", prometheus},
 	{"aggregated APIs", aggregated},
 	{"namespaces", security},
+	{"StorageClasses", storage},
 	{"machines", machines},
 	{"images", images},
 }

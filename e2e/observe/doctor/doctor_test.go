@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -53,6 +55,7 @@ type world struct {
 	admits      error
 	level       string // what new namespaces get; empty: what they ask for
 	refuses     error  // pods
+	classes     []storagev1.StorageClass
 	config      string // of Prometheus; empty: there is none
 	alerts      []string
 	evaluated   float64 // seconds between two looks at them
@@ -90,6 +93,7 @@ var definitions = sync.OnceValues(func() (map[string]*unstructured.Unstructured,
 func sound(t *testing.T) *world {
 	t.Helper()
 	w := &world{says: container, evaluated: 1}
+	w.classes = []storagev1.StorageClass{{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Provisioner: "others"}, *theDefault("standard", 0)}
 	yes := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
 	for _, name := range []string{"one", "two"} {
 		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -157,6 +161,18 @@ func sound(t *testing.T) *world {
 	return w
 }
 
+// theDefault is a default class, so many minutes old.
+func theDefault(name string, age int) *storagev1.StorageClass {
+	away := corev1.PersistentVolumeReclaimDelete
+	return &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"},
+			CreationTimestamp: metav1.NewTime(time.Unix(1e9, 0).Add(-time.Duration(age) * time.Minute)),
+		},
+		Provisioner: "disks", ReclaimPolicy: &away,
+	}
+}
+
 // ExecInPod is a machine's daemon, asked for what it says.
 func (w *world) ExecInPod(_ context.Context, _, _, _ string, _ []string, out, _ *bytes.Buffer) error {
 	now := time.Now().Add(w.ahead)
@@ -175,6 +191,9 @@ func (w *world) cluster(t *testing.T) *Cluster {
 	objects := []runtime.Object{&w.controllers}
 	for i := range w.machines {
 		objects = append(objects, &w.machines[i])
+	}
+	for i := range w.classes {
+		objects = append(objects, &w.classes[i])
 	}
 	b := fake.NewClientBuilder().WithScheme(scheme)
 	for i := range w.daemons {
@@ -215,7 +234,11 @@ func (w *world) cluster(t *testing.T) *Cluster {
 		return true, n, nil
 	})
 	kube.PrependReactor("create", "pods", func(a ktesting.Action) (bool, runtime.Object, error) {
-		return true, &corev1.Pod{}, w.refuses
+		p, ok := a.(ktesting.CreateAction).GetObject().(*corev1.Pod)
+		if !ok {
+			t.Fatalf("%T", a)
+		}
+		return true, &corev1.Pod{}, cmp.Or(w.refuses, unmounted(p))
 	})
 	images := []string{"x0tta6bl4/probe:dev"}
 	if w.published != "" {
@@ -225,6 +248,18 @@ func (w *world) cluster(t *testing.T) *Cluster {
 		Kube: kube, Client: c, Exec: w, Prometheus: w.prometheus(t), Mesh: must(fs.Sub(manifests.Mesh, "mesh")),
 		Images: images,
 	}
+}
+
+// unmounted is the error of a pod that mounts a volume that it does not have, as an API server tells it.
+func unmounted(p *corev1.Pod) error {
+	for _, c := range p.Spec.Containers {
+		for _, m := range c.VolumeMounts {
+			if !slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+				return fmt.Errorf("container %s has no volume %s", c.Name, m.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func must(f fs.FS, err error) fs.FS {
@@ -383,6 +418,28 @@ func TestEachDefectIsFound(t *testing.T) {
 			"would be refused in namespace default: denied by policy: no hostPath", "exception"},
 		"pods are refused in that namespace": {func(w *world) {
 			w.refuses = errors.New(`pods "x" is forbidden: violates PodSecurity "restricted:latest"`)
+		}, false, "", ""},
+		"no class": {func(w *world) { w.classes = nil }, true, "no StorageClass is the default one", "kubectl annotate storageclass"},
+		"no default class": {func(w *world) { w.classes[1].Annotations["storageclass.kubernetes.io/is-default-class"] = "false" }, true,
+			"no StorageClass is the default one", "kubectl annotate storageclass"},
+		"a default class in the old way": {func(w *world) {
+			w.classes[1].Annotations = map[string]string{"storageclass.beta.kubernetes.io/is-default-class": "true"}
+		}, false, "", ""},
+		"a class that makes none": {func(w *world) { w.classes[1].Provisioner = noProvisioner }, true, "standard makes no volumes", "by itself"},
+		"volumes that stay": {func(w *world) {
+			stays := corev1.PersistentVolumeReclaimRetain
+			w.classes[1].ReclaimPolicy = &stays
+		}, true, "standard stay when their claims are gone (Retain)", "reclaimPolicy is Delete"},
+		"a policy that goes without saying": {func(w *world) { w.classes[1].ReclaimPolicy = nil }, false, "", ""},
+		"a newer default class": {func(w *world) {
+			stays := theDefault("newer", -1)
+			*stays.ReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+			w.classes = append(w.classes, *stays)
+		}, true, "newer stay when", "reclaimPolicy is Delete"},
+		"an older default class": {func(w *world) {
+			stays := theDefault("older", 1)
+			*stays.ReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+			w.classes = append(w.classes, *stays)
 		}, false, "", ""},
 		"Windows":                     {func(w *world) { w.machines[1].Status.NodeInfo.OperatingSystem = "windows" }, true, "two: nodes of the mesh may come there, and it runs windows", "kubectl taint node two"},
 		"another architecture":        {func(w *world) { w.machines[1].Status.NodeInfo.Architecture = "s390x" }, false, "two: it is s390x", "made for it"},

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,9 @@ func workloads(ctx context.Context, c *Cluster) (all []workload, services []core
 			err = convert(o.Object, &s)
 			services = append(services, s)
 		case found:
-			err = convert(template, &w.pod)
+			if err = convert(template, &w.pod); err == nil {
+				err = w.mount(o)
+			}
 			all = append(all, w)
 		}
 		if err != nil {
@@ -42,4 +45,18 @@ func workloads(ctx context.Context, c *Cluster) (all []workload, services []core
 		}
 	}
 	return all, services, nil
+}
+
+// mount gives the pod the volumes that a StatefulSet's controller adds for its claims.
+func (w *workload) mount(o *unstructured.Unstructured) error {
+	claims, _, err := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
+	for _, c := range claims {
+		claim, _ := c.(map[string]any)
+		name, _, e := unstructured.NestedString(claim, "metadata", "name")
+		err = errors.Join(err, e)
+		w.pod.Spec.Volumes = append(w.pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name + "-" + o.GetName() + "-0"},
+		}})
+	}
+	return err
 }
