@@ -326,6 +326,16 @@ func (m *Mesh) Restart(ctx context.Context) error {
 // restartedAt is the annotation by which kubectl rollout restart changes a template.
 const restartedAt = "kubectl.kubernetes.io/restartedAt"
 
+// Kill ends every node at once, without the time to hand anything over. A pod is there until its
+// processes have ended: only a deletion that is forced takes it away before.
+func (m *Mesh) Kill(ctx context.Context) error {
+	nodes := client.MatchingLabels{"app": NodeApp}
+	if err := m.client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(m.Namespace), nodes, client.GracePeriodSeconds(1)); err != nil {
+		return fmt.Errorf("kill the nodes of %s: %w", m.Namespace, err)
+	}
+	return nil
+}
+
 // stop begins to delete the namespace, deletes the workloads and their pods, and gives
 // these a little time to go. The namespace's own way begins seconds later, and to
 // delete pods waits out their grace periods.

@@ -110,6 +110,40 @@ func TestDeleteWaitsForVolumes(t *testing.T) {
 	})
 }
 
+// TestKillEndsTheNodes: all of this mesh's and nothing else, and not by force, which would take pods away whose processes live on.
+func TestKillEndsTheNodes(t *testing.T) {
+	pod := func(namespace, app string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: app + "-0", Labels: map[string]string{"app": app}}}
+	}
+	var grace *int64
+	c := crfake.NewClientBuilder().WithObjects(pod("s1", NodeApp), pod("s1", ClientApp), pod("s1", "mesh-ca"), pod("s2", NodeApp)).
+		WithInterceptorFuncs(interceptor.Funcs{
+			DeleteAllOf: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteAllOfOption) error {
+				asked := client.DeleteAllOfOptions{}
+				grace = asked.ApplyOptions(opts).GracePeriodSeconds
+				return c.DeleteAllOf(ctx, o, opts...)
+			},
+		}).Build()
+	if err := New(nil, fake.NewClientset(), c, "s1").Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if grace == nil || *grace < 1 {
+		t.Errorf("killed with a grace period of %v", grace)
+	}
+	var left corev1.PodList
+	if err := c.List(t.Context(), &left); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range left.Items {
+		names = append(names, p.Namespace+"/"+p.Name)
+	}
+	slices.Sort(names)
+	if want := []string{"s1/mesh-ca-0", "s1/mesh-client-0", "s2/mesh-node-0"}; !slices.Equal(names, want) {
+		t.Errorf("left are %q, want %q", names, want)
+	}
+}
+
 // TestHalfAMeshIsCompleted: what is there stays as it is, and the rest comes.
 func TestHalfAMeshIsCompleted(t *testing.T) {
 	c := crfake.NewClientBuilder().Build()

@@ -177,8 +177,13 @@ func (c *Crash) Back(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, verdict.Shortf("%v", err)
 	}
-	i := slices.IndexFunc(pod.Status.Conditions, func(k corev1.PodCondition) bool { return k.Type == corev1.PodReady })
-	return pod.Status.Conditions[i].LastTransitionTime.Time, nil
+	return readySince(pod), nil
+}
+
+// readySince is since when a pod that is ready has been.
+func readySince(p corev1.Pod) time.Time {
+	i := slices.IndexFunc(p.Status.Conditions, func(k corev1.PodCondition) bool { return k.Type == corev1.PodReady })
+	return p.Status.Conditions[i].LastTransitionTime.Time
 }
 
 // LostAt returns when a mesh lost a node: when it died, or before that when its successor

@@ -10,7 +10,7 @@
 //	run, end              a scenario's life, from the mesh to its removal
 //	join                  a run in a mesh that was there before and stays
 //	episode, tail         a fault's life, and the windows in which it is judged
-//	partition, delay, crash, hold, failure, attack, replay, stress, scaling, storage, skew
+//	partition, delay, crash, hold, failure, outage, attack, replay, stress, scaling, storage, skew
 //	                      each sort of fault: how it is proven, and what is asked about it
 //	absent, supported     a fault that is not injected, for a control; one that cannot be
 //	loop, cells, diagnosis

@@ -78,6 +78,8 @@ const (
 	// LeastBurnt is the share of a container's CPU limit that stressors must use before
 	// they count as stress: beside busier processes they get less than they ask for.
 	LeastBurnt = 0.5
+	// LeastPromised are records that were acknowledged before all nodes ended.
+	LeastPromised = 10
 	// LeastRate is how many operations a second each client must have made, on average
 	// over what is judged.
 	LeastRate = 1.0

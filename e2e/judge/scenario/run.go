@@ -193,11 +193,11 @@ var critical = prom.Labels{metric.LabelPriority: metric.PriorityCritical}
 
 // AwaitWell waits until the mesh is well.
 func (r *Run) AwaitWell(ctx context.Context) error {
-	return await(ctx, WaitBaseline, r.well)
+	return await(ctx, WaitBaseline, r.Well)
 }
 
-// well checks that every session is verified and no incident is open.
-func (r *Run) well(ctx context.Context) error {
+// Well checks that every session is verified and no incident is open. That it is not so is a shortfall.
+func (r *Run) Well(ctx context.Context) error {
 	if err := r.SessionsVerified(ctx); err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (r *Run) well(ctx context.Context) error {
 		}
 		for _, i := range s.Incidents {
 			if i.Resolved.IsZero() {
-				return fmt.Errorf("%s has an open incident %s about %v", n, i.Type, i.Peers)
+				return verdict.Shortf("%s has an open incident %s about %v", n, i.Type, i.Peers)
 			}
 		}
 	}
