@@ -26,7 +26,7 @@ MTU ?=
 NETWORK = $(if $(FAMILY),-family $(FAMILY)) $(if $(MTU),-mtu $(MTU))
 # how often test-kills kills, at four minutes each
 KILLS ?= 50
-# the Debian package of the kernel for test-kernel
+# the Debian package of the kernel for test-kernel; user-mode-linux needs no QEMU, and is without the verifier
 KERNEL ?= linux-image-amd64
 
 # when this command began, for the time to the first spec that the suite reports
@@ -117,7 +117,7 @@ mutants: ## build the node with each defect on purpose, and see the cheapest tes
 	MESH_MUTANTS='$(or $(ONLY),all)' $(GO) test -count 1 -v -timeout 90m -run 'TestTheCheapestTestFails$$' ./e2e/mutant
 
 .PHONY: test-kernel
-test-kernel: ## run the verifier's tests, and the netem stand-in beside the real one, in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)
+test-kernel: ## run the tests of the verifier, of control groups, and of the netem stand-in beside the real one, in Debian's own kernel under QEMU (KERNEL=package; needs qemu-system-x86)
 	$(GO) run ./bpf/kernel -package $(KERNEL)
 
 .PHONY: test-cleanup

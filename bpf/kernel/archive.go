@@ -15,7 +15,7 @@ type entry struct {
 	mode         uint32
 }
 
-// writeArchive writes files and the directories that they need as an archive in
+// writeArchive writes files, each once, and the directories that they need as an archive in
 // the "newc" format of cpio (Linux, Documentation/driver-api/early-userspace/
 // buffer-format.rst), and a console device for process 1 to speak to.
 func writeArchive(name string, files []entry) (err error) {
@@ -45,7 +45,7 @@ func writeArchive(name string, files []entry) (err error) {
 type archive struct {
 	out   *bufio.Writer
 	inode int
-	made  map[string]bool // directories
+	made  map[string]bool // directories, and files
 }
 
 func (a *archive) directory(name string) error {
@@ -60,6 +60,10 @@ func (a *archive) directory(name string) error {
 }
 
 func (a *archive) file(f entry) error {
+	if a.made[f.name] { // a library of several programs
+		return nil
+	}
+	a.made[f.name] = true
 	if err := a.directory(path.Dir(f.name)); err != nil {
 		return err
 	}

@@ -3,9 +3,29 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 )
+
+// system returns the entries of the programs that tests call.
+func system(ctx context.Context) ([]entry, error) {
+	var files []entry
+	for _, tool := range slices.Sorted(maps.Keys(tools)) {
+		found, err := withLibraries(ctx, tool, "bin/"+tool)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	loaded, err := filepath.Glob(extensions)
+	for _, l := range loaded {
+		files = append(files, entry{name: strings.TrimPrefix(l, "/"), source: l, mode: 0o644})
+	}
+	return files, err
+}
 
 // withLibraries returns the initramfs entries of a program of this machine and of the
 // shared libraries that it needs, each in its place.

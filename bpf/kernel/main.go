@@ -1,9 +1,13 @@
-// Command kernel runs the tests of the eBPF programs, and of the netem stand-in
-// beside the kernel's own netem, on another kernel: it takes the kernel out of a
-// Debian package, makes an initramfs of itself and the test binaries, and boots both
-// in QEMU without hardware acceleration. In the machine it is process 1.
+// Command kernel runs tests on another kernel: those of the eBPF programs, those of what
+// reads and writes control groups, in groups of version 2, and those of the netem stand-in, beside the
+// kernel's own netem. It takes the kernel out of a Debian package, makes an initramfs of itself and
+// the test binaries, and boots both in QEMU without hardware acceleration. In the machine it is process 1.
+//
+// The package user-mode-linux has a kernel that runs as a process, at full speed and without QEMU. It has no
+// types for eBPF programs (BTF): those are left out.
 //
 //	go run ./bpf/kernel -package linux-image-amd64
+//	go run ./bpf/kernel -package user-mode-linux
 //	go run ./bpf/kernel -only e2e/ground/netem -run AgainstTheKernel
 package main
 
@@ -13,6 +17,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,9 +31,6 @@ import (
 
 // passed is the line by which process 1 tells the outside of success.
 const passed = "kernel-test: passed"
-
-// testPackages are the packages whose tests are run.
-var testPackages = []string{"bpf/frame", "bpf/verifier", "bpf/corruptor", "e2e/ground/netem"}
 
 func main() {
 	if os.Getpid() == 1 {
@@ -43,25 +46,28 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
-	if *only != "" {
-		if !slices.Contains(testPackages, *only) {
-			fmt.Fprintf(os.Stderr, "kernel: -only wants one of %s\n", strings.Join(testPackages, ", "))
-			os.Exit(2)
-		}
-		testPackages = []string{*only}
-	}
-	if err := run(ctx, *pkg, *tests); err != nil {
+	if err := run(ctx, *pkg, *only, *tests); err != nil {
 		fmt.Fprintln(os.Stderr, "kernel:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, pkg, tests string) (err error) {
-	for tool, from := range map[string]string{
-		"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt", "dpkg-deb": "dpkg", "tc": "iproute2", "ldd": "libc-bin",
-	} {
+// userMode is the package whose kernel is a program.
+const userMode = "user-mode-linux"
+
+func run(ctx context.Context, pkg, only, tests string) (err error) {
+	packages, err := chosen(only, pkg != userMode)
+	if err != nil {
+		return err
+	}
+	needed := maps.Clone(tools)
+	needed["apt-get"], needed["dpkg-deb"], needed["ldd"] = "apt", "dpkg", "libc-bin"
+	if pkg != userMode {
+		needed["qemu-system-x86_64"] = "qemu-system-x86"
+	}
+	for _, tool := range slices.Sorted(maps.Keys(needed)) {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is missing: install the Debian package %s", tool, from)
+			return fmt.Errorf("%s is missing: install the Debian package %s", tool, needed[tool])
 		}
 	}
 	work, err := os.MkdirTemp("", "mesh-kernel-")
@@ -70,48 +76,55 @@ func run(ctx context.Context, pkg, tests string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
-	vmlinuz, modules, err := fetchKernel(ctx, work, pkg)
+	kernel, files, err := fetchKernel(ctx, work, pkg)
 	if err != nil {
 		return err
 	}
-	files, err := withLibraries(ctx, "tc", "sbin/tc")
+	system, err := system(ctx)
 	if err != nil {
 		return err
 	}
-	files = append(files, modules...)
+	files = append(files, system...)
 	if err := command(ctx, nil, "go", "build", "-o", filepath.Join(work, "init"), "./bpf/kernel"); err != nil {
 		return err
 	}
 	files = append(files, entry{name: "init", source: filepath.Join(work, "init"), mode: 0o755})
-	for _, p := range testPackages {
-		binary := filepath.Join(work, filepath.Base(p)+".test")
-		if err := command(ctx, nil, "go", "test", "-c", "-o", binary, "./"+p); err != nil {
+	for i, p := range packages {
+		binary := filepath.Join(work, filepath.Base(p.dir)+".test")
+		if err := command(ctx, nil, "go", "test", "-c", "-ldflags", "-s -w", "-o", binary, "./"+p.dir); err != nil {
 			return err
 		}
-		if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
-			continue // a package without tests
+		files = append(files, entry{name: testBinary(p.dir), source: binary, mode: 0o755})
+		if tests != "" {
+			packages[i].run = tests
 		}
-		// Tests read files beside their source.
-		files = append(files, entry{name: p + "/" + filepath.Base(binary), source: binary, mode: 0o755})
 	}
-	headers, err := filepath.Glob("bpf/headers/*.h")
+	list := filepath.Join(work, "list")
+	if err := writeList(list, packages); err != nil {
+		return err
+	}
+	files = append(files, entry{name: strings.TrimPrefix(listFile, "/"), source: list, mode: 0o644})
+	headers, err := filepath.Glob("bpf/headers/*.h") // which tests read
 	if err != nil {
 		return err
 	}
 	for _, h := range headers {
 		files = append(files, entry{name: h, source: h, mode: 0o644})
 	}
+	if pkg == userMode {
+		return start(ctx, kernel, work, files)
+	}
 	initramfs := filepath.Join(work, "initramfs")
 	if err := writeArchive(initramfs, files); err != nil {
 		return fmt.Errorf("write the initramfs: %w", err)
 	}
-	return boot(ctx, vmlinuz, initramfs, tests)
+	return boot(ctx, kernel, initramfs)
 }
 
 // fetchKernel downloads and unpacks the package, with what it depends on of the
-// kernel, and returns the kernel and its modules as entries of the initramfs, in the order
+// kernel, and returns the file of the kernel and its modules as entries of the initramfs, in the order
 // in which they are to be loaded. Nothing is installed.
-func fetchKernel(ctx context.Context, work, pkg string) (vmlinuz string, modules []entry, err error) {
+func fetchKernel(ctx context.Context, work, pkg string) (kernel string, modules []entry, err error) {
 	packages, err := kernelPackages(ctx, pkg)
 	if err != nil {
 		return "", nil, err
@@ -132,7 +145,11 @@ func fetchKernel(ctx context.Context, work, pkg string) (vmlinuz string, modules
 			return "", nil, err
 		}
 	}
-	found, err := filepath.Glob(filepath.Join(root, "boot/vmlinuz-*"))
+	file := "boot/vmlinuz-*"
+	if pkg == userMode {
+		file = "usr/bin/linux.uml"
+	}
+	found, err := filepath.Glob(filepath.Join(root, file))
 	if err != nil {
 		return "", nil, err
 	}
@@ -177,14 +194,37 @@ func kernelPackages(ctx context.Context, pkg string) ([]string, error) {
 
 var kernelPart = regexp.MustCompile(`^linux-(image|binary|modules)-`)
 
-// boot runs the machine, which is to run the tests that match, and copies its console to standard output.
-func boot(ctx context.Context, vmlinuz, initramfs, tests string) error {
-	console := &strings.Builder{}
-	err := command(ctx, io.MultiWriter(os.Stdout, console), "qemu-system-x86_64",
+// boot runs the machine in QEMU.
+func boot(ctx context.Context, vmlinuz, initramfs string) error {
+	return machine(ctx, "qemu-system-x86_64",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048", "-nographic", "-no-reboot", "-nic", "none",
-		"-kernel", vmlinuz, "-initrd", initramfs,
-		"-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on -- "+tests) // process 1 gets what follows the dashes
-	if err != nil {
+		"-kernel", vmlinuz, "-initrd", initramfs, "-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on")
+}
+
+// start runs the machine as a process, on a directory of its files below work.
+func start(ctx context.Context, kernel, work string, files []entry) error {
+	root := filepath.Join(work, "machine")
+	for _, f := range files {
+		to := filepath.Join(root, f.name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		b, err := os.ReadFile(f.source)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, b, fs.FileMode(f.mode)); err != nil {
+			return err
+		}
+	}
+	// A kernel that panics ends: with panic=-1 it would begin again, for ever.
+	return machine(ctx, kernel, "mem=1024M", "rootfstype=hostfs", "root=/dev/root", "rootflags="+root, "rw", "init=/init", "quiet", "con=null", "con0=null,fd:1")
+}
+
+// machine runs a machine, copies its console to standard output, and sees that its tests passed.
+func machine(ctx context.Context, name string, args ...string) error {
+	console := &strings.Builder{}
+	if err := command(ctx, io.MultiWriter(os.Stdout, console), name, args...); err != nil {
 		return err
 	}
 	if !strings.Contains(console.String(), passed) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,8 +45,23 @@ func unable(t *testing.T, why string) {
 // idle ends a script for fakePod.
 const idle = "\necho ready; exec sleep 600"
 
+// podCores is what a fakePod may use of the CPUs where control groups of version 2 are mounted.
+const podCores = 0.5
+
+// limited tells whether fakePods have limits, as containers have. In the kernel test's machine they do.
+func limited(t *testing.T) bool {
+	t.Helper()
+	b, err := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control")
+	enabled := strings.Fields(string(b))
+	yes := err == nil && slices.Contains(enabled, "cpu") && slices.Contains(enabled, "memory")
+	if !yes && os.Getenv("KERNEL_TEST") != "" {
+		t.Fatalf("groups limit %q only: %v", enabled, err)
+	}
+	return yes
+}
+
 // fakePod runs a script in a network namespace of its own, until the test ends, and
-// in a cgroup that is named like a pod's from when it says "ready".
+// in a cgroup that is named like a pod's from when it says "ready". See limited.
 func fakePod(t *testing.T, uid, script string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -63,6 +79,14 @@ func fakePod(t *testing.T, uid, script string) {
 	group = filepath.Join(group, "pod"+uid)
 	if err := os.Mkdir(group, 0o755); err != nil {
 		unable(t, "needs a cgroup of its own: "+err.Error())
+	}
+	if limited(t) {
+		for file, limit := range map[string]string{"cpu.max": fmt.Sprintf("%d 100000", int(podCores*100000)), "memory.max": "268435456"} {
+			if err := os.WriteFile(filepath.Join(group, file), []byte(limit), 0); err != nil {
+				_ = os.Remove(group) // nothing is in it yet
+				t.Fatal(err)
+			}
+		}
 	}
 	c := exec.Command("unshare", "-n", "sh", "-c", script)
 	c.Stderr = os.Stderr

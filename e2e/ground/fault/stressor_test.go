@@ -76,6 +76,23 @@ func TestStressorsAreFoundInTheirPod(t *testing.T) {
 			if s.Processes != c.want || (s.Ticks > 0) != (c.want > 0) {
 				t.Errorf("got %+v, want %d processes, which use time", s, c.want)
 			}
+			if c.want == 0 || !limited(t) {
+				return
+			}
+			// From before the first look to after the second: what is seen is never more than was burnt.
+			began := time.Now()
+			before, err := Stressors(t.Context(), k, here{}, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			after, err := Stressors(t.Context(), k, here{}, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if burnt := after.Cores(before, time.Since(began)); burnt <= 0 || burnt > podCores*1.1 {
+				t.Errorf("%.2f cores burn in a group that has %v", burnt, podCores)
+			}
 		})
 	}
 }

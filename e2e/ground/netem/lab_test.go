@@ -40,7 +40,9 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	standIn = filepath.Join(dir, "tc")
 	if emulated() {
-		err = errors.Join(os.Symlink("/proc/self/exe", standIn), os.Setenv(standInVariable, "1"))
+		// Not /proc/self/exe, which is nsenter where that calls it.
+		self, executable := os.Executable()
+		err = errors.Join(executable, os.Symlink(self, standIn), os.Setenv(standInVariable, "1"))
 	} else {
 		build := exec.Command("go", "build", "-o", standIn, "../../cmd/tc")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
