@@ -1,14 +1,17 @@
 // Package corruptor corrupts attestation signatures on their way out of a pod,
-// for tests of what the mesh does about them. An eBPF program at tcx egress flips
-// bits inside signature fragments and keeps the UDP checksum right; nothing else
-// is touched. It ends with the process that opened it, however that ends.
+// for tests of what the mesh does about them. An eBPF program at the interface's egress
+// flips bits inside signature fragments and keeps the UDP checksum right; nothing else
+// is touched. It ends with the process that opened it, however that ends. Where it is attached
+// by a filter, one that does nothing any more stays of a process that was killed, until the
+// next one or the end of the interface.
 //
-// It needs Linux 6.6, and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+// It needs Linux 5.15, and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 package corruptor
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 
@@ -22,10 +25,18 @@ import (
 // MaxPeers is the largest number of peers that can be chosen.
 const MaxPeers = 256
 
+// The ways in which the program is attached.
+const (
+	ModeTCX    = "tcx"    // at tcx egress, Linux 6.6
+	ModeClsact = "clsact" // by a filter of a clsact qdisc
+)
+
 // Config says what is corrupted.
 type Config struct {
 	// Interface is the name of the network interface; required.
 	Interface string
+	// Mode is one of the Mode constants, or empty: tcx where the kernel has it.
+	Mode string
 	// Peers are the addresses whose packets are corrupted; none means all.
 	Peers []netip.Addr
 	// Offset is the byte of the fragment's payload whose bits in Mask are flipped.
@@ -46,8 +57,9 @@ type Counts struct {
 
 // Corruptor is a loaded and attached program.
 type Corruptor struct {
-	obj  bpfObjects
-	link link.Link
+	obj      bpfObjects
+	attached io.Closer // nil: not
+	mode     string
 }
 
 // Open loads the program and attaches it, in the caller's network namespace.
@@ -55,7 +67,7 @@ func Open(cfg Config) (*Corruptor, error) {
 	c := &Corruptor{}
 	err := c.load(cfg)
 	if err == nil {
-		err = c.attach(cfg.Interface)
+		err = c.attach(cfg.Interface, cfg.Mode)
 	}
 	if err != nil {
 		if errors.Is(err, unix.EPERM) {
@@ -75,6 +87,8 @@ func (c *Corruptor) load(cfg Config) error {
 		return errors.New("mask 0 flips nothing")
 	case len(cfg.Peers) > MaxPeers:
 		return fmt.Errorf("%d peers: at most %d", len(cfg.Peers), MaxPeers)
+	case cfg.Mode != "" && cfg.Mode != ModeTCX && cfg.Mode != ModeClsact:
+		return fmt.Errorf("mode %q: there are %s and %s", cfg.Mode, ModeTCX, ModeClsact)
 	}
 	spec, err := loadBpf()
 	if err != nil {
@@ -105,19 +119,33 @@ func (c *Corruptor) load(cfg Config) error {
 	return nil
 }
 
-func (c *Corruptor) attach(name string) error {
+func (c *Corruptor) attach(name, mode string) error {
 	iface, err := net.InterfaceByName(name)
 	if err != nil {
 		return err
 	}
-	c.link, err = link.AttachTCX(link.TCXOptions{
-		Program: c.obj.CorruptSignatures, Interface: iface.Index, Attach: ebpf.AttachTCXEgress,
-	})
-	if err != nil {
-		return fmt.Errorf("attach at tcx egress (Linux 6.6 or later): %w", err)
+	if mode != ModeClsact {
+		l, err := link.AttachTCX(link.TCXOptions{
+			Program: c.obj.CorruptSignatures, Interface: iface.Index, Attach: ebpf.AttachTCXEgress,
+		})
+		if err == nil {
+			c.attached, c.mode = l, ModeTCX
+			return nil
+		}
+		if mode == ModeTCX || !errors.Is(err, ebpf.ErrNotSupported) {
+			return fmt.Errorf("attach at tcx egress (Linux 6.6 or later): %w", err)
+		}
 	}
+	f, err := attachFilter(c.obj.CorruptSignatures, iface)
+	if err != nil {
+		return fmt.Errorf("attach by a filter at clsact egress: %w", err)
+	}
+	c.attached, c.mode = f, ModeClsact
 	return nil
 }
+
+// Mode says how the program is or was attached: one of the Mode constants.
+func (c *Corruptor) Mode() string { return c.mode }
 
 // Counts reads the program's counters, summed over all CPUs.
 func (c *Corruptor) Counts() (Counts, error) {
@@ -141,9 +169,9 @@ func (c *Corruptor) Counts() (Counts, error) {
 // Close detaches the program and frees everything.
 func (c *Corruptor) Close() error {
 	var err error
-	if c.link != nil {
-		err = c.link.Close()
-		c.link = nil
+	if c.attached != nil {
+		err = c.attached.Close()
+		c.attached = nil
 	}
 	return errors.Join(err, c.obj.Close())
 }

@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/x0tta6bl4/mesh/bpf/frame"
@@ -24,19 +20,6 @@ var (
 	session = frame.SessionID{7}
 	key     = frame.Key{8}
 )
-
-// TestMain lets the test binary be the owner that TestOwnerKilled kills.
-func TestMain(m *testing.M) {
-	if os.Getenv("CORRUPTOR_OWNER") == "" {
-		os.Exit(m.Run())
-	}
-	if _, err := Open(Config{Interface: "eth0", Offset: 3, Mask: 1, Rate: 1}); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	fmt.Println("attached")
-	select {} // until killed
-}
 
 // loaded returns a corruptor that is attached to nothing. Where BPF is not
 // permitted the test is skipped, but never in CI.
@@ -167,6 +150,7 @@ func TestBadConfig(t *testing.T) {
 		"rate 1.5":        {Interface: "lo", Mask: 1, Rate: 1.5},
 		"mask 0":          {Interface: "lo", Rate: 1},
 		"300 peers":       {Interface: "lo", Mask: 1, Rate: 1, Peers: make([]netip.Addr, 300)},
+		`mode "xdp"`:      {Interface: "lo", Mask: 1, Rate: 1, Mode: "xdp"},
 		"no such network": {Interface: "absent0", Mask: 1, Rate: 1},
 		`corruptor on ""`: {Mask: 1, Rate: 1},
 	} {
@@ -174,72 +158,4 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("%+v: error %v, want one line with %q", cfg, err, want)
 		}
 	}
-}
-
-// Over real sockets, the receiver's kernel accepts what was corrupted, and a
-// killed owner leaves nothing behind.
-func TestOwnerKilled(t *testing.T) {
-	lab.NeedsTCX(t)
-	node, peer := lab.TwoHosts(t)
-	receiver, sender := peer.Listen(t, "udp4", frame.Port), node.Listen(t, "udp4", 0)
-	to := lab.Station{Conn: sender, To: netip.AddrPortFrom(peer.IPv4, frame.Port)}
-	arrives := func(corrupted bool) {
-		t.Helper()
-		to.Send(t, signature(100))
-		want := signature(100)
-		if corrupted {
-			want[frame.HeaderLen+3] ^= 1
-		}
-		if got := lab.Receive(t, receiver); !bytes.Equal(got, want) {
-			t.Fatalf("got  %x\nwant %x", got, want)
-		}
-	}
-	arrives(false)
-
-	owner := exec.Command("/proc/self/exe")
-	owner.Env = append(os.Environ(), "CORRUPTOR_OWNER=1")
-	output, err := owner.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	node.Do(t, owner.Start) // a child starts in the namespace of the thread
-	line := make([]byte, 200)
-	n, err := output.Read(line)
-	if err != nil || string(line[:n]) != "attached\n" {
-		t.Fatalf("owner said %q, %v", line[:n], err)
-	}
-	arrives(true)
-
-	if err := owner.Process.Signal(unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if err := owner.Wait(); err == nil {
-		t.Error("the owner ended well")
-	}
-	// The kernel lets go of the link after the last reference to it, which may be
-	// a moment after the process is gone.
-	for deadline := time.Now().Add(5 * time.Second); attached(t, node) > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("the program is still attached 5 s after its owner was killed")
-		}
-	}
-	arrives(false)
-}
-
-// attached is the number of programs at the tcx egress of a host.
-func attached(t *testing.T, h *lab.Host) (n int) {
-	t.Helper()
-	h.Do(t, func() error {
-		eth0, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		result, err := link.QueryPrograms(link.QueryOptions{Target: eth0.Attrs().Index, Attach: ebpf.AttachTCXEgress})
-		if err != nil {
-			return err
-		}
-		n = len(result.Programs)
-		return nil
-	})
-	return n
 }

@@ -47,7 +47,9 @@ func TestChosen(t *testing.T) {
 		want int // packages; 0: an error
 	}{
 		{"", true, len(testPackages)},
-		{"", false, len(testPackages) - 2},
+		{"", false, len(testPackages) - 3},
+		{"e2e/ground/fault", true, 2},
+		{"e2e/ground/fault", false, 1},
 		{"e2e/ground/netem", false, 1},
 		{"bpf/verifier", true, 1},
 		{"bpf/verifier", false, 0},

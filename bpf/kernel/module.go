@@ -16,7 +16,7 @@ import (
 // libcrc32c asks for it by a name that only modprobe understands.
 var loadedModules = []string{
 	"crc32c_generic", "veth", "nf_tables", "nft_ct", "nft_queue", "nft_dup_ipv4", "nft_dup_ipv6", "nfnetlink_queue",
-	"iptable_filter", "sch_tbf",
+	"iptable_filter", "sch_tbf", "sch_ingress", "cls_bpf",
 }
 
 // netemModule is loaded by the test that needs it, after those that need its absence.

@@ -19,9 +19,10 @@ var testPackages = []testPackage{
 	{dir: "bpf/corruptor", bpf: true},
 	// Control groups of version 2, with limits: what measures them, looks into them and removes them.
 	{dir: "meshnode/internal/resource"},
-	{dir: "e2e/ground/host", run: "TestReadings$|TestControlGroupsHere$"},
+	{dir: "e2e/ground/host", run: "TestReadings$|TestControlGroupsHere$|TestEgressHere$"},
 	{dir: "e2e/ground/engine", run: "TestGroupsAreRemoved$"},
-	{dir: "e2e/ground/fault", run: "TestLookFindsRulesAndQdiscs$|TestTryDisk$|TestFakeClockIsFound$|TestStressorsAreFoundInTheirPod$"},
+	{dir: "e2e/ground/fault", run: "TestLookFindsRulesAndQdiscs$|TestLookFindsFiltersOfNobody$|TestTryDisk$|TestFakeClockIsFound$|TestStressorsAreFoundInTheirPod$"},
+	{dir: "e2e/ground/fault", run: "TestLookFindsProgramsAtEgress$", bpf: true},
 	// The last: it loads the kernel's own netem, of which the others have none.
 	{dir: "e2e/ground/netem"},
 }

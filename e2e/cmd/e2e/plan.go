@@ -61,6 +61,9 @@ func (s *session) plan(ctx context.Context, binary string, args []string) (int, 
 	if len(lacking) == 0 {
 		fmt.Println("nothing is missing")
 	}
+	for _, scenario := range host.NotSupported() {
+		fmt.Println(scenario)
+	}
 	return 0, nil
 }
 

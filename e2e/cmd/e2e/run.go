@@ -19,6 +19,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
+	"github.com/x0tta6bl4/mesh/e2e/ground/host"
 	"github.com/x0tta6bl4/mesh/e2e/ground/image"
 	"github.com/x0tta6bl4/mesh/e2e/ground/progress"
 )
@@ -46,6 +47,9 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 		}
 		if err := s.suits(ctx); err != nil {
 			return s.code(err)
+		}
+		for _, scenario := range host.NotSupported() {
+			s.progress.Printf("%s", scenario)
 		}
 	}
 	step := s.progress.Step("build the suite")

@@ -14,12 +14,14 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/x0tta6bl4/mesh/bpf/corruptor"
+	"github.com/x0tta6bl4/mesh/e2e/ground/host"
 )
 
 // here is an Execer that runs the command on this machine, as the Chaos Mesh
@@ -144,14 +146,19 @@ tc qdisc add dev lo root tbf rate 1mbit burst 10kb latency 10ms`+idle)
 	}
 }
 
-// holdVariable makes the test binary hold a program at tcx egress until it is killed.
+// holdVariable makes the test binary hold a program at the egress, attached in this mode, until it is killed.
 const holdVariable = "FAULT_TEST_HOLDS_A_PROGRAM"
 
+// held keeps the program from the garbage collector.
+var held *corruptor.Corruptor
+
 func TestMain(m *testing.M) {
-	if os.Getenv(holdVariable) == "" {
+	mode := os.Getenv(holdVariable)
+	if mode == "" {
 		os.Exit(m.Run())
 	}
-	if _, err := corruptor.Open(corruptor.Config{Interface: "lo", Mask: 1, Rate: 1}); err != nil {
+	var err error
+	if held, err = corruptor.Open(corruptor.Config{Interface: "lo", Mode: mode, Mask: 1, Rate: 1}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -162,12 +169,42 @@ func TestMain(m *testing.M) {
 }
 
 func TestLookFindsProgramsAtEgress(t *testing.T) {
-	const uid = "3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f12"
-	t.Setenv(holdVariable, "yes")
-	fakePod(t, uid, "ip link set lo up && exec "+os.Args[0])
+	for mode, want := range map[string]struct{ uid, program string }{
+		corruptor.ModeTCX:    {"3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f12", "tcx egress program held by"},
+		corruptor.ModeClsact: {"3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f13", "clsact egress filter on lo: handle 0x6970 x0tta6bl4-corruptor"},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			var u unix.Utsname
+			if err := unix.Uname(&u); err != nil {
+				t.Fatal(err)
+			}
+			if mode == corruptor.ModeTCX && !host.HasTCX(unix.ByteSliceToString(u.Release[:])) {
+				t.Skip("tcx needs Linux 6.6")
+			}
+			t.Setenv(holdVariable, mode)
+			fakePod(t, want.uid, "ip link set lo up && exec "+os.Args[0])
+			s, err := lookHere(t, want.uid)
+			if err != nil || len(s.Programs) != 1 || !strings.HasPrefix(s.Programs[0], want.program) {
+				t.Fatalf("programs %q, error %v", s.Programs, err)
+			}
+		})
+	}
+}
+
+// TestLookFindsFiltersOfNobody: a filter stays where no process of the pod knows of it.
+func TestLookFindsFiltersOfNobody(t *testing.T) {
+	const uid = "3f0c8a52-0c5f-4a57-9d5a-2b6d1c0e9f14"
+	fakePod(t, uid, `set -e
+ip link set lo up
+tc qdisc add dev lo clsact
+tc filter add dev lo egress bpf bytecode '1,6 0 0 0,'
+tc filter add dev lo ingress bpf bytecode '1,6 0 0 0,'`+idle)
 	s, err := lookHere(t, uid)
-	if err != nil || len(s.Programs) != 1 || !strings.HasPrefix(s.Programs[0], "tcx egress program held by") {
+	if err != nil || len(s.Programs) != 2 || !strings.HasPrefix(s.Programs[0], "clsact ingress filter on lo: ") || !strings.HasPrefix(s.Programs[1], "clsact egress filter on lo: ") {
 		t.Fatalf("programs %q, error %v", s.Programs, err)
+	}
+	if qdiscs := strings.Join(s.Qdiscs, "\n"); !strings.Contains(qdiscs, "qdisc clsact") {
+		t.Errorf("qdiscs %q", qdiscs)
 	}
 }
 

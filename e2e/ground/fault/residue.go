@@ -15,8 +15,8 @@ import (
 var daemonLabels = client.MatchingLabels{"app.kubernetes.io/component": "chaos-daemon"}
 
 // look prints the packet filters and qdiscs of a pod's network namespace, and the
-// programs that its processes hold at tcx egress: such a link lives as long as the
-// file that holds it. Then the processes, for a stressor is one, and what faults of disks and clocks change of
+// programs at its egress: those that its processes hold at tcx, by a link that lives as long as the
+// file that holds it, and the filters of qdiscs, which outlive who made them. Then the processes, for a stressor is one, and what faults of disks and clocks change of
 // one: file systems of FUSE that it sees, files that it has on one, and a vDSO that is not the kernel's. It runs in the Chaos Mesh daemon of the pod's node, which sees
 // the node's processes and brings the very tools that the faults were made with.
 const look = vdso + `
@@ -38,6 +38,11 @@ echo "== tc programs"
 for p in $pids; do
   for f in $(grep -ls 'link_type:[[:space:]]*tcx' /proc/$p/fdinfo/*); do
     grep -qs 'attach_type:.*egress' "$f" && echo "tcx egress program held by $(cat /proc/$p/comm)"
+  done
+done
+inside tc qdisc show | sed -n 's/^qdisc clsact .* dev \([^ ]*\) .*/\1/p' | while read -r dev; do
+  for side in ingress egress; do
+    inside tc filter show dev "$dev" $side | sed -n "s/^filter .* chain [0-9]* \([^ ].*\)/clsact $side filter on $dev: \1/p"
   done
 done
 echo "== processes"
@@ -79,7 +84,7 @@ vdso() {
 type NetState struct {
 	Rules     []string // of the chains CHAOS-*
 	Qdiscs    []string
-	Programs  []string // at tcx egress
+	Programs  []string // at tcx egress, and filters of clsact qdiscs
 	Processes []string // their names
 	Altered   []string // their files on FUSE, and fake clocks
 }

@@ -56,6 +56,10 @@ func TestResidue(t *testing.T) {
 			out:  strings.Replace(clean, "== processes", "tcx egress program held by meshnode\n== processes", 1),
 			want: []string{"a-0: tcx egress program held by meshnode"},
 		},
+		"a filter": {
+			out:  strings.Replace(clean, "== processes", "clsact egress filter on eth0: handle 0x6970 x0tta6bl4-corruptor direct-action\n== processes", 1),
+			want: []string{"a-0: clsact egress filter on eth0: handle 0x6970 x0tta6bl4-corruptor direct-action"},
+		},
 		"a file system, a file and a clock": {
 			out:  strings.Replace(clean, "== end", "meshnode sees fuse.iofault at /data\nmeshnode has a file on FUSE: /data/records.db\nmeshnode has a fake clock\n== end", 1),
 			want: []string{"a-0: meshnode has a fake clock", "a-0: meshnode has a file on FUSE: /data/records.db", "a-0: meshnode sees fuse.iofault at /data"},

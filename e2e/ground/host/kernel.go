@@ -42,8 +42,7 @@ func CheckRelease(release string) error {
 	return err
 }
 
-// HasTCX tells whether a kernel of this release has tcx, at which the corruptor of signatures sits. One whose release
-// cannot be read is taken to have none.
+// HasTCX tells whether a kernel of this release has tcx. One whose release cannot be read is taken to have none.
 func HasTCX(release string) bool {
 	has, err := reaches(release, minTCX)
 	return err == nil && has

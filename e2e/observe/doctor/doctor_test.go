@@ -65,6 +65,7 @@ type world struct {
 const container = `types
 capabilities 000001ffffffffff
 users 0 0 4294967295
+filters
 mtu eth0 1500
 `
 
@@ -441,12 +442,17 @@ func TestEachDefectIsFound(t *testing.T) {
 			*stays.ReclaimPolicy = corev1.PersistentVolumeReclaimRetain
 			w.classes = append(w.classes, *stays)
 		}, false, "", ""},
-		"Windows":                     {func(w *world) { w.machines[1].Status.NodeInfo.OperatingSystem = "windows" }, true, "two: nodes of the mesh may come there, and it runs windows", "kubectl taint node two"},
-		"another architecture":        {func(w *world) { w.machines[1].Status.NodeInfo.Architecture = "s390x" }, false, "two: it is s390x", "made for it"},
-		"pods' security":              {func(w *world) { w.level = "baseline" }, true, `set to "baseline"`, "exception"},
-		"an old kernel":               {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "5.10.0" }, true, "two: ", "newer kernel"},
-		"a kernel without tcx":        {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "6.1.0-44-amd64" }, false, "two: pqc-corrupt is not supported below Linux 6.6", "boot Linux 6.6"},
-		"the oldest kernel with tcx":  {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "6.6.0" }, false, "", ""},
+		"Windows":              {func(w *world) { w.machines[1].Status.NodeInfo.OperatingSystem = "windows" }, true, "two: nodes of the mesh may come there, and it runs windows", "kubectl taint node two"},
+		"another architecture": {func(w *world) { w.machines[1].Status.NodeInfo.Architecture = "s390x" }, false, "two: it is s390x", "made for it"},
+		"pods' security":       {func(w *world) { w.level = "baseline" }, true, `set to "baseline"`, "exception"},
+		"an old kernel":        {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "5.10.0" }, true, "two: ", "newer kernel"},
+		"a kernel without tcx": {func(w *world) { w.machines[1].Status.NodeInfo.KernelVersion = "6.1.0-44-amd64" }, false, "", ""},
+		"nor with filters": {func(w *world) {
+			w.machines[1].Status.NodeInfo.KernelVersion, w.says = "6.1.0-44-amd64", strings.Replace(w.says, "filters\n", "", 1)
+		}, false, "two: pqc-corrupt is not supported: Linux 6.1.0-44-amd64 has no tcx", "modprobe -a sch_ingress cls_bpf"},
+		"the oldest kernel with tcx": {func(w *world) {
+			w.machines[1].Status.NodeInfo.KernelVersion, w.says = "6.6.0", strings.Replace(w.says, "filters\n", "", 1)
+		}, false, "", ""},
 		"an old control plane":        {func(w *world) { w.machines[2].Status.NodeInfo.KernelVersion = "4.19.0" }, false, "", ""},
 		"a kernel without types":      {says("types\n", ""), true, "no type information", "CONFIG_DEBUG_INFO_BTF"},
 		"capabilities are kept back":  {says("1ff", "0ff"), false, "", ""},

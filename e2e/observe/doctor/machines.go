@@ -33,6 +33,7 @@ const inside = `
 test -e /sys/kernel/btf/vmlinux && echo types
 sed -n 's/^CapBnd:[[:space:]]*/capabilities /p' /proc/1/status
 echo users $(cat /proc/1/uid_map)
+unshare -n sh -c "tc qdisc add dev lo clsact && tc filter add dev lo egress bpf bytecode '1,6 0 0 0,'" >/dev/null 2>&1 && echo filters
 for i in /sys/class/net/*/mtu; do n=${i%/mtu} n=${n##*/}; [ "$n" = lo ] || echo mtu "$n" "$(cat "$i")"; done
 date +'clock %s.%N'
 `
@@ -40,6 +41,7 @@ date +'clock %s.%N'
 // machine is what one says of itself.
 type machine struct {
 	types        bool // the kernel has type information
+	filters      bool // it has filters with eBPF, for what needs tcx and finds none
 	capabilities uint64
 	users        string // /proc/1/uid_map
 	mtus         map[string]int
@@ -91,6 +93,10 @@ func machines(ctx context.Context, c *Cluster) ([]Finding, error) {
 			continue
 		}
 		found = append(found, s.findings(m.Name, before, after)...)
+		if release := m.Status.NodeInfo.KernelVersion; !s.filters && !host.HasTCX(release) {
+			found = append(found, note("modprobe -a sch_ingress cls_bpf there, or leave pqc-corrupt out",
+				"%s: %s", m.Name, host.Egress("Linux "+release, "sch_ingress, cls_bpf")))
+		}
 	}
 	return found, nil
 }
@@ -106,9 +112,6 @@ func named(m corev1.Node) (found []Finding) {
 	}
 	if err := host.CheckRelease(info.KernelVersion); err != nil {
 		found = append(found, fatal("boot a newer kernel there", "%s: %v", m.Name, err))
-	} else if !host.HasTCX(info.KernelVersion) {
-		found = append(found, note("boot Linux 6.6 or later there, or leave pqc-corrupt out",
-			"%s: pqc-corrupt is not supported below Linux 6.6 (it needs tcx), this is %s", m.Name, info.KernelVersion))
 	}
 	return found
 }
@@ -155,6 +158,8 @@ func parseMachine(out string) (machine, error) {
 		switch what {
 		case "types":
 			m.types = true
+		case "filters":
+			m.filters = true
 		case "capabilities":
 			m.capabilities, err = strconv.ParseUint(rest, 16, 64)
 		case "users":

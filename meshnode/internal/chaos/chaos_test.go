@@ -36,6 +36,7 @@ func TestExitCodesAndHelp(t *testing.T) {
 		{[]string{"corrupt", "--rate=0"}, 2, "--rate"},
 		{[]string{"corrupt", "--rate=2"}, 2, "--rate"},
 		{[]string{"corrupt", "--duration=0s"}, 2, "--duration"},
+		{[]string{"corrupt", "--mode=xdp"}, 2, "--mode"},
 		{[]string{"corrupt", "--peers=10.0.0.1,"}, 2, "empty name"},
 		{[]string{"corrupt", "--interface=nosuch0"}, 1, "nosuch0"},
 		{[]string{"inject"}, 2, "--peers, --ca"},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ const (
 // corruptCounts is what a line about the corruptor says.
 type corruptCounts struct {
 	Interface string   `json:"interface"`
+	Mode      string   `json:"mode"`            // how the program is attached
 	Peers     []string `json:"peers,omitempty"` // none: all
 	Rate      float64  `json:"rate"`
 	Seconds   float64  `json:"seconds"` // that it is to last
@@ -47,6 +49,7 @@ func runCorrupt(ctx context.Context, args []string, out io.Writer) error {
 	peers := f.String("peers", "", "comma-separated `addresses` or names of the peers that get bad signatures; empty: all")
 	rate := f.Float64("rate", 1, "`part` of the signature fragments that are corrupted, above 0 and up to 1")
 	duration := f.Duration("duration", 20*time.Second, "how long it lasts; it also ends with this process")
+	mode := f.String("mode", "", "`way` in which the program is attached, tcx or clsact; empty: tcx where the kernel has it")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -56,18 +59,21 @@ func runCorrupt(ctx context.Context, args []string, out io.Writer) error {
 	if !(*rate > 0 && *rate <= 1) || *duration <= 0 {
 		return fmt.Errorf("%w: --rate must be above 0 and up to 1, --duration positive", command.ErrUsage)
 	}
+	if !slices.Contains([]string{"", corruptor.ModeTCX, corruptor.ModeClsact}, *mode) {
+		return fmt.Errorf("%w: --mode is %s or %s", command.ErrUsage, corruptor.ModeTCX, corruptor.ModeClsact)
+	}
 	chosen, err := resolvePeers(ctx, *peers)
 	if err != nil {
 		return err
 	}
-	c, err := corruptor.Open(corruptor.Config{Interface: *iface, Peers: chosen, Offset: flipOffset, Mask: flipMask, Rate: *rate})
+	c, err := corruptor.Open(corruptor.Config{Interface: *iface, Mode: *mode, Peers: chosen, Offset: flipOffset, Mask: flipMask, Rate: *rate})
 	if errors.Is(err, os.ErrPermission) { // the loader's own words guess at limits
 		return fmt.Errorf("may not attach an eBPF program to %s: needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", *iface)
 	}
 	if err != nil {
 		return err
 	}
-	line := corruptCounts{Interface: *iface, Rate: *rate, Seconds: duration.Seconds()}
+	line := corruptCounts{Interface: *iface, Mode: c.Mode(), Rate: *rate, Seconds: duration.Seconds()}
 	for _, p := range chosen {
 		line.Peers = append(line.Peers, p.String())
 	}
