@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
@@ -27,7 +26,7 @@ type judged struct {
 // same reports whether nothing has changed. What failed on a busy machine was made invalid
 // by a witness who is not asked again.
 func (j judged) same() bool {
-	busy := j.was.Verdict == report.Invalid && strings.HasPrefix(j.was.Detail, report.TooBusy) && j.again.Verdict == report.Failed
+	busy := j.was.Cause == report.CauseBusy && j.again.Verdict == report.Failed
 	return j.was.Verdict == j.again.Verdict || busy
 }
 

@@ -193,7 +193,7 @@ func note(ctx SpecContext) {
 		return
 	}
 	if why := current.Busy(ctx); why != "" {
-		AddReportEntry(report.EntryInvalid, why+"; otherwise failed: "+r.Failure.Message, ReportEntryVisibilityNever)
+		AddReportEntry(report.EntryInvalid, report.Reason{Why: why + "; otherwise failed: " + r.Failure.Message, Cause: report.CauseBusy}, ReportEntryVisibilityNever)
 	}
 }
 

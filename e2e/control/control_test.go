@@ -287,7 +287,7 @@ func TestMatrix(t *testing.T) {
 // A run of which the machine was too busy to tell is made again, and what is found then counts
 // in its place. What is unsound for any other reason is not tried again.
 func TestBusy(t *testing.T) {
-	busy := report.Criterion{Verdict: report.Invalid, Detail: report.TooBusy + ": 1 times; otherwise failed: never"}
+	busy := report.Criterion{Verdict: report.Invalid, Cause: report.CauseBusy, Detail: "1 times; otherwise failed: never"}
 	late := report.Criterion{Verdict: report.Failed, Expected: "≤ 3", Measured: value(14.3)}
 	passed := report.Criterion{Verdict: report.Passed, Expected: "≤ 3", Measured: value(1)}
 	one := row(t, "node-crash-held", "S3.2")
@@ -298,6 +298,8 @@ func TestBusy(t *testing.T) {
 	}{
 		"too busy":                        {LoopOff, busy, []string{one.Scenario}},
 		"invalid for another reason":      {LoopOff, report.Criterion{Verdict: report.Invalid, Detail: "503"}, nil},
+		"interrupted":                     {LoopOff, report.Criterion{Verdict: report.Invalid, Cause: report.CauseInterrupted, Detail: "interrupted"}, nil},
+		"words alone":                     {LoopOff, report.Criterion{Verdict: report.Invalid, Detail: "the machine was too busy"}, nil},
 		"passed":                          {LoopOff, passed, nil},
 		"failed as it must":               {LoopOff, late, nil},
 		"too busy, which is well: cell E": {Empty, busy, nil},

@@ -80,7 +80,7 @@ func Judge(c Cell, fault string, s *report.Summary, rows []Row) []Result {
 		} else {
 			r.Verdict, r.Measured, r.Unit, r.Never, r.Bar = judged.Verdict, judged.Measured, judged.Unit, judged.Never, judged.Expected
 			r.Unsound = unsound(want.Must, judged)
-			r.busy = r.Unsound != "" && judged.Verdict == report.Invalid && strings.HasPrefix(judged.Detail, report.TooBusy)
+			r.busy = r.Unsound != "" && judged.Cause == report.CauseBusy
 		}
 		if other := elsewhere(c, s); other != "" {
 			r.Unsound = other

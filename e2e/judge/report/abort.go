@@ -29,8 +29,8 @@ func of(series string) string {
 func (sc *Scenario) abort(a Abort) {
 	sc.Aborted = &a
 	for i := range sc.Criteria {
-		if c := &sc.Criteria[i]; c.unjudged {
-			c.Verdict, c.Detail = Aborted, brief("the scenario was aborted: "+a.String())
+		if c := &sc.Criteria[i]; !c.judged() {
+			c.Verdict, c.Cause, c.Detail = Aborted, "", brief("the scenario was aborted: "+a.String())
 		}
 	}
 }

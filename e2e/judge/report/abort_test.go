@@ -35,7 +35,7 @@ func TestAborted(t *testing.T) {
 		t.Fatalf("aborted: %v", sc.Aborted)
 	}
 	for i, want := range []Verdict{Passed, Aborted, Aborted} {
-		if c := sc.Criteria[i]; c.Verdict != want || (want == Aborted) != strings.Contains(c.Detail, "up < 1 is 0 for {pod=") {
+		if c := sc.Criteria[i]; c.Verdict != want || c.Cause != "" || (want == Aborted) != strings.Contains(c.Detail, "up < 1 is 0 for {pod=") {
 			t.Errorf("%s is %s: %s", c.ID, c.Verdict, c.Detail)
 		}
 	}

@@ -39,6 +39,12 @@ func (m Measurement) String() string {
 	return fmt.Sprintf("measured %s %s, expected %s %s", value(m.Measured, m.Never), m.Unit, m.Expected, m.Unit)
 }
 
+// Reason is why nothing can be concluded of a criterion. Cause is empty where that is only words.
+type Reason struct {
+	Why   string `json:"why"`
+	Cause Cause  `json:"cause,omitempty"`
+}
+
 // ID returns the criterion that a spec judges: the label of its own. A spec without one
 // counts all the same, under its text.
 func ID(s types.SpecReport) string {
@@ -187,7 +193,8 @@ const cleanupNodes = types.NodeTypeAfterEach | types.NodeTypeAfterAll | types.No
 // judge tells a spec's verdict.
 func judge(spec types.SpecReport, setUp string) Criterion {
 	c := Criterion{}
-	var invalid, unsupported string
+	var invalid Reason
+	var unsupported string
 	for _, e := range spec.ReportEntries {
 		switch e.Name {
 		case EntryMeasurement:
@@ -212,23 +219,23 @@ func judge(spec types.SpecReport, setUp string) Criterion {
 		}
 	}
 	if c.Measured != nil && (math.IsNaN(*c.Measured) || math.IsInf(*c.Measured, 0)) {
-		invalid = orElse(invalid, fmt.Sprintf("what was measured is no number: %v", *c.Measured))
+		invalid.Why = orElse(invalid.Why, fmt.Sprintf("what was measured is no number: %v", *c.Measured))
 		c.Measured = nil
 	}
 	message := brief(spec.Failure.Message + " " + spec.Failure.ForwardedPanic)
 	switch {
-	case spec.State.Is(types.SpecStatePassed) && invalid == "":
+	case spec.State.Is(types.SpecStatePassed) && invalid.Why == "":
 		c.Verdict = Passed
 	case spec.State.Is(types.SpecStateInterrupted | types.SpecStateAborted):
-		c.Verdict, c.Detail, c.unjudged = Invalid, "interrupted", true
-	case invalid != "":
-		c.Verdict, c.Detail = Invalid, brief(invalid)
+		c.Verdict, c.Cause, c.Detail = Invalid, CauseInterrupted, "interrupted"
+	case invalid.Why != "":
+		c.Verdict, c.Cause, c.Detail = Invalid, invalid.Cause, brief(invalid.Why)
 	case spec.State.Is(types.SpecStateSkipped) && unsupported != "":
 		c.Verdict, c.Detail = NotSupported, unsupported
 	case spec.State.Is(types.SpecStateSkipped|types.SpecStatePending) && setUp != "":
 		c.Verdict, c.Detail = Invalid, setUp
 	case spec.State.Is(types.SpecStateSkipped | types.SpecStatePending):
-		c.Verdict, c.Detail, c.unjudged = Invalid, "not judged: "+orElse(message, "the run ended before"), true
+		c.Verdict, c.Cause, c.Detail = Invalid, CauseUnjudged, "not judged: "+orElse(message, "the run ended before")
 	case spec.Failure.FailureNodeType.Is(cleanupNodes):
 		c.Verdict = Passed // the spec itself held; cleanupFailures tells the rest
 	case spec.Failure.FailureNodeType.Is(types.NodeTypeBeforeAll | types.NodeTypeBeforeEach):
@@ -263,8 +270,8 @@ func shareUnsupported(criteria []Criterion) {
 		return
 	}
 	for j := range criteria {
-		if c := &criteria[j]; c.unjudged && strings.Contains(c.Detail, skippedSetUp) {
-			c.Verdict, c.Detail, c.unjudged = NotSupported, criteria[0].Detail, false
+		if c := &criteria[j]; c.Cause == CauseUnjudged && strings.Contains(c.Detail, skippedSetUp) {
+			c.Verdict, c.Cause, c.Detail = NotSupported, "", criteria[0].Detail
 		}
 	}
 }
@@ -272,13 +279,13 @@ func shareUnsupported(criteria []Criterion) {
 // shareInvalid gives the reason of an invalid set-up to the specs that were not
 // judged because of it.
 func shareInvalid(criteria []Criterion) {
-	i := slices.IndexFunc(criteria, func(c Criterion) bool { return c.Verdict == Invalid && !strings.HasPrefix(c.Detail, "not judged") })
+	i := slices.IndexFunc(criteria, func(c Criterion) bool { return c.Verdict == Invalid && c.Cause != CauseUnjudged })
 	if i < 0 {
 		return
 	}
 	for j := range criteria {
-		if strings.HasPrefix(criteria[j].Detail, "not judged") {
-			criteria[j].Detail = criteria[i].Detail
+		if c := &criteria[j]; c.Cause == CauseUnjudged {
+			c.Cause, c.Detail = criteria[i].Cause, criteria[i].Detail
 		}
 	}
 }

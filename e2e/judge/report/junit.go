@@ -70,7 +70,7 @@ func (c Criterion) testCase(scenario string) reporters.JUnitTestCase {
 func (c Criterion) Title() string { return strings.TrimSpace(c.ID + " " + c.Text) }
 
 func (c Criterion) properties() *reporters.JUnitProperties {
-	p := properties("id", c.ID, "verdict", string(c.Verdict), "expected", c.Expected, "unit", c.Unit)
+	p := properties("id", c.ID, "verdict", string(c.Verdict), "cause", string(c.Cause), "expected", c.Expected, "unit", c.Unit)
 	if c.Measured != nil {
 		p = append(p, properties("measured", strconv.FormatFloat(*c.Measured, 'g', -1, 64))...)
 	}

@@ -100,6 +100,7 @@ func TestSchema(t *testing.T) {
 		"a version of its own": func(v map[string]any) { v["version"] = "2" },
 		"no time":              func(v map[string]any) { v["started"] = "yesterday" },
 		"a verdict of its own": func(v map[string]any) { criterionOf(v)["verdict"] = "fine" },
+		"a cause of its own":   func(v map[string]any) { criterionOf(v)["cause"] = "tired" },
 		"no measurement":       func(v map[string]any) { delete(criterionOf(v), "measured") },
 		"text as measurement":  func(v map[string]any) { criterionOf(v)["measured"] = "2" },
 	} {

@@ -50,6 +50,7 @@ func TestVerdicts(t *testing.T) {
 	cases := map[string]struct {
 		spec    types.SpecReport
 		verdict Verdict
+		cause   Cause
 		detail  string
 		exit    int
 		cleanup int
@@ -58,11 +59,13 @@ func TestVerdicts(t *testing.T) {
 		"failed":                {spec: fails(spec("S1.1", types.SpecStateFailed), types.NodeTypeIt, "too\n    slow\n"), verdict: Failed, detail: "too slow", exit: 1},
 		"panicked":              {spec: fails(spec("S1.1", types.SpecStatePanicked), types.NodeTypeIt, "boom"), verdict: Failed, detail: "boom", exit: 1},
 		"took too long":         {spec: fails(spec("S1.1", types.SpecStateTimedout), types.NodeTypeIt, "a node timeout"), verdict: Failed, detail: "a node timeout", exit: 1},
-		"the fault did nothing": {spec: fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, "does not bite")), types.NodeTypeBeforeAll, "invalid"), verdict: Invalid, detail: "does not bite", exit: 3},
+		"the fault did nothing": {spec: fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, Reason{Why: "does not bite"})), types.NodeTypeBeforeAll, "invalid"), verdict: Invalid, detail: "does not bite", exit: 3},
 		"set-up failed":         {spec: fails(spec("S1.1", types.SpecStateFailed), types.NodeTypeBeforeAll, "no such image"), verdict: Invalid, detail: "set-up of the scenario failed: no such image", exit: 3},
-		"interrupted":           {spec: fails(spec("S1.1", types.SpecStateInterrupted), types.NodeTypeIt, "SIGINT"), verdict: Invalid, detail: "interrupted", exit: 3},
+		"interrupted":           {spec: fails(spec("S1.1", types.SpecStateInterrupted), types.NodeTypeIt, "SIGINT"), verdict: Invalid, cause: CauseInterrupted, detail: "interrupted", exit: 3},
 		"not supported":         {spec: spec("S1.1", types.SpecStateSkipped, entry(EntryNotSupported, "no sch_netem")), verdict: NotSupported, detail: "no sch_netem"},
-		"skipped":               {spec: spec("S1.1", types.SpecStateSkipped), verdict: Invalid, detail: "not judged: the run ended before", exit: 3},
+		"skipped":               {spec: spec("S1.1", types.SpecStateSkipped), verdict: Invalid, cause: CauseUnjudged, detail: "not judged: the run ended before", exit: 3},
+		"too busy":              {spec: fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, Reason{Why: "stalled", Cause: CauseBusy})), types.NodeTypeIt, "late"), verdict: Invalid, cause: CauseBusy, detail: "stalled", exit: 3},
+		"busy, in words alone":  {spec: fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, Reason{Why: "the machine was too busy"})), types.NodeTypeIt, "late"), verdict: Invalid, detail: "the machine was too busy", exit: 3},
 		"cleanup failed":        {spec: fails(spec("S1.1", types.SpecStatePassed), types.NodeTypeCleanupAfterAll, "namespace stays"), verdict: Passed, exit: 1, cleanup: 1},
 		"cleanup said so":       {spec: spec("S1.1", types.SpecStatePassed, entry(EntryCleanup, "namespace stays")), verdict: Passed, exit: 1, cleanup: 1},
 	}
@@ -73,8 +76,8 @@ func TestVerdicts(t *testing.T) {
 				t.Fatalf("got %+v", s.Scenarios)
 			}
 			got := s.Scenarios[0].Criteria[0]
-			if got.ID != "S1.1" || got.Verdict != c.verdict || got.Detail != c.detail {
-				t.Errorf("got %s %q, %q; want %q, %q", got.ID, got.Verdict, got.Detail, c.verdict, c.detail)
+			if got.ID != "S1.1" || got.Verdict != c.verdict || got.Cause != c.cause || got.Detail != c.detail {
+				t.Errorf("got %s %q %q, %q; want %q %q, %q", got.ID, got.Verdict, got.Cause, got.Detail, c.verdict, c.cause, c.detail)
 			}
 			if s.ExitCode() != c.exit {
 				t.Errorf("exit code %d, want %d", s.ExitCode(), c.exit)
@@ -119,13 +122,25 @@ func TestExitCodes(t *testing.T) {
 
 func TestInvalidSetUpHoldsForTheWholeScenario(t *testing.T) {
 	s := build(
-		fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, "does not bite")), types.NodeTypeBeforeAll, "invalid"),
+		fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, Reason{Why: "does not bite", Cause: CauseBusy})), types.NodeTypeBeforeAll, "invalid"),
 		fails(spec("S1.2", types.SpecStateSkipped), types.NodeTypeIt, "an earlier spec failed"),
 	)
 	for _, c := range s.Scenarios[0].Criteria {
-		if c.Verdict != Invalid || c.Detail != "does not bite" {
-			t.Errorf("%s: %s, %s", c.ID, c.Verdict, c.Detail)
+		if c.Verdict != Invalid || c.Cause != CauseBusy || c.Detail != "does not bite" {
+			t.Errorf("%s: %s (%s), %s", c.ID, c.Verdict, c.Cause, c.Detail)
 		}
+	}
+}
+
+// What was judged keeps its own reason, whatever its words are.
+func TestAReasonOfItsOwn(t *testing.T) {
+	const own = "not judged: by anybody"
+	s := build(
+		fails(spec("S1.1", types.SpecStateFailed, entry(EntryInvalid, Reason{Why: "does not bite"})), types.NodeTypeIt, "invalid"),
+		fails(spec("S1.2", types.SpecStateFailed, entry(EntryInvalid, Reason{Why: own})), types.NodeTypeIt, "invalid"),
+	)
+	if c := s.Scenarios[0].Criteria[1]; c.Detail != own {
+		t.Errorf("%s: %s", c.ID, c.Detail)
 	}
 }
 
@@ -136,8 +151,8 @@ func TestUnsupportedSetUpHoldsForTheWholeScenario(t *testing.T) {
 		fails(spec("S1.2", types.SpecStateSkipped), types.NodeTypeIt, said),
 	)
 	for _, c := range s.Scenarios[0].Criteria {
-		if c.Verdict != NotSupported || c.Detail != "no IPv4" {
-			t.Errorf("%s: %s, %s", c.ID, c.Verdict, c.Detail)
+		if c.Verdict != NotSupported || c.Cause != "" || c.Detail != "no IPv4" {
+			t.Errorf("%s: %s (%s), %s", c.ID, c.Verdict, c.Cause, c.Detail)
 		}
 	}
 	// One that the run did not get to is another matter, and so is one whose set-up was skipped for no reason.
@@ -181,8 +196,8 @@ func TestOnlySelectedSpecsCount(t *testing.T) {
 // Entries of other Ginkgo processes arrive as JSON.
 func TestEntriesSurviveJSON(t *testing.T) {
 	fault := Fault{Injected: &epoch}
-	before := spec("S1.1", types.SpecStatePassed, entry(EntryMeasurement, Measurement{Expected: "≤ 2", Measured: 0.5, Unit: "s"}),
-		entry(EntryFault, fault), entry(EntryPhase, Phase{Name: "inject", Seconds: 3}))
+	before := spec("S1.1", types.SpecStateFailed, entry(EntryMeasurement, Measurement{Expected: "≤ 2", Measured: 0.5, Unit: "s"}),
+		entry(EntryFault, fault), entry(EntryPhase, Phase{Name: "inject", Seconds: 3}), entry(EntryInvalid, Reason{Why: "stalled", Cause: CauseBusy}))
 	b, err := json.Marshal(before)
 	if err != nil {
 		t.Fatal(err)
@@ -196,6 +211,9 @@ func TestEntriesSurviveJSON(t *testing.T) {
 		c := s.Scenarios[0].Criteria[0]
 		if c.Measured == nil || *c.Measured != 0.5 || c.Expected != "≤ 2" || c.Unit != "s" {
 			t.Errorf("measurement: %+v", c)
+		}
+		if c.Verdict != Invalid || c.Cause != CauseBusy || c.Detail != "stalled" {
+			t.Errorf("why it is invalid: %+v", c)
 		}
 		if !reflect.DeepEqual(s.Scenarios[0].Fault, fault) || len(s.Phases) != 1 || s.Phases[0].Seconds != 3 {
 			t.Errorf("fault %+v, phases %+v", s.Scenarios[0].Fault, s.Phases)

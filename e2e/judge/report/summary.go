@@ -29,9 +29,19 @@ const (
 	Aborted Verdict = "aborted"
 )
 
-// TooBusy begins the detail of a criterion that is invalid because its machine was too busy for
-// anybody.
-const TooBusy = "the machine was too busy"
+// Cause is why nothing can be concluded of a criterion, where others than a person have to
+// know it: all other reasons are words in its detail.
+type Cause string
+
+// The causes.
+const (
+	// CauseBusy: the machine was too busy for anybody, so that a failure says nothing.
+	CauseBusy Cause = "busy"
+	// CauseInterrupted: the run was stopped while the criterion was judged.
+	CauseInterrupted Cause = "interrupted"
+	// CauseUnjudged: the run ended before its turn.
+	CauseUnjudged Cause = "unjudged"
+)
 
 // Exit codes of a run.
 const (
@@ -112,6 +122,7 @@ type Criterion struct {
 	ID       string   `json:"id"`
 	Text     string   `json:"text"` // what it proves
 	Verdict  Verdict  `json:"verdict"`
+	Cause    Cause    `json:"cause,omitempty"` // of Invalid alone
 	Expected string   `json:"expected"`
 	Measured *float64 `json:"measured"`
 	Unit     string   `json:"unit"`
@@ -129,11 +140,12 @@ type Criterion struct {
 	Started *time.Time `json:"started"`
 	Seconds float64    `json:"seconds"` // it took
 
-	unjudged bool // it was interrupted, or never its turn
-
 	file string // where its spec is, in the repository
 	line int
 }
+
+// judged reports whether there was time to judge it: it was not interrupted, and had its turn.
+func (c *Criterion) judged() bool { return c.Cause != CauseInterrupted && c.Cause != CauseUnjudged }
 
 // Observation is something that was seen while a criterion was judged.
 type Observation struct {

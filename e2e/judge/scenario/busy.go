@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
-	"github.com/x0tta6bl4/mesh/e2e/judge/report"
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
@@ -40,5 +39,5 @@ func busy(stalls float64) string {
 	if stalls == 0 {
 		return ""
 	}
-	return fmt.Sprintf(report.TooBusy+": the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
+	return fmt.Sprintf("the machine was too busy: the recording client was kept from running for more than %v s, %v times", metric.ClientStallLong, stalls)
 }

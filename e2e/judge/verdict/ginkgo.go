@@ -25,7 +25,7 @@ func Must(err error) {
 		ginkgo.AddReportEntry(report.EntryNotSupported, err.Error(), ginkgo.ReportEntryVisibilityNever)
 		ginkgo.Skip(err.Error())
 	default:
-		ginkgo.AddReportEntry(report.EntryInvalid, err.Error(), ginkgo.ReportEntryVisibilityNever)
+		ginkgo.AddReportEntry(report.EntryInvalid, report.Reason{Why: err.Error()}, ginkgo.ReportEntryVisibilityNever)
 		ginkgo.Fail("invalid, nothing can be concluded: " + err.Error())
 	}
 }
