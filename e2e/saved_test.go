@@ -154,13 +154,30 @@ var otherwise = entries(func(e *event.Entry) bool {
 	return true
 })
 
-// cutLater dates the first partition's cuts later.
-func cutLater(by time.Duration) edit {
+// episodes edits what a run kept of its faults.
+func episodes(change func(t *testing.T, saved map[string]any)) edit {
 	return func(t *testing.T, files fstest.MapFS) {
 		var saved map[string]any
 		if err := json.Unmarshal(files["episodes.json"].Data, &saved); err != nil {
 			t.Fatal(err)
 		}
+		change(t, saved)
+		var out bytes.Buffer
+		encode(t, &out, saved)
+		files["episodes.json"] = &fstest.MapFile{Data: out.Bytes()}
+	}
+}
+
+// visited adds a node that joined and left, and counted an incident.
+func visited(incident string) edit {
+	return episodes(func(_ *testing.T, saved map[string]any) {
+		saved["Guests"] = []any{map[string]any{"Name": "mesh-node-a-3", "Opened": map[string]float64{incident: 1}}}
+	})
+}
+
+// cutLater dates the first partition's cuts later.
+func cutLater(by time.Duration) edit {
+	return episodes(func(t *testing.T, saved map[string]any) {
 		cut := saved["Episodes"].([]any)[0].(map[string]any)["Fault"].(map[string]any)["CutAt"].(map[string]any)
 		for node, at := range cut {
 			was, err := time.Parse(time.RFC3339Nano, at.(string))
@@ -169,10 +186,7 @@ func cutLater(by time.Duration) edit {
 			}
 			cut[node] = was.Add(by)
 		}
-		var out bytes.Buffer
-		encode(t, &out, saved)
-		files["episodes.json"] = &fstest.MapFile{Data: out.Bytes()}
-	}
+	})
 }
 
 // healsLater dates what the probers in some pods told of a heal later.
@@ -287,6 +301,9 @@ func nearMisses(t *testing.T) {
 		"no keys after the last cause":                      {"pqc-corrupt", "S2.4", without(metric.RotateKeys, event.Execute), report.Failed},
 		"a failed operation":                                {"node-crash-held", "S3.3", failing, report.Failed},
 		"a client that is not served":                       {"resource-stress", "S5.3", unserved, report.Failed},
+		"a node that joined finds a link failed":            {"resource-stress", "S5.X", visited(metric.LinkFailure), report.Failed},
+		"a node that joined finds itself exhausted":         {"resource-stress", "S5.X", visited(metric.ResourceExhaustion), report.Failed},
+		"a node that joined finds the victim slow":          {"resource-stress", "S5.X", visited(metric.LatencySLO), report.Passed},
 		"a journal is missing":                              {"latency", "S4.A", missing("journal/mesh-node-a-0.jsonl"), report.Invalid},
 		"the history is missing":                            {"node-crash", "S3.3", missing("history.jsonl"), report.Invalid},
 		"the attacker's log is gone":                        {"pqc-corrupt", "S2.4", missing("pods/mesh-node-a-0.pqc-corrupt.log"), report.Invalid},

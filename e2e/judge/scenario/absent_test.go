@@ -170,7 +170,7 @@ func TestDiagnosesOfFaults(t *testing.T) {
 		}
 	}
 	long := &Episode{run: &Run{}, Window: prom.Window{Start: time.Now().Add(-time.Hour), End: time.Now().Add(-time.Minute)}}
-	r := &Run{Scenario: &Scenario{Fixtures: []string{"a.yaml"}}, faults: []disturbed{&Crash{Episode: long}}}
+	r := &Run{Scenario: &Scenario{Fixtures: []string{"a.yaml"}}, faults: []disturbed{&Crash{Episode: long}}, roster: newRoster(nil)}
 	if wrong, err := r.Misdiagnoses(t.Context()); len(wrong) > 0 || err != nil {
 		t.Errorf("all faults were there, and nothing was found: %v, %v", wrong, err)
 	}

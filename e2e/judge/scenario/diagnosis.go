@@ -105,7 +105,8 @@ func (r *Run) AwaitTails(ctx context.Context) error {
 }
 
 // Misdiagnoses names the incidents that opened on any node from the first fault to the tail of
-// the last one and that no fault of that time calls for. All that the scenario names must
+// the last one and that no fault of that time calls for: by the journals of the pods that stand under the
+// names that were deployed, and by what guests counted. All faults that the scenario names must
 // have been there, unless one cannot be in this cluster.
 func (r *Run) Misdiagnoses(ctx context.Context) ([]string, error) {
 	if len(r.faults) < len(r.Fixtures) && !r.unsupported {
@@ -143,6 +144,13 @@ func (r *Run) misdiagnoses(ctx context.Context, allowed []Diagnosis) ([]string, 
 	var wrong []string
 	for _, n := range r.Nodes {
 		wrong = append(wrong, misdiagnosed(n, logs[n], from, to, allowed)...)
+	}
+	guests, err := r.guests(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range guests {
+		wrong = append(wrong, g.misdiagnosed(allowed)...)
 	}
 	return wrong, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/ground/mesh"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
+	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 )
 
 // rosterSync bounds the first look at a namespace's pods.
@@ -24,22 +25,26 @@ const rosterSync = 30 * time.Second
 // roster remembers every node pod that ever was in a mesh, as it was last seen: a pod
 // that is gone cannot be asked why.
 type roster struct {
-	mu   sync.Mutex
-	pods map[types.UID]corev1.Pod
-	gone map[types.UID]bool
-	stop context.CancelFunc
+	mu    sync.Mutex
+	pods  map[types.UID]corev1.Pod
+	ready map[types.UID]time.Time // when it first was
+	stop  context.CancelFunc
+}
+
+func newRoster(stop context.CancelFunc) *roster {
+	return &roster{pods: map[types.UID]corev1.Pod{}, ready: map[types.UID]time.Time{}, stop: stop}
 }
 
 // watchPods follows the node pods of a namespace until close.
 func watchPods(k kubernetes.Interface, namespace string) (*roster, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &roster{pods: map[types.UID]corev1.Pod{}, gone: map[types.UID]bool{}, stop: stop}
+	r := newRoster(stop)
 	f := informers.NewSharedInformerFactoryWithOptions(k, 0, informers.WithNamespace(namespace))
 	i := f.Core().V1().Pods().Informer()
 	_, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { r.see(o, false) },
-		UpdateFunc: func(_, o any) { r.see(o, false) },
-		DeleteFunc: func(o any) { r.see(o, true) },
+		AddFunc:    r.see,
+		UpdateFunc: func(_, o any) { r.see(o) },
+		DeleteFunc: r.see,
 	})
 	if err != nil {
 		stop()
@@ -61,7 +66,7 @@ func (r *roster) close() {
 	}
 }
 
-func (r *roster) see(o any, gone bool) {
+func (r *roster) see(o any) {
 	if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
 		o = d.Obj
 	}
@@ -71,7 +76,12 @@ func (r *roster) see(o any, gone bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pods[p.UID], r.gone[p.UID] = *p, gone
+	r.pods[p.UID] = *p
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && r.ready[p.UID].IsZero() {
+			r.ready[p.UID] = c.LastTransitionTime.Time
+		}
+	}
 }
 
 // all returns every pod that ever was, by name.
@@ -89,13 +99,65 @@ func (r *roster) all() []corev1.Pod {
 	})
 }
 
+// stay is a pod's time as a node of the mesh: from when it was first ready until it was told to leave. A time
+// is zero if it did not come to that.
+type stay struct {
+	name        string
+	uid         types.UID
+	ready, told time.Time
+}
+
+// unread returns the stays of the pods whose journals nobody reads: under each name that was deployed the
+// youngest pod's is.
+func (r *roster) unread(deployed []string) (stays []stay) {
+	all := r.all()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, p := range all {
+		if youngest := i+1 == len(all) || all[i+1].Name != p.Name; youngest && slices.Contains(deployed, p.Name) {
+			continue
+		}
+		stays = append(stays, stay{p.Name, p.UID, r.ready[p.UID], told(p)})
+	}
+	return stays
+}
+
+// told returns when a pod was told to leave. Its deletion is dated by when it has to be gone.
+func told(p corev1.Pod) time.Time {
+	if p.DeletionTimestamp == nil {
+		return time.Time{}
+	}
+	var grace time.Duration
+	if s := p.DeletionGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	return p.DeletionTimestamp.Add(-grace)
+}
+
+// during returns a window up to the end of the stay, and whether the pod was a node in it.
+func (s stay) during(w prom.Window) (prom.Window, bool) {
+	if !s.told.IsZero() && s.told.Before(w.End) {
+		w.End = s.told
+	}
+	return w, !s.ready.IsZero() && s.ready.Before(w.End) && w.Start.Before(w.End)
+}
+
+// ever returns every node pod that ever was in the mesh.
+func (r *Run) ever() ([]corev1.Pod, error) {
+	all := r.roster.all()
+	if len(all) < len(r.pods) {
+		return nil, verdict.Unproven(fmt.Errorf("the watch has seen %d pods, %d were deployed", len(all), len(r.pods)))
+	}
+	return all, nil
+}
+
 // Casualties names the nodes of the mesh that did not live through it: containers that
 // restarted or were ended for want of memory, pods that were evicted, and pods that were
 // deployed and have another in their place. Pods that were scaled away are none.
 func (r *Run) Casualties(context.Context) ([]string, error) {
-	all := r.roster.all()
-	if len(all) < len(r.pods) {
-		return nil, verdict.Unproven(fmt.Errorf("the watch has seen %d pods, %d were deployed", len(all), len(r.pods)))
+	all, err := r.ever()
+	if err != nil {
+		return nil, err
 	}
 	return casualties(r.pods, all), nil
 }

@@ -69,21 +69,21 @@ func TestCasualties(t *testing.T) {
 
 // A pod that is gone is remembered as it was last seen; what is no node is not.
 func TestRosterRemembers(t *testing.T) {
-	r := &Run{pods: []corev1.Pod{nodePod("a", "1")}, roster: &roster{pods: map[types.UID]corev1.Pod{}, gone: map[types.UID]bool{}}}
+	r := &Run{pods: []corev1.Pod{nodePod("a", "1")}, roster: newRoster(nil)}
 	client := nodePod("client", "7", restarted)
 	client.Labels["app"] = "client"
-	r.roster.see(&client, false)
+	r.roster.see(&client)
 	if found, err := r.Casualties(t.Context()); verdict.Of(err) != report.Invalid {
 		t.Errorf("a watch that has seen no node: %v, %v", found, err)
 	}
 	a, b := nodePod("a", "1"), nodePod("a", "1", killed)
-	r.roster.see(&a, false)
+	r.roster.see(&a)
 	if found, err := r.Casualties(t.Context()); err != nil || len(found) > 0 {
 		t.Errorf("one that lives: %v, %v", found, err)
 	}
-	r.roster.see(cache.DeletedFinalStateUnknown{Obj: &b}, true)
+	r.roster.see(cache.DeletedFinalStateUnknown{Obj: &b})
 	next := nodePod("a", "2")
-	r.roster.see(&next, false)
+	r.roster.see(&next)
 	if found, err := r.Casualties(t.Context()); err != nil || len(found) != 2 {
 		t.Errorf("one that was killed, and its successor: %v, %v", found, err)
 	}

@@ -83,6 +83,7 @@ type Run struct {
 	// unsupported is whether a fault cannot be injected in this cluster.
 	unsupported bool
 	skew        time.Duration // what Skew found last
+	visited     []Guest       // what Misdiagnoses asked last
 	opening     *lane.Turn    // until its first fault bites; nil: none is kept
 	artefacts   *artefacts    // of a finished run, which is judged again; nil while it lives
 	collected   bool

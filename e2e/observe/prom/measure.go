@@ -86,6 +86,30 @@ func slope(x, y []float64) float64 {
 	return covariance / variance
 }
 
+// Counted returns by how much a counter of one pod grew in a window, by the values of a label, and when it was last
+// scraped in it, or zero. It is for a pod that was there for a part of it: each scrape of a count tells all that was
+// counted before, and whether the last came late enough is for the caller to say.
+func (c *Client) Counted(ctx context.Context, counter, label string, w Window, pod string) (grown map[string]float64, last time.Time, err error) {
+	end := w.Until(c.now())
+	query := fmt.Sprintf("%s[%dms]", Selector(counter, w.Namespace, of(pod, nil)), (end.Sub(w.Start) + lookback).Milliseconds())
+	value, _, _, err := c.api.Query(ctx, query, end)
+	if err != nil {
+		return nil, last, fmt.Errorf("%s: %w", query, err)
+	}
+	series, ok := value.(model.Matrix)
+	if !ok {
+		return nil, last, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+	}
+	grown = map[string]float64{}
+	for _, s := range series {
+		grown[string(s.Metric[model.LabelName(label)])] += Increase(s.Values, w.Start)
+		if at := later(last, s.Values); at.After(w.Start) {
+			last = at
+		}
+	}
+	return grown, last, nil
+}
+
 // Total returns a question for Eventually: by how much has the counter grown in
 // all of the window's pods together?
 func (c *Client) Total(metric string, labels Labels, w Window) func(context.Context) (float64, error) {

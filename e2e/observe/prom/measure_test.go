@@ -198,3 +198,41 @@ func TestAWindowThatIsClosed(t *testing.T) {
 		t.Error("growth in no time at all")
 	}
 }
+
+// counted is a series of a counter of pod a.
+func counted(of string, values ...float64) map[string]any {
+	s := stream("a", values...)
+	s["metric"].(map[string]string)["type"] = of
+	return s
+}
+
+// What a pod counted is known of one that came late or has gone, with how late it was still asked.
+func TestCounted(t *testing.T) {
+	gap := math.NaN()
+	for name, c := range map[string]struct {
+		series []any
+		want   map[string]float64
+		last   time.Duration // after the window's start; 0: never in it
+	}{
+		"one that came":         {[]any{counted("x", gap, gap, gap, gap, 0, 1, 3), counted("y", gap, gap, gap, gap, 0, 0, 0)}, map[string]float64{"x": 3, "y": 0}, 3 * time.Second},
+		"one that left":         {[]any{counted("x", 5, 5, 5, 5, 6)}, map[string]float64{"x": 1}, time.Second},
+		"one that had left":     {[]any{counted("x", 0, 1, 1)}, map[string]float64{"x": 0}, 0},
+		"two lives of one name": {[]any{counted("x", 0, 1, 1, 1, 2), counted("x", gap, gap, gap, gap, gap, 1)}, map[string]float64{"x": 2}, 2 * time.Second},
+		"nobody":                {[]any{}, map[string]float64{}, 0},
+	} {
+		s := &server{kind: "matrix", result: c.series}
+		got, last, err := clientAt(t, s, 5).Counted(t.Context(), "m", "type", Window{Namespace: "ns", Start: epoch}, "a")
+		if err != nil || !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, c.want)
+		}
+		if c.last == 0 != last.IsZero() || c.last > 0 && !last.Equal(epoch.Add(c.last)) {
+			t.Errorf("%s: last asked at %v", name, last)
+		}
+		if want := `m{namespace="ns",pod="a"}[305000ms]`; s.query != want {
+			t.Errorf("asked %s, want %s", s.query, want)
+		}
+	}
+	if got, _, err := client(t, &server{fail: true}).Counted(t.Context(), "m", "type", window, "a"); err == nil {
+		t.Errorf("of a server that fails: %v", got)
+	}
+}
