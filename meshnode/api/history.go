@@ -32,6 +32,10 @@ const (
 // before it has failed.
 const RetryBudget = 2 * time.Second
 
+// ClockHeader is the header of a history that says what time it was at the client when it was asked for, in
+// RFC 3339 with nanoseconds: by the clock that dates its operations.
+const ClockHeader = "Mesh-Clock"
+
 // Operation is one line of a recording client's history.
 type Operation struct {
 	Op string `json:"op"`

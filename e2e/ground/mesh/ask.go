@@ -91,47 +91,6 @@ func (m *Mesh) Knowledge(ctx context.Context, node string) (*api.Knowledge, erro
 	return k, nil
 }
 
-// clockQuestions is how often a node is asked for its clock: the quickest answer counts.
-const clockQuestions = 8
-
-// Skew returns how far a node's clock may be from this machine's, the error of the
-// measurement included: a clock that is asked is read between the question and the answer
-// (as in NTP, RFC 5905).
-func (m *Mesh) Skew(ctx context.Context, node string) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	get, err := m.open(ctx, node)
-	if err != nil {
-		return 0, fmt.Errorf("clock of %s: %w", node, err)
-	}
-	var best time.Duration
-	for n := range clockQuestions {
-		sent := time.Now()
-		b, err := get(api.StatusPath)
-		got := time.Now()
-		if err != nil {
-			return 0, fmt.Errorf("clock of %s: %w", node, err)
-		}
-		var s api.Status
-		if err := json.Unmarshal(b, &s); err != nil {
-			return 0, fmt.Errorf("clock of %s: %w", node, err)
-		}
-		if s.Time.IsZero() {
-			return 0, fmt.Errorf("clock of %s: its status does not tell the time", node)
-		}
-		if off := skewBound(sent, s.Time, got); n == 0 || off < best {
-			best = off
-		}
-	}
-	return best, nil
-}
-
-// skewBound returns how far a clock may be off that said told, asked at sent and answered
-// at got.
-func skewBound(sent, told, got time.Time) time.Duration {
-	return max(got.Sub(told), told.Sub(sent))
-}
-
 // Bodies reads the content of records of a node, one after the other, and gently: it rests for as
 // long as it works. A record that the node says it has not is left out.
 func (m *Mesh) Bodies(ctx context.Context, node string, ids []string, visit func(id string, body []byte)) error {

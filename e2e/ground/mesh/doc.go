@@ -9,7 +9,8 @@
 //
 //	mesh, grow         the mesh: made, grown to its size, waited for, restarted, deleted
 //	manifest           the manifests, moved into a namespace
-//	forward, way, ask  the way to a node's API; what it says: clock, status, sessions, records
+//	forward, way, ask  the way to a node's API; what it says: status, sessions, records
+//	clock              how far its clock, and the clients', may be from this machine's
 //	attend             status and journal, as they change
 //	collect            logs, events and histories, kept of a run
 package mesh

@@ -20,6 +20,8 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"k8s.io/client-go/rest"
+
+	"github.com/x0tta6bl4/mesh/e2e/ground/clock"
 )
 
 const (
@@ -109,6 +111,26 @@ func (c *Client) Ready(ctx context.Context) error {
 		return fmt.Errorf("prometheus does not answer through the API server: %w", err)
 	}
 	return nil
+}
+
+// Skew returns how far the clock of the server, by which samples and alerts are dated, may be from this machine's:
+// see clock.Off.
+func (c *Client) Skew(ctx context.Context) (time.Duration, error) {
+	off, err := clock.Off(func() (time.Time, error) {
+		value, _, _, err := c.Unrecorded().Query(ctx, "time()", time.Time{}) // at no time: now, by its own clock
+		if err != nil {
+			return time.Time{}, err
+		}
+		now, ok := value.(*model.Scalar)
+		if !ok {
+			return time.Time{}, fmt.Errorf("time(): got a %s, want a scalar", value.Type())
+		}
+		return now.Timestamp.Time(), nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("clock of Prometheus: %w", err)
+	}
+	return off, nil
 }
 
 // Growth returns a question for Eventually: by how much has the counter grown

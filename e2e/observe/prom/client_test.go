@@ -163,6 +163,29 @@ func TestNow(t *testing.T) {
 	}
 }
 
+// The server tells what time it is only if it is not asked about one.
+func TestSkew(t *testing.T) {
+	for name, c := range map[string]struct {
+		ahead time.Duration
+		kind  string
+		fails bool
+	}{
+		"right": {0, "scalar", false}, "an hour behind": {-time.Hour, "scalar", false}, "no time": {0, "vector", true},
+	} {
+		s := &server{kind: c.kind, result: []any{}}
+		if c.kind == "scalar" {
+			s.result = [2]any{float64(time.Now().Add(c.ahead).UnixMilli()) / 1000, "0"}
+		}
+		off, err := client(t, s).Skew(t.Context())
+		if (err != nil) != c.fails || err == nil && (off < c.ahead.Abs() || off > c.ahead.Abs()+time.Minute) {
+			t.Errorf("%s: %v, %v", name, off, err)
+		}
+		if s.query != "time()" || s.at != "" {
+			t.Errorf("%s: asked %s at %q", name, s.query, s.at)
+		}
+	}
+}
+
 func TestErrorsOfTheServerAreNotZero(t *testing.T) {
 	c := client(t, &server{fail: true})
 	if _, err := c.Growth("m", nil, window)(t.Context()); err == nil {

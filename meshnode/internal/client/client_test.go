@@ -69,6 +69,24 @@ func operations(t *testing.T, h *History) []api.Operation {
 	return ops
 }
 
+// Who is asked for the head of a history alone is told the time.
+func TestHistoryTellsTheTime(t *testing.T) {
+	h, err := OpenHistory(filepath.Join(t.TempDir(), "history"), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Append(api.Operation{Op: api.OpRead, Result: api.OK}); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("HEAD", "/history", nil))
+	told, err := time.Parse(time.RFC3339Nano, w.Header().Get(api.ClockHeader))
+	if err != nil || time.Since(told).Abs() > time.Hour || w.Body.Len() > 0 {
+		t.Errorf("%v, %v, and %d bytes", told, err, w.Body.Len())
+	}
+}
+
 func TestOutcomes(t *testing.T) {
 	for _, c := range []struct {
 		name     string

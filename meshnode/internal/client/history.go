@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -56,7 +57,7 @@ func (h *History) Append(o api.Operation) error {
 	return err
 }
 
-// ServeHTTP serves the whole lines written so far.
+// ServeHTTP serves the whole lines written so far, and the time.
 func (h *History) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	st, err := h.f.Stat()
@@ -66,6 +67,7 @@ func (h *History) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
+	w.Header().Set(api.ClockHeader, time.Now().UTC().Format(time.RFC3339Nano))
 	if r.Method == http.MethodHead {
 		return
 	}
