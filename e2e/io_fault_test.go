@@ -52,20 +52,22 @@ var _ = describe(scenario.Scenario{
 			strike(ctx, fixture)
 		}
 		const what = "from the first write that met the fault to its incident"
-		took := verdict.Times{}
+		took, slack := verdict.Times{}, time.Duration(0)
 		for _, f := range faults {
 			maps.Copy(took, verdict.Reacted(ctx, what, f.Left(scenario.WaitSettle), scenario.BarStorage, f.Recognised))
+			slack = max(slack, ask(ctx, scenario.WaitAnswer, s.Apart(f.Victim, scenario.ClockOfClients)))
 			verdict.EventuallyHolds(ctx, scenario.WaitSettle, f.Named)
 			verdict.EventuallyHolds(ctx, scenario.WaitSettle, f.Measured)
 		}
-		verdict.Time(what, took, scenario.BarStorage, 0)
+		verdict.Time(what, took, scenario.BarStorage, slack)
 	})
 
 	criterion(sc, "S6.4", "the node recovers by itself when its disk does, without a restart", within(scenario.BarStorageBack), scenario.Heals().Because("only the loop makes a new store of a disk that has failed"), func(ctx SpecContext) {
 		const what = "from the end of the fault to that of its incident"
-		took := verdict.Times{}
+		took, slack := verdict.Times{}, time.Duration(0)
 		for _, f := range faults {
 			maps.Copy(took, verdict.Reacted(ctx, what, f.Left(scenario.WaitSettle), scenario.BarStorageBack, f.Recovered))
+			slack = max(slack, ask(ctx, scenario.WaitAnswer, s.Skew(f.Victim)))
 		}
 		if len(faults) < len(storageFixtures) {
 			verdict.Invalidf("%d of %d faults were there and are over", len(faults), len(storageFixtures))
@@ -75,7 +77,7 @@ var _ = describe(scenario.Scenario{
 		if len(casualties) > 0 {
 			verdict.Must(verdict.Shortf("not without a restart: %v", casualties))
 		}
-		verdict.Time(what, took, scenario.BarStorageBack, 0)
+		verdict.Time(what, took, scenario.BarStorageBack, slack)
 	})
 
 	criterion(sc, "S6.2", "no acknowledged record is lost or changed, and none is doubled", "0", scenario.Holds(), func(ctx SpecContext) {

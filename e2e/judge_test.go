@@ -79,8 +79,9 @@ func judgeAcknowledged(ctx context.Context, s *scenario.Run, w prom.Window) {
 	GinkgoHelper()
 	ops, err := s.Operations(ctx)
 	verdict.Must(err)
+	skew := ask(ctx, scenario.WaitAnswer, s.Skew(scenario.ClockOfClients))
 	tried, acknowledged := 0, 0
-	for _, t := range verify.Writes(ops, w.Start, w.End) {
+	for _, t := range verify.Writes(ops, w.Start.Add(skew), w.End.Add(-skew)) {
 		tried, acknowledged = tried+t.Tried, acknowledged+t.Acknowledged
 	}
 	if tried == 0 {
@@ -105,7 +106,7 @@ func judgeAlert(ctx context.Context, s *scenario.Run, name string, e *scenario.E
 	})
 	AddReportEntry("life of "+name, life, ReportEntryVisibilityFailureOrVerbose)
 	verdict.Measured("from the fault to the alert", life.Firing.Sub(e.Window.Start))
-	verdict.Must(e.Own(name, life))
+	verdict.Must(e.Own(name, life, ask(ctx, scenario.WaitAnswer, s.Skew(scenario.ClockOfPrometheus))))
 }
 
 // judgeDashboard wants every query of the dashboard to answer with numbers in a window:

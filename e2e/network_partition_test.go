@@ -40,7 +40,10 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S1.2", "every node has new routes for every peer that it lost, under the partition's own incident", within(scenario.BarRerouted), scenario.Heals(), func(ctx SpecContext) {
-		verdict.React(ctx, "from the cut to new routes for a lost peer", scenario.WaitScraped, scenario.BarRerouted, scenario.ProbeSlack, split.Routed)
+		const what = "from the cut to new routes for a lost peer"
+		took := verdict.Reacted(ctx, what, scenario.WaitScraped, scenario.BarRerouted, split.Routed)
+		apart := ask(ctx, scenario.WaitAnswer, s.Apart(append(split.Ends(), scenario.ClockOfPrometheus)...))
+		verdict.Time(what, took, scenario.BarRerouted, scenario.ProbeSlack+apart)
 	})
 
 	// Once the partition is over, that a node recognised it is told by more than one
@@ -59,7 +62,8 @@ var _ = describe(scenario.Scenario{
 
 	criterion(sc, "S1.4", "the session of every pair that was cut is verified again, from the pair's own heal", within(scenario.BarSessionsBack), scenario.Heals(), func(ctx SpecContext) {
 		heal(ctx, split.Episode)
-		verdict.React(ctx, "from a pair's heal to its verified session", scenario.WaitSettle, scenario.BarSessionsBack, scenario.ProbeSlack,
+		slack := scenario.ProbeSlack + ask(ctx, scenario.WaitAnswer, s.Apart(split.Ends()...))
+		verdict.React(ctx, "from a pair's heal to its verified session", scenario.WaitSettle, scenario.BarSessionsBack, slack,
 			after(s.SessionsVerified, split.Reverified))
 	})
 
@@ -70,8 +74,9 @@ var _ = describe(scenario.Scenario{
 		proven := *split.Times.Proven
 		recovered, err := split.FirstHeal() // what was acknowledged after it was not in the cut
 		verdict.Must(err)
+		apart := ask(ctx, scenario.WaitAnswer, s.Apart(append(split.Ends(), scenario.ClockOfClients)...))
 		for node := range split.CutAt {
-			t := verify.Writes(ops, proven, recovered)[node]
+			t := verify.Writes(ops, proven.Add(apart), recovered.Add(-apart))[node]
 			if t.Tried == 0 {
 				verdict.Invalidf("nobody wrote to %s during the cut (%v): too little traffic", node, recovered.Sub(proven).Round(time.Second))
 			}

@@ -41,11 +41,9 @@ func crashSpecs(sc *scenario.Scenario, fixture, why string) {
 	})
 
 	criterion(sc, "S3.1", "the pod restarts by its policy: another one is ready in its place", within(scenario.BarRestarted), scenario.Reacts(), func(ctx SpecContext) {
-		// The kubelet counts whole seconds.
-		verdict.React(ctx, "from the kill to a ready successor", scenario.WaitRestart, scenario.BarRestarted, time.Second, func(ctx context.Context) (verdict.Times, error) {
-			back, err := crash.Back(ctx)
-			return verdict.Times{crash.Victim: back.Sub(crash.KilledAt)}, err
-		})
+		const what, whole = "from the kill to a ready successor", time.Second // as the kubelet counts
+		took := verdict.Reacted(ctx, what, scenario.WaitRestart, scenario.BarRestarted, crash.Restarted)
+		verdict.Time(what, took, scenario.BarRestarted, whole+ask(ctx, scenario.WaitAnswer, s.Skew(crash.Victim)))
 	})
 
 	crashCriteria(sc, &s, &crash, scenario.Holds().Because(why))
@@ -57,7 +55,7 @@ func crashSpecs(sc *scenario.Scenario, fixture, why string) {
 func crashCriteria(sc *scenario.Scenario, s **scenario.Run, crash **scenario.Crash, unseen scenario.Claims) {
 	criterion(sc, "S3.2", "every client session that was at home on the victim answers elsewhere, and is counted", within(scenario.BarMigrated), scenario.Heals(), func(ctx SpecContext) {
 		// The probers date the loss, the clients the answer.
-		slack := scenario.ProbeSlack + ask(ctx, scenario.WaitAnswer, (*s).Skew)
+		slack := scenario.ProbeSlack + ask(ctx, scenario.WaitAnswer, (*crash).Apart)
 		verdict.React(ctx, "from the loss of the victim to an answer elsewhere", scenario.WaitSettle, scenario.BarMigrated, slack, (*crash).Migrated)
 	})
 

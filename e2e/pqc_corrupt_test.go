@@ -63,7 +63,7 @@ var _ = describe(scenario.Scenario{
 		verdict.Eventually(ctx, s.Prom.Growth(metric.KeyRotationsTotal, rotations, attack.Seen().Since())).
 			WithTimeout(scenario.WaitScraped).Should(HaveEach(BeNumerically(">=", 1)))
 		verdict.EventuallyHolds(ctx, scenario.WaitSettle, old.Dropped)
-		verdict.Time("from the attack's end to new keys", took, scenario.BarRotated, ask(ctx, scenario.WaitAnswer, s.Skew))
+		verdict.Time("from the attack's end to new keys", took, scenario.BarRotated, ask(ctx, scenario.WaitAnswer, s.Apart(s.Nodes...)))
 	})
 
 	criterion(sc, "S2.2", "a high failure rate is one episode on each node, and names the suspect", "= 1", scenario.Reacts(), func(ctx SpecContext) {

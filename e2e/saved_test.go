@@ -13,6 +13,7 @@ import (
 
 	"github.com/x0tta6bl4/mesh/e2e/control"
 	"github.com/x0tta6bl4/mesh/e2e/judge/report"
+	"github.com/x0tta6bl4/mesh/e2e/judge/scenario"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
@@ -175,6 +176,17 @@ func visited(incident string) edit {
 	})
 }
 
+// clocksOff says how far clocks may have been off.
+func clocksOff(by time.Duration, clocks ...string) edit {
+	return episodes(func(_ *testing.T, saved map[string]any) {
+		off := map[string]time.Duration{}
+		for _, c := range clocks {
+			off[c] = by
+		}
+		saved["Clocks"] = off
+	})
+}
+
 // cutLater dates the first partition's cuts later.
 func cutLater(by time.Duration) edit {
 	return episodes(func(t *testing.T, saved map[string]any) {
@@ -301,6 +313,15 @@ func nearMisses(t *testing.T) {
 		"no keys after the last cause":                      {"pqc-corrupt", "S2.4", without(metric.RotateKeys, event.Execute), report.Failed},
 		"a failed operation":                                {"node-crash-held", "S3.3", failing, report.Failed},
 		"a client that is not served":                       {"resource-stress", "S5.3", unserved, report.Failed},
+		"verified again by a clock 40 ms off":               {"network-partition", "S1.4", clocksOff(40*time.Millisecond, "mesh-node-b-1"), report.Passed},
+		"verified again by a clock 60 ms off":               {"network-partition", "S1.4", clocksOff(60*time.Millisecond, "mesh-node-b-1"), report.Invalid},
+		"verified again by clocks 60 ms apart":              {"network-partition", "S1.4", clocksOff(30*time.Millisecond, "mesh-node-a-0", "mesh-node-b-1"), report.Invalid},
+		"recognised by a clock 60 ms off, as the cut is":    {"network-partition", "S1.1", clocksOff(60*time.Millisecond, everyNode...), report.Passed},
+		"recognised by a clock that is off a window":        {"network-partition", "S1.1", clocksOff(time.Second, "mesh-node-b-1"), report.Invalid},
+		"routes by Prometheus' clock 60 ms off":             {"network-partition", "S1.2", clocksOff(60*time.Millisecond, scenario.ClockOfPrometheus), report.Invalid},
+		"keys by a clock 60 ms off":                         {"pqc-corrupt", "S2.4", clocksOff(60*time.Millisecond, "mesh-node-b-0"), report.Invalid},
+		"clients' sessions by their clock 60 ms off":        {"node-crash-held", "S3.2", clocksOff(60*time.Millisecond, scenario.ClockOfClients), report.Invalid},
+		"operations by the clients' clock 60 ms off":        {"node-crash-held", "S3.3", clocksOff(60*time.Millisecond, scenario.ClockOfClients), report.Invalid},
 		"a node that joined finds a link failed":            {"resource-stress", "S5.X", visited(metric.LinkFailure), report.Failed},
 		"a node that joined finds itself exhausted":         {"resource-stress", "S5.X", visited(metric.ResourceExhaustion), report.Failed},
 		"a node that joined finds the victim slow":          {"resource-stress", "S5.X", visited(metric.LatencySLO), report.Passed},

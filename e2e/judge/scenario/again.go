@@ -63,22 +63,22 @@ func (r *Run) again(id string) judgement {
 	case id == "S1.1" && split != nil:
 		return inTime(BarRecognised, ProbeSlack, split.Recognised)
 	case id == "S1.2" && split != nil:
-		return inTime(BarRerouted, ProbeSlack, split.Rerouted)
+		return inTimeBy(r.Apart(append(split.Ends(), ClockOfPrometheus)...), BarRerouted, ProbeSlack, split.Rerouted)
 	case id == "S1.4" && split != nil && r.Probes != nil:
-		return inTime(BarSessionsBack, ProbeSlack, split.Reverified)
+		return inTimeBy(r.Apart(split.Ends()...), BarSessionsBack, ProbeSlack, split.Reverified)
 	case id == "S2.3" && attack != nil:
 		return inTime(BarInvalidated, 0, func(ctx context.Context) (verdict.Times, error) {
 			took, _, err := attack.Invalidated(ctx)
 			return took, err
 		})
 	case id == "S2.4" && attack != nil:
-		return inTime(BarRotated, r.skew, attack.Rotated)
+		return inTimeBy(r.Apart(r.Nodes...), BarRotated, 0, attack.Rotated)
 	case id == "S2.5" && attack != nil:
 		return none("sessions", attack.Innocents)
 	case id == "S2.6" && failure != nil:
 		return r.served(failure.Episode)
 	case id == "S3.2" && crash != nil && !crash.GoneAt.IsZero():
-		return inTime(BarMigrated, ProbeSlack+r.skew, func(ctx context.Context) (verdict.Times, error) {
+		return inTimeBy(crash.Apart, BarMigrated, ProbeSlack, func(ctx context.Context) (verdict.Times, error) {
 			t, err := crash.takeover(ctx)
 			return verdict.Times(t.Took), err
 		})
@@ -133,6 +133,21 @@ func inTime(bar, slack time.Duration, ask func(context.Context) (verdict.Times, 
 		}
 		_, worst := took.Worst()
 		return report.Measurement{Expected: fmt.Sprintf("≤ %g", bar.Seconds()), Measured: worst.Seconds(), Unit: "s"}, took.Within("from the artefacts", bar, slack)
+	}
+}
+
+// inTimeBy is inTime of times by several clocks: how far those may lie apart is more slack.
+func inTimeBy(apart func(context.Context) (time.Duration, error), bar, slack time.Duration, ask func(context.Context) (verdict.Times, error)) judgement {
+	return func(ctx context.Context) (report.Measurement, error) {
+		took, err := ask(ctx)
+		if err != nil {
+			return report.Measurement{}, err
+		}
+		skew, err := apart(ctx)
+		if err != nil {
+			return report.Measurement{}, err
+		}
+		return inTime(bar, slack+skew, func(context.Context) (verdict.Times, error) { return took, nil })(ctx)
 	}
 }
 

@@ -2,8 +2,6 @@ package scenario
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
@@ -15,8 +13,11 @@ func Read[T any](ctx context.Context, question func(context.Context) (T, error))
 	return verdict.Ask(ctx, WaitAnswer, question)
 }
 
-// Journal reads the whole journal of a node.
+// Journal reads the whole journal of a node. That its clock is far off is an error.
 func (r *Run) Journal(ctx context.Context, node string) ([]event.Entry, error) {
+	if err := r.inWindows(ctx, node); err != nil {
+		return nil, err
+	}
 	if r.artefacts != nil { // to ask again changes nothing
 		return r.artefacts.Journal(ctx, node)
 	}
@@ -43,30 +44,4 @@ func (r *Run) Knowledge(ctx context.Context, node string) (*api.Knowledge, error
 // Status reads a node's view of the mesh.
 func (r *Run) Status(ctx context.Context, node string) (*api.Status, error) {
 	return Read(ctx, func(ctx context.Context) (*api.Status, error) { return r.Mesh.Status(ctx, node) })
-}
-
-// maxSkew is how far two clocks may lie apart before their times can be compared no more.
-const maxSkew = 50 * time.Millisecond
-
-// Skew returns how far the nodes' clocks may be from this machine's, error of measurement
-// included: to be added to every bound on times of different machines. More than 50 ms is
-// an error: such times prove nothing.
-func (r *Run) Skew(ctx context.Context) (time.Duration, error) {
-	if r.artefacts != nil {
-		return r.skew, nil
-	}
-	var worst time.Duration
-	for _, n := range r.Nodes {
-		off, err := Read(ctx, func(ctx context.Context) (time.Duration, error) { return r.Mesh.Skew(ctx, n) })
-		if err != nil {
-			return 0, err
-		}
-		worst = max(worst, off)
-	}
-	if worst > maxSkew {
-		return worst, verdict.Unproven(fmt.Errorf("the clocks of the nodes and this machine's may lie %v apart, and more than %v makes their times incomparable",
-			worst.Round(time.Millisecond), maxSkew))
-	}
-	r.skew = worst
-	return worst, nil
 }

@@ -171,7 +171,7 @@ func (a *Attack) Loop() *Loop {
 
 // Invalidated returns how long each node took to invalidate its session with the suspect
 // after the failure that calls for it, the policy's limit of failures of one incident, and
-// after the first bad signature of all.
+// after the first bad signature of all: all by the node's own journal, and so by one clock.
 func (a *Attack) Invalidated(ctx context.Context) (took, sinceFirst verdict.Times, err error) {
 	took, sinceFirst = verdict.Times{}, verdict.Times{}
 	logs, err := a.run.Journals(ctx, a.Seers)
@@ -216,8 +216,8 @@ func FailedTimes(entries []event.Entry, after time.Time, peer string, n int) (ev
 	})
 }
 
-// Rotated returns how long after the attack's end each node had new keys with the suspect.
-// That a session was not replaced since it was last invalidated is a shortfall.
+// Rotated returns how long after the attack's end each node had new keys with the suspect. The
+// machine of the attacker dates the end. That a session was not replaced since it was last invalidated is a shortfall.
 func (a *Attack) Rotated(ctx context.Context) (verdict.Times, error) {
 	end, err := a.End(ctx)
 	if err != nil {

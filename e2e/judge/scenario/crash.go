@@ -186,6 +186,18 @@ func readySince(p corev1.Pod) time.Time {
 	return p.Status.Conditions[i].LastTransitionTime.Time
 }
 
+// Restarted returns how long after the kill, by this machine's clock, the victim's successor was ready.
+func (c *Crash) Restarted(ctx context.Context) (verdict.Times, error) {
+	back, err := c.Back(ctx)
+	return verdict.Times{c.Victim: back.Sub(c.KilledAt)}, err
+}
+
+// Apart returns how far the clocks may lie apart that date the loss of the victim, by probers and by its successor's
+// journal, and the answers elsewhere, by clients.
+func (c *Crash) Apart(ctx context.Context) (time.Duration, error) {
+	return c.run.Apart(slices.Concat(c.run.Nodes, []string{ClockOfClients})...)(ctx)
+}
+
 // LostAt returns when a mesh lost a node: when it died, or before that when its successor
 // joined in its name, by the first entry of the successor's own. Kubernetes starts a
 // successor at once, and the kubelet leaves processes two seconds to end. A journal goes on from the one before

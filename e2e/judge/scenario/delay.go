@@ -161,7 +161,8 @@ func leastDelay(o fault.Object) (time.Duration, error) {
 
 // Avoided returns a question to be asked until it has an answer: how long did the routes to
 // each other of two nodes whose link is cut take, from the proof of the delay, to lead through
-// none of the slow pods any more? The time between two scrapes is part of it.
+// none of the slow pods any more? The time between two scrapes is part of it, and all of it is by
+// this machine's clock.
 func (d *Delay) Avoided(cut *Partition) func(context.Context) (verdict.Times, error) {
 	took := verdict.Times{}
 	a, b := cut.Cut[0].A, cut.Cut[0].B

@@ -16,6 +16,7 @@
 //	loop, cells, diagnosis, guest
 //	                      what the nodes' loops should, and should not, have done
 //	ask, records, roster  what is read of nodes, clients and pods
+//	clocks                how far the clocks may be off that date it
 //	watch                 what is looked at beside the specs, and may end them
 //	turn                  what scenarios that run at once do one after the other
 //	busy                  whether the machine was too busy to judge by

@@ -17,10 +17,12 @@ var ErrNoMesh = errors.New("there is no mesh")
 // Join prepares a run in the mesh of a namespace, which a person made and which stays. It
 // touches nothing yet.
 func Join(env Env, s *Scenario, namespace string) *Run {
-	return &Run{
+	r := &Run{
 		Scenario: s, env: env, Prom: env.Prom,
 		Mesh: mesh.New(env.Config, env.Kube, env.Client.Resources().GetControllerRuntimeClient(), namespace),
 	}
+	r.clocks.ask = r.clock
+	return r
 }
 
 // Complete makes what the mesh lacks, and waits until it is well. What is there stays as it is.
@@ -71,9 +73,6 @@ func (r *Run) Close() {
 
 // Judge judges a run whose faults are over, and their tails, by what Again reads.
 func (r *Run) Judge(ctx context.Context) ([]report.Criterion, error) {
-	if _, err := r.Skew(ctx); err != nil {
-		return nil, err
-	}
 	if c := first[*Crash](r); c != nil { // its sessions are looked for from when it was lost
 		if _, err := c.Migrated(ctx); err != nil && verdict.Of(err) != report.Failed {
 			return nil, err

@@ -183,4 +183,15 @@ func TestAlertedOfTheIncident(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// What two clocks say may be 40 ms apart.
+	r.clocks.off = map[string]time.Duration{"a": 30 * time.Millisecond, ClockOfPrometheus: 10 * time.Millisecond}
+	for ms, want := range map[int]report.Verdict{360: report.Passed, 359: report.Failed} {
+		if err := l.Alerted(t.Context(), []alert.Fired{fired(ms, "a", metric.MigrateSessions, metric.OutcomeDone)}); verdict.Of(err) != want {
+			t.Errorf("at %d ms: %v, want %s", ms, err, want)
+		}
+	}
+	r.clocks.off[ClockOfPrometheus] = 30 * time.Millisecond
+	if err := l.Alerted(t.Context(), nil); verdict.Of(err) != report.Invalid {
+		t.Errorf("by clocks that are too far apart: %v", err)
+	}
 }

@@ -183,8 +183,13 @@ func (l *Loop) Recorded(ctx context.Context) error {
 }
 
 // Alerted checks that an alert about healing fired for each action that each node did under its incident, once it was
-// done: the alert's labels say whose it was, which action, and how it ended.
+// done: the alert's labels say whose it was, which action, and how it ended. Prometheus dates the alert, and the node
+// what it did.
 func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
+	apart, err := l.run.Apart(append(slices.Sorted(maps.Keys(l.About)), ClockOfPrometheus)...)(ctx)
+	if err != nil {
+		return err
+	}
 	return l.each(ctx, func(n string, incident journal.Incident) error {
 		for _, a := range l.Actions {
 			done, ok := journal.First(incident.Entries, l.From, journal.Done(a))
@@ -199,7 +204,7 @@ func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
 			switch {
 			case i >= 0 && fired[i].Before:
 				return verdict.Unproven(fmt.Errorf("the alert of the %s of %s was active before the fault", a, n))
-			case i < 0 || fired[i].At.Before(done.Time):
+			case i < 0 || fired[i].At.Before(done.Time.Add(-apart)):
 				return verdict.Shortf("no alert fired for the %s that %s did at %s under incident %v", a, n, done.Time.UTC().Format(time.TimeOnly), incident)
 			}
 		}

@@ -125,7 +125,8 @@ func CutMoment(losses []time.Time) time.Time {
 	return losses[min(1, len(losses)-1)]
 }
 
-// Recognised returns how long after its cut each node had found its partition.
+// Recognised returns how long after its cut each node had found its partition. Both are dated by one clock: the
+// prober that tells of the cut is in the node's own pod.
 func (p *Partition) Recognised(ctx context.Context) (verdict.Times, error) {
 	found, err := p.Loop().Found(ctx)
 	if err != nil {
@@ -152,7 +153,7 @@ func (p *Partition) Loop() *Loop {
 
 // Rerouted returns how long after the loss of each peer each node had new routes for it, by the action that
 // was done for it under the partition's own incident. A fault that is injected pod by pod cuts pairs
-// seconds apart.
+// seconds apart. One clock dates both, as for Recognised.
 func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
 	found, err := p.Loop().Found(ctx)
 	if err != nil {
@@ -176,7 +177,8 @@ func (p *Partition) Rerouted(ctx context.Context) (verdict.Times, error) {
 }
 
 // Routed returns how long after the loss of each peer Prometheus still had a route of the node whose next hop it
-// was, and then how long the node took by Rerouted. That it has one yet is a shortfall.
+// was, and then how long the node took by Rerouted. That it has one yet is a shortfall. Prometheus dates scrapes,
+// and the node's prober the loss.
 func (p *Partition) Routed(ctx context.Context) (verdict.Times, error) {
 	named := verdict.Times{}
 	for n := range p.CutAt {
@@ -215,7 +217,7 @@ func left(last, scraped, since time.Time) (took time.Duration, gone bool) {
 }
 
 // Reverified returns how long after the heal of each pair that was cut its session was
-// verified again, at each end.
+// verified again, at each end. The prober of either end may date the heal.
 func (p *Partition) Reverified(ctx context.Context) (verdict.Times, error) {
 	took := verdict.Times{}
 	for n := range p.CutAt {
@@ -290,7 +292,8 @@ func (p *Partition) FirstHeal() (first time.Time, err error) {
 // Gaps returns for each way that was cut how long at most nothing came through it, by
 // relay, until an end that lies before the heal: first from the cut to the first frame, by
 // the receiver's journal, and then between two frames, by its own account, or between two
-// scrapes of its count of them, which also tells of a silence that has no end yet.
+// scrapes of its count of them, which also tells of a silence that has no end yet. Each is
+// between two times of one clock.
 func (p *Partition) Gaps(ctx context.Context, until time.Time) (verdict.Times, error) {
 	gaps := verdict.Times{}
 	for _, w := range p.Ways {

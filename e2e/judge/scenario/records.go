@@ -27,8 +27,12 @@ func (r *Run) Operations(ctx context.Context) ([]api.Operation, error) {
 }
 
 // OperationsUntil returns what the recording clients have done, once they have done
-// something after a time: what is not in their history by then is open or hangs.
+// something after a time: what is not in their history by then is open or hangs. That a clock
+// of theirs is off is an error: which operations were in a window is told by it.
 func (r *Run) OperationsUntil(ctx context.Context, until time.Time) ([]api.Operation, error) {
+	if _, err := r.Skew(ClockOfClients)(ctx); err != nil {
+		return nil, err
+	}
 	ops, err := r.Operations(ctx)
 	if err == nil && !verify.Last(ops).After(until) {
 		err = fmt.Errorf("the recording clients have told nothing after %s", until.UTC().Format(time.TimeOnly))

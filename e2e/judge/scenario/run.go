@@ -82,10 +82,10 @@ type Run struct {
 	faults   []disturbed // what the episodes are of; see note
 	// unsupported is whether a fault cannot be injected in this cluster.
 	unsupported bool
-	skew        time.Duration // what Skew found last
-	visited     []Guest       // what Misdiagnoses asked last
-	opening     *lane.Turn    // until its first fault bites; nil: none is kept
-	artefacts   *artefacts    // of a finished run, which is judged again; nil while it lives
+	clocks      clocks
+	visited     []Guest    // what Misdiagnoses asked last
+	opening     *lane.Turn // until its first fault bites; nil: none is kept
+	artefacts   *artefacts // of a finished run, which is judged again; nil while it lives
 	collected   bool
 	deleted     bool
 }

@@ -72,8 +72,8 @@ const episodesFile = "episodes.json"
 type saved struct {
 	Nodes    []string
 	Baseline prom.Window
-	Skew     time.Duration // see Run.Skew; 0 if nobody asked
-	Guests   []Guest       `json:",omitempty"` // none, too, if nobody asked
+	Clocks   map[string]time.Duration `json:",omitempty"` // see Run.Skew; without those that nobody asked
+	Guests   []Guest                  `json:",omitempty"` // none, too, if nobody asked
 	Episodes []savedEpisode
 }
 
@@ -122,7 +122,7 @@ func note[F disturbed](r *Run, f F, err error) (F, error) {
 
 // save encodes the episodes.
 func (r *Run) save() ([]byte, error) {
-	s := saved{Nodes: r.Nodes, Baseline: r.Baseline, Skew: r.skew, Guests: r.visited}
+	s := saved{Nodes: r.Nodes, Baseline: r.Baseline, Clocks: r.clocks.all(), Guests: r.visited}
 	for _, f := range r.faults {
 		b, err := json.Marshal(f)
 		if err != nil {
@@ -143,7 +143,8 @@ func Reopen(sc *Scenario, files fs.FS) (*Run, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, fmt.Errorf("%s: %w", episodesFile, err)
 	}
-	r := &Run{Scenario: sc, Nodes: s.Nodes, Baseline: s.Baseline, skew: s.Skew, visited: s.Guests, artefacts: &artefacts{files}}
+	r := &Run{Scenario: sc, Nodes: s.Nodes, Baseline: s.Baseline, visited: s.Guests, artefacts: &artefacts{files}}
+	r.clocks.off = s.Clocks
 	for _, saved := range s.Episodes {
 		empty, ok := kinds[saved.Kind]
 		if !ok {

@@ -16,7 +16,8 @@ import (
 )
 
 // ScaledUp returns how long it took from the proof of the stress until now, if an autoscaler of
-// the mesh wants more replicas than the mesh was deployed with. That none does is a shortfall.
+// the mesh wants more replicas than the mesh was deployed with. That none does is a shortfall. Both times are this
+// machine's.
 func (s *Stress) ScaledUp(ctx context.Context) (verdict.Times, error) {
 	scalers, err := s.run.autoscalers(ctx)
 	if err != nil {

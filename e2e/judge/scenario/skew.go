@@ -84,7 +84,7 @@ func (s *Skew) skewedAt(ctx context.Context, node string) (map[string]journal.In
 
 // Recognised returns how long after the clocks were seen to be fake each node whose clock is right had named every
 // one of them, and says how they are wrong. It may name no others. That came before the proof counts as 0: the
-// daemon sets clocks one by one.
+// daemon sets clocks one by one. Their clocks are compared with this machine's.
 func (s *Skew) Recognised(ctx context.Context) (verdict.Times, error) {
 	took := verdict.Times{}
 	for _, n := range s.Right {

@@ -157,7 +157,8 @@ func (s *Storage) Loop() *Loop {
 }
 
 // Recognised returns how long after the fault met the first write of a client at the victim the
-// node recognised it. Nothing else tells from outside when it began to bite; that none was met proves nothing.
+// node recognised it. Nothing else tells from outside when it began to bite; that none was met proves nothing. The
+// write is dated by the client, and the incident by the node.
 func (s *Storage) Recognised(ctx context.Context) (verdict.Times, error) {
 	found, err := s.Loop().Found(ctx)
 	if err != nil {
@@ -251,7 +252,8 @@ func (s *Storage) Remembered(ctx context.Context) error {
 }
 
 // Recovered waits until the victim is well by itself, and returns how long after the disk it was: its incident is
-// over, it is ready, and it accepts what clients write.
+// over, it is ready, and it accepts what clients write. The node dates the end of its incident, this machine that of the
+// fault.
 func (s *Storage) Recovered(ctx context.Context) (verdict.Times, error) {
 	if s.Times.Recovered == nil {
 		return nil, verdict.Unproven(errors.New("the fault is not over"))

@@ -80,18 +80,18 @@ func (e *Episode) Scraped() prom.Window {
 
 // Own checks that an alert came of the episode: it was pending no earlier than its window opened, fired
 // before the fault was over or, where the fault is a moment, in its tail, and was not
-// resolved while the fault was still there.
-func (e *Episode) Own(name string, l alert.Life) error {
+// resolved while the fault was still there. It is dated by a clock that may be off by skew.
+func (e *Episode) Own(name string, l alert.Life, skew time.Duration) error {
 	end := e.Window.End
 	if e.moment {
 		end = e.Tailed().End
 	}
 	switch {
-	case l.Pending.Before(e.Window.Start):
+	case l.Pending.Before(e.Window.Start.Add(-skew)):
 		return verdict.Unproven(fmt.Errorf("alert %s was active at %s already, before the fault", name, l.Pending.Format(time.TimeOnly)))
-	case !end.IsZero() && l.Firing.After(end):
+	case !end.IsZero() && l.Firing.After(end.Add(skew)):
 		return verdict.Shortf("alert %s fired at %s only, after the fault", name, l.Firing.Format(time.TimeOnly))
-	case !e.moment && !e.Until.IsZero() && !l.Resolved.IsZero() && l.Resolved.Before(e.Until):
+	case !e.moment && !e.Until.IsZero() && !l.Resolved.IsZero() && l.Resolved.Before(e.Until.Add(-skew)):
 		return verdict.Shortf("alert %s was resolved at %s, and the fault was there until %s", name, l.Resolved.Format(time.TimeOnly), e.Until.Format(time.TimeOnly))
 	}
 	return nil

@@ -35,13 +35,34 @@ func TestOwnAlert(t *testing.T) {
 		if c.resolved > 0 {
 			life.Resolved = at(c.resolved)
 		}
-		if err := e.Own("X", life); verdict.Of(err) != c.want {
+		if err := e.Own("X", life, 0); verdict.Of(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
 	open := &Episode{Window: prom.Window{Start: at(1000)}, lasts: time.Minute}
-	if err := open.Own("X", alert.Life{Pending: at(2000), Firing: at(12000)}); err != nil {
+	if err := open.Own("X", alert.Life{Pending: at(2000), Firing: at(12000)}, 0); err != nil {
 		t.Errorf("while the fault lasts: %v", err)
+	}
+}
+
+// Prometheus' clock may be off: what it may have dated wrong by that is not held against the mesh, and no more.
+func TestOwnAlertByAnotherClock(t *testing.T) {
+	const skew = 40 * time.Millisecond
+	e := &Episode{Window: prom.Window{Start: at(1000), End: at(20000)}, Until: at(19000)}
+	for name, c := range map[string]struct {
+		life alert.Life
+		want report.Verdict
+	}{
+		"active before by less":     {alert.Life{Pending: at(960), Firing: at(12000)}, report.Passed},
+		"active before by more":     {alert.Life{Pending: at(959), Firing: at(12000)}, report.Invalid},
+		"fired after it by less":    {alert.Life{Pending: at(2000), Firing: at(20040)}, report.Passed},
+		"fired after it by more":    {alert.Life{Pending: at(2000), Firing: at(20041)}, report.Failed},
+		"resolved in it by less":    {alert.Life{Pending: at(2000), Firing: at(12000), Resolved: at(18960)}, report.Passed},
+		"resolved early in earnest": {alert.Life{Pending: at(2000), Firing: at(12000), Resolved: at(18959)}, report.Failed},
+	} {
+		if err := e.Own("X", c.life, skew); verdict.Of(err) != c.want {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
 	}
 }
 
