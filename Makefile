@@ -38,7 +38,7 @@ help: ## list the targets
 	@printf '  %-24s %s\n' e2e-SCENARIO 'run one scenario: $(SCENARIOS)'
 
 .PHONY: e2e
-e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick, LANES=n, FAMILY=ipv4|ipv6|dual, MTU=1450, ABORT_ON='PromQL', ARGS=…; DRY=1 only says what would run)
+e2e: runner ## run every scenario in a kind cluster of its own (PROFILE=full|quick|nightly, LANES=n, FAMILY=ipv4|ipv6|dual, MTU=1450, ABORT_ON='PromQL', ARGS=…; DRY=1 only says what would run)
 	@.bin/e2e run $(if $(filter-out 0,$(DRY)),-dry )-profile $(PROFILE) $(addprefix -lanes=,$(LANES)) $(NETWORK) $(ABORT) $(ARGS)
 
 .PHONY: e2e-new

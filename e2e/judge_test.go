@@ -109,6 +109,25 @@ func judgeAlert(ctx context.Context, s *scenario.Run, name string, e *scenario.E
 	verdict.Must(e.Own(name, life, ask(ctx, scenario.WaitAnswer, s.Skew(scenario.ClockOfPrometheus))))
 }
 
+// judgeResolution wants the alert about healing to resolve as long after what a crash's survivors did as its rule looks back.
+// Only a nightly run has the time.
+func judgeResolution(ctx context.Context, s *scenario.Run, crash *scenario.Crash) {
+	GinkgoHelper()
+	if !s.Nightly() {
+		return
+	}
+	alerts := alert.New(s.Prom)
+	rule := ask(ctx, scenario.WaitAnswer, alerts.Rule(alert.HealingTriggered))
+	verdict.Must(phase(s.Name+": until the alert is due to resolve", func() error { return crash.Loop().AwaitDue(ctx, rule) }))
+	verdict.Holds(ctx, scenario.WaitAlert, func(ctx context.Context) error {
+		fired, err := alerts.Fired(alert.HealingTriggered, crash.Window.Since())(ctx)
+		if err != nil {
+			return err
+		}
+		return crash.Loop().Resolved(ctx, fired, rule)
+	})
+}
+
 // judgeDashboard wants every query of the dashboard to answer with numbers in a window:
 // where it tells pods apart, for each of them.
 func judgeDashboard(ctx context.Context, s *scenario.Run, w prom.Window) {

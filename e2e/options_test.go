@@ -66,7 +66,7 @@ func (o *options) register(f *flag.FlagSet) {
 		f.String(flagKubeconfig, "", "use the cluster of this kubeconfig; without it the suite makes one of its own")
 	}
 	f.BoolVar(&o.keep, "keep", false, "leave the cluster, and the namespaces of failed scenarios")
-	f.StringVar(&o.profileName, "profile", "quick", "`quick` shortens the faults, full takes the design document's durations")
+	f.StringVar(&o.profileName, "profile", "quick", "`quick` shortens the faults, full takes the design document's durations, nightly also waits for what takes minutes")
 	f.StringVar(&o.artifacts, "artifacts", "", "write artefacts below this `directory` (default: artifacts in the repository)")
 	f.StringVar(&o.prefix, "namespace", mesh.Documented, "begin the scenarios' namespaces with this `prefix`")
 	f.BoolVar(&o.checkOnly, "check", false, "check the other flags, the fixtures and the kubeconfig, and run nothing")

@@ -38,7 +38,7 @@ func init() {
 		"fault":       {"inject a fault in the mesh of mesh-up, and tell what happens: e2e fault [-for 20s] NAME", faultByHand},
 		"mutants":     {"run scenarios with defects on purpose in the node: e2e mutants [-only names]", mutants},
 		"push":        {"build the project's images and bring them to a registry: e2e push HOST/PREFIX", push},
-		"run":         {"run the suite: e2e run [-dry] [-profile full|quick] [suite flags]; -dry only says what would run", runSuite},
+		"run":         {"run the suite: e2e run [-dry] [-profile full|quick|nightly] [suite flags]; -dry only says what would run", runSuite},
 		"up":          {"create the cluster and leave it running", up},
 		"doctor":      {"see whether a cluster, or this machine, is as the suite needs it: e2e doctor [-kubeconfig FILE] [-images HOST/PREFIX]", examine},
 		"down":        {"remove the cluster of up", down},

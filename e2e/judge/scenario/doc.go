@@ -13,7 +13,7 @@
 //	partition, delay, crash, hold, failure, outage, attack, replay, stress, scaling, storage, skew
 //	                      each sort of fault: how it is proven, and what is asked about it
 //	absent, supported     a fault that is not injected, for a control; one that cannot be
-//	loop, cells, diagnosis, guest
+//	loop, cells, resolve, diagnosis, guest
 //	                      what the nodes' loops should, and should not, have done
 //	ask, records, roster  what is read of nodes, clients and pods
 //	clocks                how far the clocks may be off that date it

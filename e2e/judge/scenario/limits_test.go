@@ -10,7 +10,7 @@ import (
 )
 
 func TestProfiles(t *testing.T) {
-	if _, err := FindProfile("slow"); err == nil || !strings.Contains(err.Error(), "quick, full") {
+	if _, err := FindProfile("slow"); err == nil || !strings.Contains(err.Error(), "quick, full, nightly") {
 		t.Errorf("got %v", err)
 	}
 	for _, p := range profiles {
@@ -20,13 +20,16 @@ func TestProfiles(t *testing.T) {
 		if got, err := FindProfile(p.Name); err != nil || got != p {
 			t.Errorf("%s: got %v, %v", p.Name, got, err)
 		}
+		if nightly := (&Run{env: Env{Profile: p}}).Nightly(); nightly != (p.Name == "nightly") {
+			t.Errorf("profile %s waits for minutes: %t", p.Name, nightly)
+		}
 	}
 }
 
-// The full profile takes the document's durations, the quick one shortens
-// them, and both leave the rest of the fixture as it is.
+// The full profile and the nightly one take the document's durations, the quick one shortens
+// them, and all leave the rest of the fixture as it is.
 func TestProfilesAndTheFixture(t *testing.T) {
-	for name, want := range map[string]time.Duration{"full": 60 * time.Second, "quick": 20 * time.Second} {
+	for name, want := range map[string]time.Duration{"full": 60 * time.Second, "nightly": 60 * time.Second, "quick": 20 * time.Second} {
 		p, err := FindProfile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -52,12 +52,12 @@ func (e *Episode) Expect(l Loop) *Loop {
 // Found returns each node's incident. That there is none, more than one, or one about
 // somebody else is a shortfall.
 func (l *Loop) Found(ctx context.Context) (map[string]journal.Incident, error) {
-	logs, err := l.run.Journals(ctx, slices.Sorted(maps.Keys(l.About)))
+	logs, err := l.run.Journals(ctx, l.nodes())
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]journal.Incident{}
-	for _, n := range slices.Sorted(maps.Keys(l.About)) {
+	for _, n := range l.nodes() {
 		i, err := l.in(n, logs[n])
 		if err != nil {
 			return nil, err
@@ -186,7 +186,7 @@ func (l *Loop) Recorded(ctx context.Context) error {
 // done: the alert's labels say whose it was, which action, and how it ended. Prometheus dates the alert, and the node
 // what it did.
 func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
-	apart, err := l.run.Apart(append(slices.Sorted(maps.Keys(l.About)), ClockOfPrometheus)...)(ctx)
+	apart, err := l.run.Apart(append(l.nodes(), ClockOfPrometheus)...)(ctx)
 	if err != nil {
 		return err
 	}
@@ -196,11 +196,7 @@ func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
 			if !ok {
 				return verdict.Shortf("%s has done no %s under incident %v", n, a, incident)
 			}
-			of := func(f alert.Fired) bool {
-				l := f.Labels
-				return l[prom.LabelPod] == n && l[metric.LabelAction] == a && l[metric.LabelOutcome] == metric.OutcomeDone
-			}
-			i := slices.IndexFunc(fired, of)
+			i := healed(fired, n, a)
 			switch {
 			case i >= 0 && fired[i].Before:
 				return verdict.Unproven(fmt.Errorf("the alert of the %s of %s was active before the fault", a, n))
@@ -209,5 +205,13 @@ func (l *Loop) Alerted(ctx context.Context, fired []alert.Fired) error {
 			}
 		}
 		return nil
+	})
+}
+
+// healed finds the alert about an action that a node did among those that fired; -1: none did.
+func healed(fired []alert.Fired, node, action string) int {
+	return slices.IndexFunc(fired, func(f alert.Fired) bool {
+		l := f.Labels
+		return l[prom.LabelPod] == node && l[metric.LabelAction] == action && l[metric.LabelOutcome] == metric.OutcomeDone
 	})
 }

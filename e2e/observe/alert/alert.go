@@ -96,10 +96,12 @@ func (r *Reader) Life(name string, w prom.Window) func(context.Context) (Life, e
 	}
 }
 
-// Fired is an alert about one series that fired.
+// Fired is an alert about one series that fired. Its times are late by less than Step and an evaluation.
 type Fired struct {
 	Labels map[string]string // of the series
-	At     time.Time         // when it first fired, late by less than Step and an evaluation
+	At     time.Time         // when it first fired
+	// Resolved is when it had stopped firing for the last time; zero while it fires.
+	Resolved time.Time
 	// Before is whether it was active when the window opened: of what came then it tells nothing.
 	Before bool
 }
@@ -113,17 +115,21 @@ func (r *Reader) Fired(name string, w prom.Window) func(context.Context) ([]Fire
 			return nil, err
 		}
 		begun, earlier := since(series, w.Start.Add(Step))
-		return slices.Concat(firing(begun, false), firing(earlier, true)), nil
+		end := w.Until(r.now())
+		return slices.Concat(firing(begun, false, end), firing(earlier, true, end)), nil
 	}
 }
 
-// firing are those of series that fired.
-func firing(series model.Matrix, before bool) (fired []Fired) {
+// firing are those of series that fired, which were sampled up to end.
+func firing(series model.Matrix, before bool, end time.Time) (fired []Fired) {
 	for _, s := range series {
 		if s.Metric[labelState] != Firing {
 			continue
 		}
 		f := Fired{Labels: map[string]string{}, At: s.Values[0].Timestamp.Time(), Before: before}
+		if gone := s.Values[len(s.Values)-1].Timestamp.Time().Add(Step); !gone.After(end) {
+			f.Resolved = gone
+		}
 		for name, value := range s.Metric {
 			f.Labels[string(name)] = string(value)
 		}
@@ -203,20 +209,12 @@ func about(m model.Metric) string {
 
 // listening checks that each alert would fire if it had to.
 func (r *Reader) listening(ctx context.Context, w prom.Window) error {
-	rules, err := r.prom.API().Rules(ctx, nil)
+	all, err := r.rules(ctx)
 	if err != nil {
-		return fmt.Errorf("rules: %w", err)
-	}
-	loaded := map[string]promv1.AlertingRule{}
-	for _, g := range rules.Groups {
-		for _, rule := range g.Rules {
-			if a, ok := rule.(promv1.AlertingRule); ok {
-				loaded[a.Name] = a
-			}
-		}
+		return err
 	}
 	for name, s := range reads {
-		rule, ok := loaded[name]
+		rule, ok := all[name]
 		switch {
 		case !ok:
 			return fmt.Errorf("alert %s: Prometheus has no such rule: are the rules of manifests/prometheus loaded?", name)

@@ -282,11 +282,51 @@ func TestFired(t *testing.T) {
 	}
 	r, _ = reader(t, answers{"query_range": matrix(alerts(Pending, 2), alerts(Firing, 3, 4))})
 	fired, err = r.Fired("X", window)(t.Context())
-	if err != nil || len(fired) != 1 || !fired[0].At.Equal(second(3)) || fired[0].Before || fired[0].Labels[labelState] != Firing {
+	if err != nil || len(fired) != 1 || !fired[0].At.Equal(second(3)) || !fired[0].Resolved.Equal(second(5)) || fired[0].Before || fired[0].Labels[labelState] != Firing {
 		t.Errorf("fired %v, %v", fired, err)
 	}
 	r, _ = reader(t, answers{})
 	if fired, err := r.Fired("X", window)(t.Context()); err == nil {
 		t.Errorf("from a server that fails: %v", fired)
+	}
+}
+
+// What fires at the end of the window is not resolved, and nor is what fired before and does so again.
+func TestFiredIsNotResolved(t *testing.T) {
+	for name, c := range map[string]struct {
+		seconds  []int
+		resolved int // 0: not
+	}{
+		"a second before the end": {[]int{3, 4, 19}, 20},
+		"at the end":              {[]int{3, 4, 20}, 0},
+		"all the time":            {[]int{18, 19, 20}, 0},
+	} {
+		r, _ := reader(t, answers{"query_range": matrix(alerts(Firing, c.seconds...))})
+		fired, err := r.Fired("X", window)(t.Context())
+		if err != nil || len(fired) != 1 {
+			t.Fatalf("%s: %v, %v", name, fired, err)
+		}
+		if got := fired[0].Resolved; got.IsZero() != (c.resolved == 0) || c.resolved > 0 && !got.Equal(second(c.resolved)) {
+			t.Errorf("%s: resolved at %v", name, got)
+		}
+	}
+}
+
+func TestRule(t *testing.T) {
+	healing := strings.Replace(rule(HealingTriggered, "ok", second(19)), "x > 0", "increase(x[5m]) > 0", 1)
+	for name, c := range map[string]struct {
+		a   answers
+		err string
+	}{
+		"one that looks back":    {answers{"rules": rules(rule(ClockSkew, "ok", second(19)), healing)}, ""},
+		"one that does not":      {answers{"rules": rules(rule(HealingTriggered, "ok", second(19)))}, "0 ranges"},
+		"no such rule":           {answers{"rules": rules()}, "no such rule"},
+		"none that is to be had": {answers{}, "rules: "},
+	} {
+		r, _ := reader(t, c.a)
+		got, err := r.Rule(HealingTriggered)(t.Context())
+		if c.err == "" && (err != nil || got != Rule{Back: 5 * time.Minute, Every: time.Second}) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: %v, %v, want %q", name, got, err, c.err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
@@ -147,8 +148,9 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestRulesRead ties what Silent looks for to what the rules read.
-func TestRulesRead(t *testing.T) {
+// expressions are those of the rules in the manifests, by alert.
+func expressions(t *testing.T) map[string]string {
+	t.Helper()
 	var rules struct {
 		Groups []struct {
 			Rules []struct{ Alert, Expr string }
@@ -157,21 +159,44 @@ func TestRulesRead(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(mounted(t)[rulesFile]), &rules); err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]bool{}
+	found := map[string]string{}
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {
-			found[r.Alert] = true
-			s, ok := reads[r.Alert]
-			// The selector without the namespace, which only the suite adds.
-			selector := strings.Replace(prom.Selector(s.metric, "", s.labels), `namespace="",`, "", 1)
-			selector = strings.Replace(selector, `{namespace=""}`, "", 1)
-			if !ok || !strings.Contains(r.Expr, selector) {
-				t.Errorf("%s reads %s, not %s", r.Alert, r.Expr, selector)
-			}
+			found[r.Alert] = r.Expr
+		}
+	}
+	return found
+}
+
+// TestRulesLookBack: how long an alert about what happened goes on is in its rule.
+func TestRulesLookBack(t *testing.T) {
+	all := expressions(t)
+	for name, want := range map[string]time.Duration{HealingTriggered: 5 * time.Minute, VerificationFailureSpike: time.Minute} {
+		if got, err := looksBack(all[name]); err != nil || got != want {
+			t.Errorf("%s looks back %v: %v, want %v", name, got, err, want)
+		}
+	}
+	for _, expr := range []string{all[NodeUnreachable], "rate(a[1m]) > rate(b[5m])", "a[x]", ""} {
+		if got, err := looksBack(expr); err == nil {
+			t.Errorf("%q looks back %v", expr, got)
+		}
+	}
+}
+
+// TestRulesRead ties what Silent looks for to what the rules read.
+func TestRulesRead(t *testing.T) {
+	all := expressions(t)
+	for name, expr := range all {
+		s, ok := reads[name]
+		// The selector without the namespace, which only the suite adds.
+		selector := strings.Replace(prom.Selector(s.metric, "", s.labels), `namespace="",`, "", 1)
+		selector = strings.Replace(selector, `{namespace=""}`, "", 1)
+		if !ok || !strings.Contains(expr, selector) {
+			t.Errorf("%s reads %s, not %s", name, expr, selector)
 		}
 	}
 	for name := range reads {
-		if !found[name] {
+		if _, ok := all[name]; !ok {
 			t.Errorf("there is no rule %s", name)
 		}
 	}
