@@ -73,18 +73,33 @@ func (t *Table) enqueue(now time.Time) {
 // of one that was never there.
 func (t *Table) lost(now time.Time, e *entry) (since time.Time, lost bool) {
 	home := e.promised.Home
-	if since, lost = t.moved[home]; lost {
-		return since, true
-	}
-	if home == t.self || t.present[home] {
+	since, gone := t.moved[home]
+	if !gone && (home == t.self || t.present[home]) {
 		e.nobody = time.Time{}
 		return time.Time{}, false
 	}
 	if e.nobody.IsZero() {
 		e.nobody = now
 	}
+	if gone { // what names it long after it was lost is not everybody's turn at once
+		if e.nobody.After(since) {
+			since = e.nobody
+		}
+		return since, true
+	}
 	since = e.nobody.Add(nobodyAfter)
 	return since, !now.Before(since)
+}
+
+// enough is how many nodes have to promise a session to this one, itself included. Whose home
+// is none of the members that this node knows may have one that it does not know yet: then a
+// majority of those that it knows could be too few, and it asks one more.
+func (t *Table) enough(e *entry) int {
+	home := e.promised.Home
+	if _, gone := t.moved[home]; gone || home == t.self || slices.Contains(t.view.Members, home) {
+		return t.quorum()
+	}
+	return min(t.quorum()+1, len(t.view.Members)+1)
 }
 
 // patient reports whether those who came within reach had time to say who is home.
@@ -123,7 +138,7 @@ func (t *Table) startClaims(now time.Time, out *Output) {
 		t.queue = t.queue[1:]
 		delete(t.handed, id)
 		e := t.entries[id]
-		if e == nil || e.lead != nil || e.claim != nil {
+		if e == nil || e.lead != nil || e.claim != nil || len(t.live)+1 < t.enough(e) {
 			continue
 		}
 		e.claim = &claim{ballot: Ballot{e.promised.Epoch + 1, t.self}, from: e.promised.Home, promised: map[string]bool{}}
@@ -179,7 +194,7 @@ func (t *Table) won(now time.Time, e *entry, out *Output) {
 			n++
 		}
 	}
-	if n < t.quorum() {
+	if n < t.enough(e) {
 		return
 	}
 	c := e.claim

@@ -43,7 +43,8 @@
 // A member takes part with its vote: it can claim any session, refuse, or say that it holds
 // what it does not, as any home can. It cannot claim or propose in another's name, nor so high
 // an epoch that nobody could claim after it: one further ahead than missed claims explain is
-// refused (maxLeap), so that what it took comes back when it has left.
+// refused (maxLeap), so that what it took comes back when it has left; unless it told nodes
+// different things until their ballots were further apart than that.
 //
 // But what it says that others hold or have claimed, also unasked, is believed up to that
 // bound: nodes pass on promises and states that are not their own, and none is signed. Without
