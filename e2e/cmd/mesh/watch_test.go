@@ -98,12 +98,21 @@ type terminal struct {
 	text            bytes.Buffer
 }
 
+// noTerminal ends a test where no terminal can be made. In CI there must be one.
+func noTerminal(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	t.Skipf("no terminal can be made here: %v", err)
+}
+
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
 	t.Setenv("TERM", "xterm")
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("no terminal can be made here: %v", err)
+		noTerminal(t, err)
 	}
 	t.Cleanup(func() { _ = person.Close() })
 	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -115,7 +124,7 @@ func newTerminal(t *testing.T) *terminal {
 	}
 	program, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("no terminal can be made here: %v", err)
+		noTerminal(t, err)
 	}
 	t.Cleanup(func() { _ = program.Close() })
 	tty := &terminal{program: program, person: person}

@@ -12,13 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// noTerminal ends a test where no terminal can be made. In CI there must be one.
+func noTerminal(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	t.Skipf("no terminal can be made here: %v", err)
+}
+
 // terminal returns both ends of a terminal of so many columns and rows: what a person sees,
 // and what a program writes to.
 func terminal(t *testing.T, columns, rows uint16) (seen, written *os.File) {
 	t.Helper()
 	seen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("no terminal can be made here: %v", err)
+		noTerminal(t, err)
 	}
 	t.Cleanup(func() { _ = seen.Close() })
 	if err := unix.IoctlSetPointerInt(int(seen.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -30,7 +39,7 @@ func terminal(t *testing.T, columns, rows uint16) (seen, written *os.File) {
 	}
 	written, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("no terminal can be made here: %v", err)
+		noTerminal(t, err)
 	}
 	t.Cleanup(func() { _ = written.Close() })
 	if err := unix.IoctlSetWinsize(int(seen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {

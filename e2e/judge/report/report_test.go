@@ -274,6 +274,12 @@ func TestWrite(t *testing.T) {
 	if again, err := json.MarshalIndent(back.filled(), "", "  "); err != nil || string(again)+"\n" != string(b) {
 		t.Errorf("does not survive a round trip: %v\n%s\n%s", err, b, again)
 	}
+	if bars := back.Scenarios[0].Criteria[0].Bars; len(bars) != 2 || bars[0].Labels["type"] != "x" || bars[1].Expected != "≤ 0" {
+		t.Errorf("bars: %+v", bars)
+	}
+	if seen := back.Scenarios[0].Criteria[0].Observed; len(seen) > 0 {
+		t.Errorf("a bar is among what was observed: %v", seen)
+	}
 	b, err = os.ReadFile(filepath.Join(dir, "junit.xml"))
 	if err != nil {
 		t.Fatal(err)
