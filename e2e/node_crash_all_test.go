@@ -27,8 +27,9 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S3.6", "when no node is left, a ready one takes the place of each", within(scenario.BarRestarted), scenario.Reacts(), func(ctx SpecContext) {
-		// The kubelet counts whole seconds.
-		verdict.React(ctx, "from the end of the last to a ready successor", scenario.WaitRestart, scenario.BarRestarted, time.Second, outage.Back)
+		const what, whole = "from the end of the last to a ready successor", time.Second // as the kubelet counts
+		took := verdict.Reacted(ctx, what, scenario.WaitRestart, scenario.BarRestarted, outage.Back)
+		verdict.Time(what, took, scenario.BarRestarted, whole+ask(ctx, scenario.WaitAnswer, s.Skew(s.Nodes...)))
 	})
 
 	criterion(sc, "S3.7", "every record that was acknowledged is on every node again, once, with its content", "0", scenario.Holds(), func(ctx SpecContext) {

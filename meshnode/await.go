@@ -20,7 +20,7 @@ const storeRetry = 50 * time.Millisecond
 // gone for Kubernetes while its processes still end, and the pod in its place finds the same volume. As long as they do, they are the
 // node of this name. Only then may another begin to be it: a node counts from its start on for how long it has met no peer.
 func awaitStore(ctx context.Context, dir string, tell func(string)) error {
-	f, err := os.Open(filepath.Join(dir, store.File))
+	f, err := os.OpenFile(filepath.Join(dir, store.File), os.O_RDWR, 0) // on NFS a lock needs the right to write
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

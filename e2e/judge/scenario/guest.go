@@ -14,8 +14,8 @@ import (
 )
 
 // Guest is a pod that was a node of the mesh, and whose journal is not read: one that came after the mesh was
-// deployed, whose journal goes with it, often before anything is judged; or one that was deployed and has
-// another in its place. What it counted outlives it: of which types its incidents were, but not about whom.
+// deployed, and goes often before anything is judged; or one that was deployed and has another in its place,
+// which goes on with its journal, but perhaps not with its last words. What it counted outlives it: of which types its incidents were, but not about whom.
 type Guest struct {
 	Name string
 	// Opened is how many incidents of each type it opened.

@@ -56,7 +56,23 @@ func (r *Run) endAll(ctx context.Context, o *Outage) error {
 		err = await(ctx, WaitBite, r.nobody)
 	}
 	o.Freed = time.Now()
-	return errors.Join(verdict.Unproven(err), release(ctx))
+	if err = errors.Join(verdict.Unproven(err), release(ctx)); err != nil {
+		return err
+	}
+	return verdict.Unproven(await(ctx, WaitAnswer, r.backToLife))
+}
+
+// backToLife has the nodes' controllers make pods, and checks that they have. Who keeps them from it may
+// learn late that it is over.
+func (r *Run) backToLife(ctx context.Context) error {
+	if err := r.Mesh.Nudge(ctx); err != nil {
+		return err
+	}
+	pods, err := r.Mesh.Pods(ctx, mesh.NodeApp)
+	if err == nil && len(pods) < len(r.pods) {
+		err = fmt.Errorf("%d of %d pods are there again", len(pods), len(r.pods))
+	}
+	return err
 }
 
 // nobody checks that there is no pod of a node.

@@ -47,6 +47,17 @@ func outageOf(t *testing.T, ends func(name string) bool) (*Run, *fake.Clientset)
 		q.Status.Hard = q.Spec.Hard // as its controller says that it is in force
 		return false, nil, nil
 	})
+	kube.PrependReactor("delete", "resourcequotas", func(ktesting.Action) (bool, runtime.Object, error) {
+		for _, p := range []corev1.Pod{nodeOf("a", "3", time.Now()), nodeOf("b", "4", time.Now())} {
+			if !ends(p.Name) { // one that lives on has none in its place
+				continue
+			}
+			if err := kube.Tracker().Add(&p); err != nil {
+				t.Error(err)
+			}
+		}
+		return false, nil, nil
+	})
 	c := crfake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
 		DeleteAllOf: func(ctx context.Context, _ client.WithWatch, _ client.Object, _ ...client.DeleteAllOfOption) error {
 			if _, err := kube.CoreV1().ResourceQuotas("s1").Get(ctx, heldBack, metav1.GetOptions{}); err != nil {

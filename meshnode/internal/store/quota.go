@@ -13,8 +13,8 @@ import (
 var ErrQuota = errors.New("the store has reached its quota")
 
 // SetQuota bounds the bytes in use from which on Put refuses; 0: no bound. It belongs well
-// below the size of the volume: a pod whose emptyDir passes its sizeLimit is evicted,
-// before any write fails, and other nodes' records come on top.
+// below the size of the volume: not every volume has an end of its own, and other nodes'
+// records come on top.
 func (s *Store) SetQuota(bytes int64) { s.quota.Store(bytes) }
 
 // Used returns the bytes in use: those of the file without its free pages. It does not wait for
