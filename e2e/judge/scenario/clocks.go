@@ -82,13 +82,11 @@ func (c *clocks) note(name string, off time.Duration, at time.Time) {
 	c.off[name], c.asked[name] = off, at
 }
 
-// forget has clocks asked again.
-func (c *clocks) forget(names []string) {
+// forget has a clock asked again.
+func (c *clocks) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, n := range names {
-		delete(c.asked, n)
-	}
+	delete(c.asked, name)
 }
 
 // all is how far every clock that was asked may be off.
@@ -122,7 +120,11 @@ func (r *Run) skew(of []string, compared int, most time.Duration) func(context.C
 		}
 		d, err := bound(off, compared, most)
 		if err != nil { // the answers of a busy machine leave much open: the next ones may leave less
-			r.clocks.forget(of)
+			for n, d := range off { // of each, the one that is good enough stays
+				if d > most/time.Duration(compared) {
+					r.clocks.forget(n)
+				}
+			}
 		}
 		return d, err
 	}

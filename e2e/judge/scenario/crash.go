@@ -273,7 +273,7 @@ func (c *Crash) Migrated(ctx context.Context) (verdict.Times, error) {
 	c.GoneAt = c.DiedAt
 	if pod, err := c.run.pod(ctx, c.Victim); err != nil {
 		return nil, err
-	} else if pod != nil && mesh.Ailing(*pod) == "" {
+	} else if !c.Absent && pod != nil && mesh.Ailing(*pod) == "" {
 		successor, err := c.run.Mesh.Status(ctx, c.Victim)
 		if err != nil {
 			return nil, err

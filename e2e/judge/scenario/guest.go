@@ -7,23 +7,20 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/x0tta6bl4/mesh/e2e/observe/prom"
 	"github.com/x0tta6bl4/mesh/meshnode/metric"
 )
 
-// Guest is a pod that was a node of the mesh, and whose journal is not read: one that came after the mesh was
-// deployed, and goes often before anything is judged; or one that was deployed and has another in its place,
-// which goes on with its journal, but perhaps not with its last words. What it counted outlives it: of which types its incidents were, but not about whom.
+// Guest is a pod that was a node of the mesh for a while only: one that came after the mesh was deployed, and goes
+// often before anything is judged. So its journal is not read. What it counted outlives it: of which types its
+// incidents were, but not about whom.
 type Guest struct {
 	Name string
 	// Opened is how many incidents of each type it opened.
 	Opened map[string]float64
 }
 
-// guests returns what the guests of a time found in it. A victim that a fault killed is no guest: what it found
-// in its last moment went with it.
+// guests returns what the guests of a time found in it.
 func (r *Run) guests(ctx context.Context, from, to time.Time) ([]Guest, error) {
 	if r.artefacts != nil {
 		return r.visited, nil
@@ -34,7 +31,7 @@ func (r *Run) guests(ctx context.Context, from, to time.Time) ([]Guest, error) {
 	r.visited = nil
 	for _, s := range r.roster.unread(r.Nodes) {
 		w, was := s.during(prom.Window{Namespace: r.Mesh.Namespace, Start: from, End: to})
-		if !was || r.killed(s.uid) {
+		if !was {
 			continue
 		}
 		opened, err := Read(ctx, func(ctx context.Context) (map[string]float64, error) {
@@ -50,14 +47,6 @@ func (r *Run) guests(ctx context.Context, from, to time.Time) ([]Guest, error) {
 		r.visited = append(r.visited, Guest{s.name, opened})
 	}
 	return r.visited, nil
-}
-
-// killed reports whether a pod is one that a fault killed.
-func (r *Run) killed(pod types.UID) bool {
-	return slices.ContainsFunc(r.faults, func(f disturbed) bool {
-		c, ok := f.(*Crash)
-		return ok && c.killed.UID == pod
-	})
 }
 
 // misdiagnosed names the types of the guest's incidents that nothing allows at any time.

@@ -103,21 +103,19 @@ func (r *roster) all() []corev1.Pod {
 // is zero if it did not come to that.
 type stay struct {
 	name        string
-	uid         types.UID
 	ready, told time.Time
 }
 
-// unread returns the stays of the pods whose journals nobody reads: under each name that was deployed the
-// youngest pod's is.
+// unread returns the stays of the pods whose journals nobody reads: those of names that were deployed are read, and
+// go on from pod to pod.
 func (r *roster) unread(deployed []string) (stays []stay) {
 	all := r.all()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, p := range all {
-		if youngest := i+1 == len(all) || all[i+1].Name != p.Name; youngest && slices.Contains(deployed, p.Name) {
-			continue
+	for _, p := range all {
+		if !slices.Contains(deployed, p.Name) {
+			stays = append(stays, stay{p.Name, r.ready[p.UID], told(p)})
 		}
-		stays = append(stays, stay{p.Name, p.UID, r.ready[p.UID], told(p)})
 	}
 	return stays
 }
@@ -134,8 +132,11 @@ func told(p corev1.Pod) time.Time {
 	return p.DeletionTimestamp.Add(-grace)
 }
 
-// during returns a window up to the end of the stay, and whether the pod was a node in it.
+// during returns the part of a window that is in the stay, and whether the pod was a node in it.
 func (s stay) during(w prom.Window) (prom.Window, bool) {
+	if s.ready.After(w.Start) {
+		w.Start = s.ready
+	}
 	if !s.told.IsZero() && s.told.Before(w.End) {
 		w.End = s.told
 	}
