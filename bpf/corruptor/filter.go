@@ -88,7 +88,10 @@ func (f *filter) attach(program *ebpf.Program) (err error) {
 		return err
 	}
 	err = f.route.FilterAdd(f.filter(caller.FD()))
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		err = fmt.Errorf("add the filter (is there another one of priority %d?): %w", filterPriority, err)
+	case err != nil:
 		err = fmt.Errorf("add the filter (CONFIG_NET_CLS_BPF): %w", err)
 	}
 	return errors.Join(err, caller.Close()) // the filter keeps it

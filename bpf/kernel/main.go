@@ -40,7 +40,7 @@ func main() {
 	pkg := flag.String("package", "linux-image-amd64", "Debian `package` of the kernel, or one that depends on it")
 	only := flag.String("only", "", "run the tests of one `directory` only")
 	tests := flag.String("run", "", "run only the tests that match `regexp`")
-	limit := flag.Duration("timeout", 40*time.Minute, "how long the machine may run")
+	limit := flag.Duration("timeout", 55*time.Minute, "how long the machine may run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

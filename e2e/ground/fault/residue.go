@@ -42,7 +42,8 @@ for p in $pids; do
 done
 inside tc qdisc show | sed -n 's/^qdisc clsact .* dev \([^ ]*\) .*/\1/p' | while read -r dev; do
   for side in ingress egress; do
-    inside tc filter show dev "$dev" $side | sed -n "s/^filter .* chain [0-9]* \([^ ].*\)/clsact $side filter on $dev: \1/p"
+    out=$(inside tc filter show dev "$dev" $side) || { echo "clsact $side filters of $dev cannot be listed"; continue; }
+    printf '%s\n' "$out" | sed -n "s/^filter .* chain [0-9]* \([^ ].*\)/clsact $side filter on $dev: \1/p"
   done
 done
 echo "== processes"

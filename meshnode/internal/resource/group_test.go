@@ -120,7 +120,7 @@ func TestControlGroup(t *testing.T) {
 		memory  uint64
 		missing []string
 	}{
-		"both limits": {map[string]string{"cpu.max": "10000 100000", "memory.max": "67108864"}, 0.1, 64 << 20, nil},
+		"both limits": {map[string]string{"cpu.max": "10000 100000", "memory.max": "134217728"}, 0.1, 128 << 20, nil},
 		"CPU alone":   {map[string]string{"cpu.max": "10000 100000"}, 0.1, 0, []string{memory}},
 		"no limit":    {nil, 0, 0, []string{cpu, memory}},
 	} {
