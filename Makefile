@@ -172,7 +172,7 @@ doctor: runner ## say what keeps the suite from running in a cluster, and what m
 	@.bin/e2e doctor $(if $(findstring command line,$(origin KUBECONFIG)),-kubeconfig '$(KUBECONFIG)') $(if $(REGISTRY),-images '$(REGISTRY)')
 
 .PHONY: cluster-up
-cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus and metrics-server, and leave it
+cluster-up: runner ## create a cluster with Chaos Mesh, Prometheus, metrics-server and volumes, and leave it
 	@.bin/e2e up $(NETWORK)
 
 .PHONY: cluster-down

@@ -27,9 +27,9 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "S3.6", "when no node is left, a ready one takes the place of each", within(scenario.BarRestarted), scenario.Reacts(), func(ctx SpecContext) {
-		const what, whole = "from the end of the last to a ready successor", time.Second // as the kubelet counts
+		const what = "from the end of the last to a ready successor"
 		took := verdict.Reacted(ctx, what, scenario.WaitRestart, scenario.BarRestarted, outage.Back)
-		verdict.Time(what, took, scenario.BarRestarted, whole+ask(ctx, scenario.WaitAnswer, s.Skew(s.Nodes...)))
+		verdict.Time(what, took, scenario.BarRestarted, scenario.KubeletSlack+ask(ctx, scenario.WaitAnswer, s.Skew(s.Nodes...)))
 	})
 
 	criterion(sc, "S3.7", "every record that was acknowledged is on every node again, once, with its content", "0", scenario.Holds(), func(ctx SpecContext) {

@@ -41,9 +41,9 @@ func crashSpecs(sc *scenario.Scenario, fixture, why string) {
 	})
 
 	criterion(sc, "S3.1", "the pod restarts by its policy: another one is ready in its place", within(scenario.BarRestarted), scenario.Reacts(), func(ctx SpecContext) {
-		const what, whole = "from the kill to a ready successor", time.Second // as the kubelet counts
+		const what = "from the kill to a ready successor"
 		took := verdict.Reacted(ctx, what, scenario.WaitRestart, scenario.BarRestarted, crash.Restarted)
-		verdict.Time(what, took, scenario.BarRestarted, whole+ask(ctx, scenario.WaitAnswer, s.Skew(crash.Victim)))
+		verdict.Time(what, took, scenario.BarRestarted, scenario.KubeletSlack+ask(ctx, scenario.WaitAnswer, s.Skew(crash.Victim)))
 	})
 
 	crashCriteria(sc, &s, &crash, scenario.Holds().Because(why))

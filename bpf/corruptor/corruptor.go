@@ -1,9 +1,9 @@
 // Package corruptor corrupts attestation signatures on their way out of a pod,
 // for tests of what the mesh does about them. An eBPF program at the interface's egress
 // flips bits inside signature fragments and keeps the UDP checksum right; nothing else
-// is touched. It ends with the process that opened it, however that ends. Where it is attached
-// by a filter, one that does nothing any more stays of a process that was killed, until the
-// next one or the end of the interface.
+// is touched. It ends with the process that opened it, however that ends. Where it is
+// attached by a filter, a process that is killed leaves that, and it does nothing: it goes
+// when the next one is opened, or with the interface.
 //
 // It needs Linux 5.15, and CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 package corruptor

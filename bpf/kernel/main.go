@@ -1,7 +1,7 @@
-// Command kernel runs tests on another kernel: those of the eBPF programs, those of what
-// reads and writes control groups, in groups of version 2, and those of the netem stand-in, beside the
-// kernel's own netem. It takes the kernel out of a Debian package, makes an initramfs of itself and
-// the test binaries, and boots both in QEMU without hardware acceleration. In the machine it is process 1.
+// Command kernel runs tests on another kernel: those of the eBPF programs, those of what reads and writes
+// control groups, in groups of version 2, and those of the netem stand-in, beside the kernel's own netem. It
+// takes the kernel out of a Debian package, makes an initramfs of itself and the test binaries, and boots both in
+// QEMU without hardware acceleration. In the machine it is process 1.
 //
 // The package user-mode-linux has a kernel that runs as a process, at full speed and without QEMU. It has no
 // types for eBPF programs (BTF): those are left out.
@@ -60,15 +60,8 @@ func run(ctx context.Context, pkg, only, tests string) (err error) {
 	if err != nil {
 		return err
 	}
-	needed := maps.Clone(tools)
-	needed["apt-get"], needed["dpkg-deb"], needed["ldd"] = "apt", "dpkg", "libc-bin"
-	if pkg != userMode {
-		needed["qemu-system-x86_64"] = "qemu-system-x86"
-	}
-	for _, tool := range slices.Sorted(maps.Keys(needed)) {
-		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is missing: install the Debian package %s", tool, needed[tool])
-		}
+	if err := requirements(pkg); err != nil {
+		return err
 	}
 	work, err := os.MkdirTemp("", "mesh-kernel-")
 	if err != nil {
@@ -119,6 +112,21 @@ func run(ctx context.Context, pkg, only, tests string) (err error) {
 		return fmt.Errorf("write the initramfs: %w", err)
 	}
 	return boot(ctx, kernel, initramfs)
+}
+
+// requirements names the first program that this machine lacks for a kernel.
+func requirements(pkg string) error {
+	needed := maps.Clone(tools)
+	needed["apt-get"], needed["dpkg-deb"], needed["ldd"] = "apt", "dpkg", "libc-bin"
+	if pkg != userMode {
+		needed["qemu-system-x86_64"] = "qemu-system-x86"
+	}
+	for _, tool := range slices.Sorted(maps.Keys(needed)) {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is missing: install the Debian package %s", tool, needed[tool])
+		}
+	}
+	return nil
 }
 
 // fetchKernel downloads and unpacks the package, with what it depends on of the

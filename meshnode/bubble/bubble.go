@@ -1,4 +1,4 @@
-// Package bubble runs tests in virtual time, by which machines' clocks go wrong.
+// Package bubble runs tests in virtual time, and has clocks of machines that go wrong in it.
 package bubble
 
 import (

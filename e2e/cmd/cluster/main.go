@@ -1,5 +1,6 @@
-// Command cluster makes a cluster with Chaos Mesh, Prometheus and metrics-server, and
-// leaves it: cluster [-family F] [-mtu N] KUBECONFIG, the file to write for its user. Make calls it through e2e up. Exit codes: 0 done, 1 failed, 2 usage.
+// Command cluster makes a cluster with Chaos Mesh, Prometheus, metrics-server and volumes, and leaves it:
+// cluster [-family F] [-mtu N] KUBECONFIG, the file to write for its user. Make calls it through e2e up.
+// Exit codes: 0 done, 1 failed, 2 usage.
 package main
 
 import (

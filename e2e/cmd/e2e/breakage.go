@@ -35,6 +35,8 @@ const (
 
 	// networkFaults prints each namespace with a fault of the network, and whether all of that fault is there.
 	networkFaults = kubectl + `get networkchaos -A -o jsonpath='{range .items[*]}{.metadata.namespace}{" "}{.status.conditions[?(@.type=="AllInjected")].status}{"\n"}{end}'`
+	// anyNetworkFault prints the namespaces alone.
+	anyNetworkFault = networkFaults + " | sed 's/ .*//'"
 	// ephemeral prints each namespace with a pod of a node, and what ephemeral containers that has.
 	ephemeral = kubectl + `get pods -A -l app=mesh-node -o jsonpath='{range .items[*]}{.metadata.namespace}{" "}{.spec.ephemeralContainers[*].name}{"\n"}{end}'`
 
@@ -65,7 +67,7 @@ spec:
 EOF
 `
 
-	// cutLasts is longer than a partition with the wait for its heal (scenario.WaitHeal) in either profile, so that asking again
+	// cutLasts is longer than a partition with the wait for its heal (scenario.WaitHeal) in any profile, so that asking again
 	// does not help. It is over before the last criteria, which see the harness recover.
 	cutLasts = 80 * time.Second
 	// provenWithin is how long it takes to prove a fault that Chaos Mesh has injected.
@@ -73,9 +75,9 @@ EOF
 )
 
 var breakages = []breakage{
-	{name: "Prometheus is stopped", scenario: "network-partition", when: networkFaults + " | sed 's/ .*//'",
+	{name: "Prometheus is stopped", scenario: "network-partition", when: anyNetworkFault,
 		do: kubectl + "-n monitoring scale deployment prometheus --replicas=0", undo: kubectl + "-n monitoring scale deployment prometheus --replicas=1 && " + kubectl + "-n monitoring rollout status deployment prometheus --timeout=90s"},
-	{name: "a prober is killed", scenario: "network-partition", when: networkFaults + " | sed 's/ .*//'", everywhere: true,
+	{name: "a prober is killed", scenario: "network-partition", when: anyNetworkFault, everywhere: true,
 		do: "pkill -KILL -x -n probe || true"},
 	// The API server reaches into pods through their kubelets: for port-forwards, logs and commands, but not for probes of
 	// readiness. So journals, histories and probers' logs cannot be read, and the pods stay as they are.

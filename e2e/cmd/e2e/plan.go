@@ -61,8 +61,8 @@ func (s *session) plan(ctx context.Context, binary string, args []string) (int, 
 	if len(lacking) == 0 {
 		fmt.Println("nothing is missing")
 	}
-	for _, scenario := range host.NotSupported() {
-		fmt.Println(scenario)
+	for _, line := range host.NotSupported() {
+		fmt.Println(line)
 	}
 	return 0, nil
 }

@@ -48,8 +48,8 @@ func runSuite(ctx context.Context, args []string) (int, error) {
 		if err := s.suits(ctx); err != nil {
 			return s.code(err)
 		}
-		for _, scenario := range host.NotSupported() {
-			s.progress.Printf("%s", scenario)
+		for _, line := range host.NotSupported() {
+			s.progress.Printf("%s", line)
 		}
 	}
 	step := s.progress.Step("build the suite")

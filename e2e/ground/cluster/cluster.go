@@ -1,5 +1,5 @@
 // Package cluster makes the cluster that the suite runs in: a kind cluster with Chaos
-// Mesh, Prometheus and metrics-server, or an existing one.
+// Mesh, Prometheus, metrics-server and volumes, or an existing one.
 package cluster
 
 import (

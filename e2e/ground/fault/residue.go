@@ -14,11 +14,11 @@ import (
 // daemonLabels find Chaos Mesh's daemon in whatever namespace it runs.
 var daemonLabels = client.MatchingLabels{"app.kubernetes.io/component": "chaos-daemon"}
 
-// look prints the packet filters and qdiscs of a pod's network namespace, and the
-// programs at its egress: those that its processes hold at tcx, by a link that lives as long as the
-// file that holds it, and the filters of qdiscs, which outlive who made them. Then the processes, for a stressor is one, and what faults of disks and clocks change of
-// one: file systems of FUSE that it sees, files that it has on one, and a vDSO that is not the kernel's. It runs in the Chaos Mesh daemon of the pod's node, which sees
-// the node's processes and brings the very tools that the faults were made with.
+// look prints the packet filters and qdiscs of a pod's network namespace, and the programs at its egress: those that its
+// processes hold at tcx, by a link that lives as long as the file that holds it, and the filters of clsact qdiscs, which
+// outlive who made them. Then the processes, for a stressor is one, and what faults of disks and clocks change of one: file
+// systems of FUSE that it sees, files that it has on one, and a vDSO that is not the kernel's. It runs in the Chaos Mesh
+// daemon of the pod's node, which sees the node's processes and brings the very tools that the faults were made with.
 const look = vdso + `
 uid=$1; alt=$(echo "$uid" | tr - _)
 pids=$(grep -ls -e "$uid" -e "$alt" /proc/[0-9]*/cgroup | cut -d/ -f3)

@@ -7,7 +7,7 @@
 //
 // # Map
 //
-//	mesh, grow         the mesh: made, grown to its size, waited for, restarted, deleted
+//	mesh, grow         the mesh: made, grown to its size, waited for, restarted, killed, deleted
 //	manifest           the manifests, moved into a namespace
 //	forward, way, ask  the way to a node's API; what it says: status, sessions, records
 //	clock              how far its clock, and the clients', may be from this machine's

@@ -42,7 +42,8 @@ const (
 	// namespace's controller waits before it begins. Pods that it still finds then cost
 	// half of their grace period more.
 	headStart = 5 * time.Second
-	// volumesWithin is how long the volumes of a mesh that is gone are waited for: a cluster's disks may be those of another system.
+	// volumesWithin is how long the volumes of a mesh that is gone are waited for: a cluster's disks may be those of
+	// another system.
 	volumesWithin = time.Minute
 )
 
@@ -306,48 +307,37 @@ func (m *Mesh) Pods(ctx context.Context, app string) ([]corev1.Pod, error) {
 // Restart tells the nodes' controllers to replace every pod, one after the other in each
 // set, as kubectl rollout restart does.
 func (m *Mesh) Restart(ctx context.Context) error {
-	sets, err := m.kube.AppsV1().StatefulSets(m.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + NodeApp})
-	if err != nil {
-		return fmt.Errorf("restart the nodes of %s: %w", m.Namespace, err)
-	}
-	for _, s := range sets.Items {
-		before := client.MergeFrom(s.DeepCopy())
-		if s.Spec.Template.Annotations == nil {
-			s.Spec.Template.Annotations = map[string]string{}
-		}
-		s.Spec.Template.Annotations[restartedAt] = time.Now().UTC().Format(time.RFC3339)
-		if err := m.client.Patch(ctx, &s, before); err != nil {
-			return fmt.Errorf("restart StatefulSet %s of %s: %w", s.Name, m.Namespace, err)
-		}
-	}
-	return nil
+	return m.stamp(ctx, "restart", restartedAt, func(s *appsv1.StatefulSet) *metav1.ObjectMeta { return &s.Spec.Template.ObjectMeta })
 }
 
 // Nudge has the nodes' controllers look at their pods at once. One that was kept from making pods tries again
 // after ever longer pauses, and nothing else wakes it.
 func (m *Mesh) Nudge(ctx context.Context) error {
+	return m.stamp(ctx, "wake the controller of", nudgedAt, func(s *appsv1.StatefulSet) *metav1.ObjectMeta { return &s.ObjectMeta })
+}
+
+const (
+	// restartedAt is the annotation by which kubectl rollout restart changes a template.
+	restartedAt = "kubectl.kubernetes.io/restartedAt"
+	// nudgedAt is one that nothing reads.
+	nudgedAt = "x0tta6bl4.test/nudged"
+)
+
+// stamp writes the time as an annotation into a part of each StatefulSet of nodes; what says what for.
+func (m *Mesh) stamp(ctx context.Context, what, annotation string, part func(*appsv1.StatefulSet) *metav1.ObjectMeta) error {
 	sets, err := m.kube.AppsV1().StatefulSets(m.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + NodeApp})
 	if err != nil {
-		return fmt.Errorf("wake the controllers of %s: %w", m.Namespace, err)
+		return fmt.Errorf("%s the nodes of %s: %w", what, m.Namespace, err)
 	}
 	for _, s := range sets.Items {
 		before := client.MergeFrom(s.DeepCopy())
-		if s.Annotations == nil {
-			s.Annotations = map[string]string{}
-		}
-		s.Annotations[nudgedAt] = time.Now().UTC().Format(time.RFC3339Nano)
+		metav1.SetMetaDataAnnotation(part(&s), annotation, time.Now().UTC().Format(time.RFC3339Nano))
 		if err := m.client.Patch(ctx, &s, before); err != nil {
-			return fmt.Errorf("wake the controller of StatefulSet %s of %s: %w", s.Name, m.Namespace, err)
+			return fmt.Errorf("%s StatefulSet %s of %s: %w", what, s.Name, m.Namespace, err)
 		}
 	}
 	return nil
 }
-
-// nudgedAt is an annotation that nothing reads.
-const nudgedAt = "x0tta6bl4.test/nudged"
-
-// restartedAt is the annotation by which kubectl rollout restart changes a template.
-const restartedAt = "kubectl.kubernetes.io/restartedAt"
 
 // Kill ends every node at once, without the time to hand anything over. A pod is there until its
 // processes have ended: only a deletion that is forced takes it away before.

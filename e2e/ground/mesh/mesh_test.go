@@ -76,7 +76,7 @@ func TestVolumesThatStayAreNamed(t *testing.T) {
 	}
 }
 
-// TestDeleteWaitsForVolumes: they go a little later than what they belong to, and no longer than their deadline is waited for those that do not.
+// TestDeleteWaitsForVolumes: they go a little later than what they belong to. Those that do not are waited for until a deadline.
 func TestDeleteWaitsForVolumes(t *testing.T) {
 	looks := 0
 	c := crfake.NewClientBuilder().WithObjects(volumeOf("s1", "pv-own"), volumeOf("s2", "pv-other")).WithInterceptorFuncs(interceptor.Funcs{
@@ -141,6 +141,36 @@ func TestKillEndsTheNodes(t *testing.T) {
 	slices.Sort(names)
 	if want := []string{"s1/mesh-ca-0", "s1/mesh-client-0", "s2/mesh-node-0"}; !slices.Equal(names, want) {
 		t.Errorf("left are %q, want %q", names, want)
+	}
+}
+
+// TestRestartReplacesPods: it changes what pods are made from, of the nodes alone. A nudge changes nothing of that.
+func TestRestartReplacesPods(t *testing.T) {
+	set := func(app string) *appsv1.StatefulSet {
+		return &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "s1", Name: app, Labels: map[string]string{"app": app}}}
+	}
+	c := crfake.NewClientBuilder().WithObjects(set(NodeApp), set("other")).Build()
+	m := New(nil, fake.NewClientset(set(NodeApp), set("other")), c, "s1")
+	for _, step := range []struct {
+		do            func(context.Context) error
+		set, template string // what is annotated by then
+	}{{m.Nudge, nudgedAt, ""}, {m.Restart, nudgedAt, restartedAt}} {
+		if err := step.do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var nodes, other appsv1.StatefulSet
+		for name, s := range map[string]*appsv1.StatefulSet{NodeApp: &nodes, "other": &other} {
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: "s1", Name: name}, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		of, from := nodes.Annotations, nodes.Spec.Template.Annotations
+		if of[step.set] == "" || (from[step.template] == "") != (step.template == "") || len(of) != 1 || len(from) > 1 {
+			t.Errorf("the set is annotated with %v, its pods with %v", of, from)
+		}
+		if len(other.Annotations)+len(other.Spec.Template.Annotations) > 0 {
+			t.Errorf("another set is annotated: %+v", other)
+		}
 	}
 }
 

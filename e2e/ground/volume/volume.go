@@ -137,7 +137,8 @@ func (m *maker) volumeOf(c *corev1.PersistentVolumeClaim) *corev1.PersistentVolu
 	}
 }
 
-// volume removes a volume of this machine whose claim is gone: first what is in it, so that a volume that is known no more has left nothing.
+// volume removes a volume of this machine whose claim is gone: first what is in it, so that one that nobody knows any more
+// has left nothing.
 func (m *maker) volume(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
 	v := &corev1.PersistentVolume{}
 	if err := m.client.Get(ctx, r.NamespacedName, v); err != nil {

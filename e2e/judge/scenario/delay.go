@@ -214,12 +214,8 @@ func (d *Delay) StaysAway(ctx context.Context, cut *Partition) error {
 		if _, err := Read(ctx, func(ctx context.Context) (bool, error) { return true, d.Routed(ctx, a, b, false) }); err != nil {
 			return orOver(ctx, cut, err)
 		}
-		t := time.NewTimer(prom.ScrapeInterval)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return verdict.Unproven(context.Cause(ctx))
-		case <-t.C:
+		if err := awaitTime(ctx, time.Now().Add(prom.ScrapeInterval)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -47,12 +47,8 @@ const LeastHeldBack = 5 * time.Second
 // AwaitDead waits until the victim has been dead for as long as a successor must be held
 // back, and checks that there is none until then.
 func (c *Crash) AwaitDead(ctx context.Context) error {
-	t := time.NewTimer(time.Until(c.DiedAt.Add(LeastHeldBack)))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
+	if err := awaitTime(ctx, c.DiedAt.Add(LeastHeldBack)); err != nil {
+		return err
 	}
 	pod, err := Read(ctx, func(ctx context.Context) (*corev1.Pod, error) { return c.run.pod(ctx, c.Victim) })
 	if err != nil {

@@ -120,6 +120,9 @@ const (
 // heal was dated is the heal's, too.
 const ProbeSlack = 5 * echo.Interval
 
+// KubeletSlack is by how much a kubelet's times may be wrong: it counts whole seconds.
+const KubeletSlack = time.Second
+
 // AlertFor is the longest `for:` of an alert that a scenario of short faults
 // waits for (MeshNodeUnreachable), with room for a scrape, an evaluation and
 // the injection itself: no profile makes a fault shorter.

@@ -84,8 +84,8 @@ func (r *Run) nobody(ctx context.Context) error {
 	return err
 }
 
-// Back returns how long after the nodes could come back each was ready, by the clock of its kubelet, which counts whole seconds.
-// That one is not is a shortfall.
+// Back returns how long after the nodes could come back each was ready, by its kubelet's clock (see KubeletSlack). That one is
+// not is a shortfall.
 func (o *Outage) Back(ctx context.Context) (verdict.Times, error) {
 	pods, err := o.run.Mesh.Pods(ctx, mesh.NodeApp)
 	if err != nil {

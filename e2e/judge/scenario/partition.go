@@ -353,12 +353,5 @@ func GapsOf(cuts []Watched) func(ctx context.Context) (verdict.Times, error) {
 // three times the bar, and returns when that was.
 func (p *Partition) Watch(ctx context.Context) (until time.Time, err error) {
 	until = p.Times.Proven.Add(3 * BarGap)
-	t := time.NewTimer(time.Until(until.Add(prom.ScrapeInterval)))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return until, verdict.Unproven(context.Cause(ctx))
-	case <-t.C:
-		return until, nil
-	}
+	return until, awaitTime(ctx, until.Add(prom.ScrapeInterval))
 }

@@ -63,14 +63,7 @@ func (l *Loop) AwaitDue(ctx context.Context, rule alert.Rule) error {
 			last = d.at
 		}
 	}
-	t := time.NewTimer(time.Until(last.Add(around(rule) + maxSkew)))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return verdict.Unproven(context.Cause(ctx))
-	case <-t.C:
-		return nil
-	}
+	return awaitTime(ctx, last.Add(around(rule)+maxSkew))
 }
 
 // Resolved checks that the alerts about what the loop did have resolved when they were due, neither before nor later.

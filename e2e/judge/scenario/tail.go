@@ -27,14 +27,7 @@ func (e *Episode) AwaitTail(ctx context.Context) error {
 	if e == nil || e.Window.End.IsZero() {
 		return verdict.Unproven(errors.New("the fault is not over"))
 	}
-	t := time.NewTimer(time.Until(e.Tailed().End.Add(2 * prom.ScrapeInterval)))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return verdict.Unproven(context.Cause(ctx))
-	case <-t.C:
-		return nil
-	}
+	return awaitTime(ctx, e.Tailed().End.Add(2*prom.ScrapeInterval))
 }
 
 // Bitten is the part of the episode in which it was proven.

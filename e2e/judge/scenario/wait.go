@@ -22,6 +22,18 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 	return f(ctx)
 }
 
+// awaitTime waits until a time. That ctx ends before proves nothing.
+func awaitTime(ctx context.Context, at time.Time) error {
+	t := time.NewTimer(time.Until(at))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return verdict.Unproven(context.Cause(ctx))
+	case <-t.C:
+		return nil
+	}
+}
+
 // await asks again and again until there is no error, for d at most; in the end it
 // returns the last one.
 func await(ctx context.Context, d time.Duration, ask func(context.Context) error) error {

@@ -217,7 +217,7 @@ func (r *Reader) listening(ctx context.Context, w prom.Window) error {
 		rule, ok := all[name]
 		switch {
 		case !ok:
-			return fmt.Errorf("alert %s: Prometheus has no such rule: are the rules of manifests/prometheus loaded?", name)
+			return noRule(name)
 		case rule.Health != promv1.RuleHealthGood:
 			return fmt.Errorf("alert %s: the rule's health is %q: %s", name, rule.Health, rule.LastError)
 		case rule.LastEvaluation.Before(w.End.Add(-stale)):

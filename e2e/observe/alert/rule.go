@@ -33,6 +33,11 @@ func (r *Reader) rules(ctx context.Context) (map[string]loaded, error) {
 	return all, nil
 }
 
+// noRule is the error of an alert whose rule Prometheus does not have.
+func noRule(name string) error {
+	return fmt.Errorf("alert %s: Prometheus has no such rule: are the rules of manifests/prometheus loaded?", name)
+}
+
 // Rule is what the rule of an alert says of time.
 type Rule struct {
 	// Back is how far back it looks: an alert about what happened goes on for as long.
@@ -51,7 +56,7 @@ func (r *Reader) Rule(name string) func(context.Context) (Rule, error) {
 		}
 		rule, ok := all[name]
 		if !ok {
-			return Rule{}, fmt.Errorf("alert %s: Prometheus has no such rule: are the rules of manifests/prometheus loaded?", name)
+			return Rule{}, noRule(name)
 		}
 		back, err := looksBack(rule.Query)
 		if err != nil {

@@ -87,7 +87,7 @@ type entry struct {
 	version  uint64 // 0: there is no state yet
 	body     []byte // never changed in place
 	used     time.Time
-	nobody   time.Time // since when its home is nobody, see lost; zero: it is somebody
+	nobody   time.Time // since when its home is lost or nobody, see lost; zero: it is there
 
 	lead  *lead  // while this node is home
 	claim *claim // while it wants to be
