@@ -13,7 +13,7 @@ import (
 )
 
 var _ = describe(scenario.Scenario{
-	Name: "rolling-restart", Title: "A rolling restart, as for an upgrade", Takes: 120 * time.Second, Labels: []string{scenario.Nightly},
+	Name: "rolling-restart", Title: "A rolling restart, as for an upgrade", Takes: 150 * time.Second, Labels: []string{scenario.Nightly},
 }, func(sc *scenario.Scenario) {
 	var s *scenario.Run
 	var window prom.Window
@@ -44,6 +44,8 @@ var _ = describe(scenario.Scenario{
 	})
 
 	criterion(sc, "R3", "who says that it leaves raises no alarm: nobody takes it for lost", "0", scenario.Holds(), func(ctx SpecContext) {
+		window.End = window.End.Add(scenario.RolloutTail)
+		verdict.Must(scenario.AwaitScraped(ctx, window.End))
 		alarms, by := 0.0, map[string]float64{}
 		for _, lost := range []string{metric.NodeCrash, metric.LinkFailure, metric.NetworkPartition} {
 			n := ask(ctx, scenario.WaitAnswer, s.Prom.Total(metric.AnomaliesDetected, prom.Labels{metric.LabelType: lost}, window))

@@ -88,6 +88,10 @@ const (
 // Tail is how long after a fault's end is watched for what should not come any more.
 const Tail = 10 * time.Second
 
+// RolloutTail is the same after a rolling restart. A pod that is replaced is not scraped for some seconds: those
+// are to be a small part of the window.
+const RolloutTail = 40 * time.Second
+
 // How long the suite waits before it gives up. No verdict is measured against these: they
 // are wide, and only bound a run that is stuck. The wait for a reaction is longer than its bar:
 // what has not come by then has missed it.

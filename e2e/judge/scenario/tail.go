@@ -27,7 +27,12 @@ func (e *Episode) AwaitTail(ctx context.Context) error {
 	if e == nil || e.Window.End.IsZero() {
 		return verdict.Unproven(errors.New("the fault is not over"))
 	}
-	return awaitTime(ctx, e.Tailed().End.Add(2*prom.ScrapeInterval))
+	return AwaitScraped(ctx, e.Tailed().End)
+}
+
+// AwaitScraped waits until Prometheus has what there was up to a time.
+func AwaitScraped(ctx context.Context, at time.Time) error {
+	return awaitTime(ctx, at.Add(2*prom.ScrapeInterval))
 }
 
 // Bitten is the part of the episode in which it was proven.
