@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/clock"
 	"github.com/x0tta6bl4/mesh/e2e/ground/cluster/remains"
 	"github.com/x0tta6bl4/mesh/e2e/ground/engine"
 )
@@ -104,7 +105,7 @@ func (b breakage) strike(ctx context.Context, e *engine.Engine) error {
 		return err
 	}
 	namespace := printed(ctx, e, plane, b.when, strikePoll)
-	if namespace == "" || !pause(ctx, b.after) {
+	if namespace == "" || clock.Wait(ctx, b.after) != nil {
 		return errors.New("the run was over before there was a fault under which to break it")
 	}
 	if err := b.run(ctx, e, b.do, namespace); err != nil {
@@ -114,7 +115,7 @@ func (b breakage) strike(ctx context.Context, e *engine.Engine) error {
 	case b.until != "":
 		printed(ctx, e, plane, b.until, endPoll)
 	case b.lasts > 0:
-		pause(ctx, b.lasts)
+		_ = clock.Wait(ctx, b.lasts) // it is mended in any case
 	default:
 		return nil
 	}
@@ -126,25 +127,13 @@ func controlPlane(node string) bool { return strings.HasSuffix(node, "control-pl
 
 // printed runs a script in a machine until it prints something, of which it returns the first word; nothing if ctx ends before.
 func printed(ctx context.Context, e *engine.Engine, node, script string, every time.Duration) string {
-	for pause(ctx, every) {
+	for clock.Wait(ctx, every) == nil {
 		out, err := e.Output(ctx, "exec", node, "sh", "-c", script)
 		if words := strings.Fields(out); err == nil && len(words) > 0 {
 			return words[0]
 		}
 	}
 	return ""
-}
-
-// pause reports whether a time has passed before ctx ends.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // planeOf is the node of the kept cluster where its API server is.

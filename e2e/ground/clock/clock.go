@@ -1,7 +1,8 @@
-// Package clock tells how far a clock elsewhere may be from this machine's.
+// Package clock tells how far a clock elsewhere may be from this machine's, and waits by the latter.
 package clock
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -35,4 +36,16 @@ func Off(ask func() (time.Time, error)) (time.Duration, error) {
 // at got.
 func bound(sent, told, got time.Time) time.Duration {
 	return max(got.Sub(told), told.Sub(sent))
+}
+
+// Wait returns when a time has passed, or before that when ctx ends: then with why it did.
+func Wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
 }

@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -45,5 +46,18 @@ func TestOff(t *testing.T) {
 	}
 	if _, err := Off(func() (time.Time, error) { return time.Time{}, nil }); err == nil {
 		t.Error("no time was taken for one")
+	}
+}
+
+// Who waits is told why it was not to the end, and waits no longer than that.
+func TestWait(t *testing.T) {
+	if err := Wait(t.Context(), time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	why := errors.New("the run is over")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if err := Wait(ctx, time.Hour); !errors.Is(err, why) {
+		t.Errorf("%v, want %v", err, why)
 	}
 }

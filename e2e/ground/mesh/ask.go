@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/clock"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
@@ -109,8 +110,8 @@ func (m *Mesh) Bodies(ctx context.Context, node string, ids []string, visit func
 			return fmt.Errorf("record %s of %s: %w", id, node, err)
 		}
 		visit(id, b)
-		if !pause(ctx, time.Since(began)) {
-			return fmt.Errorf("records of %s: %w", node, context.Cause(ctx))
+		if err := clock.Wait(ctx, time.Since(began)); err != nil {
+			return fmt.Errorf("records of %s: %w", node, err)
 		}
 	}
 	return nil

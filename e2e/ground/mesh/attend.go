@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/clock"
 	"github.com/x0tta6bl4/mesh/meshnode/api"
 	"github.com/x0tta6bl4/mesh/meshnode/event"
 )
@@ -90,7 +91,7 @@ func (m *Mesh) attend(ctx context.Context, node string, every time.Duration, ask
 			return
 		}
 		failed(err)
-		pause(ctx, reopenAfter)
+		_ = clock.Wait(ctx, reopenAfter) // the loop looks at ctx
 	}
 }
 
@@ -109,20 +110,8 @@ func (m *Mesh) attendOnce(ctx context.Context, node string, every time.Duration,
 			return err
 		}
 		opening.Stop()
-		if !pause(ctx, every) {
+		if clock.Wait(ctx, every) != nil {
 			return ctx.Err()
 		}
-	}
-}
-
-// pause waits, and reports whether the time has passed before ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/x0tta6bl4/mesh/e2e/ground/clock"
 	"github.com/x0tta6bl4/mesh/e2e/judge/verdict"
 )
 
@@ -24,14 +25,7 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 
 // awaitTime waits until a time. That ctx ends before proves nothing.
 func awaitTime(ctx context.Context, at time.Time) error {
-	t := time.NewTimer(time.Until(at))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return verdict.Unproven(context.Cause(ctx))
-	case <-t.C:
-		return nil
-	}
+	return verdict.Unproven(clock.Wait(ctx, time.Until(at)))
 }
 
 // await asks again and again until there is no error, for d at most; in the end it

@@ -150,10 +150,9 @@ func (c *Client) Growth(metric string, labels Labels, w Window) func(context.Con
 	}
 }
 
-// samples returns a metric's samples from shortly before the window's start to
-// its end. A pod without the series, or with too few samples in the window, is an error.
-func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Window) (string, model.Matrix, error) {
-	end := w.Until(c.now())
+// matrix returns a metric's samples from shortly before the window's start to its end, whatever pods have them,
+// with the query by which it asked.
+func (c *Client) matrix(ctx context.Context, metric string, labels Labels, w Window, end time.Time) (string, model.Matrix, error) {
 	span := end.Sub(w.Start) + lookback
 	query := fmt.Sprintf("%s[%dms]", Selector(metric, w.Namespace, labels), span.Milliseconds())
 	if !end.After(w.Start) {
@@ -166,6 +165,16 @@ func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Wi
 	series, ok := value.(model.Matrix)
 	if !ok {
 		return query, nil, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+	}
+	return query, series, nil
+}
+
+// samples returns what matrix does. A pod without the series, or with too few samples in the window, is an error.
+func (c *Client) samples(ctx context.Context, metric string, labels Labels, w Window) (string, model.Matrix, error) {
+	end := w.Until(c.now())
+	query, series, err := c.matrix(ctx, metric, labels, w, end)
+	if err != nil {
+		return query, nil, err
 	}
 	// First: who has no such series at all.
 	if _, err := byPod(query, w.Pods, series, func(s *model.SampleStream) (string, float64) {

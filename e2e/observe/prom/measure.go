@@ -90,15 +90,9 @@ func slope(x, y []float64) float64 {
 // scraped in it, or zero. It is for a pod that was there for a part of it: each scrape of a count tells all that was
 // counted before, and whether the last came late enough is for the caller to say.
 func (c *Client) Counted(ctx context.Context, counter, label string, w Window, pod string) (grown map[string]float64, last time.Time, err error) {
-	end := w.Until(c.now())
-	query := fmt.Sprintf("%s[%dms]", Selector(counter, w.Namespace, of(pod, nil)), (end.Sub(w.Start) + lookback).Milliseconds())
-	value, _, _, err := c.api.Query(ctx, query, end)
+	_, series, err := c.matrix(ctx, counter, of(pod, nil), w, w.Until(c.now()))
 	if err != nil {
-		return nil, last, fmt.Errorf("%s: %w", query, err)
-	}
-	series, ok := value.(model.Matrix)
-	if !ok {
-		return nil, last, fmt.Errorf("%s: got a %s, want a matrix", query, value.Type())
+		return nil, last, err
 	}
 	grown = map[string]float64{}
 	for _, s := range series {
